@@ -42,7 +42,7 @@ class SharedUse:
 
 
 def wait_until_unused(lock: Path) -> int:
-    """Block until no process holds a share of `lock`; the descriptor returned keeps newcomers out until it is closed."""
+    """Block until no process holds a share of `lock`; the descriptor returned keeps newcomers out while it is open."""
     fd = _open(lock)
     fcntl.flock(fd, fcntl.LOCK_EX)
     return fd

@@ -1,0 +1,90 @@
+"""Connections and transactions on PostgreSQL.
+
+`Database` owns the engine; `begin` is what use cases get as their `Begin` port. Rule: a session lives inside one
+`begin` block and nowhere else, so that no connection is held across a wait on someone else.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from app.infra.db.errors import translated
+from app.kernel.transaction import Tx
+
+STATEMENT_TIMEOUT_S = 5
+CONNECT_TIMEOUT_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions:
+    """Where the database is and how many connections one process may hold; `dsn` holds a password."""
+
+    dsn: str = field(repr=False)
+    schema: str = "portico"
+    pool_size: int = 10
+    max_overflow: int = 10
+    pool_timeout_s: float = 30
+    pool_recycle_s: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresTx:
+    """The adapter's side of `Tx`."""
+
+    session: AsyncSession
+
+
+def session_of(tx: Tx) -> AsyncSession:
+    """Unwrap the session of a transaction that `Database.begin` opened."""
+    if not isinstance(tx, PostgresTx):
+        msg = f"a PostgreSQL store needs a PostgreSQL transaction, not {type(tx).__name__}"
+        raise TypeError(msg)
+    return tx.session
+
+
+class Database:
+    """Concurrency: one per process; safe from many tasks; connects on first use."""
+
+    def __init__(self, options: DatabaseOptions) -> None:
+        self.options = options
+        self.engine = make_engine(options)
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Tx]:
+        with translated():
+            async with self._sessions() as session, session.begin():
+                yield PostgresTx(session)
+
+    async def ping(self) -> None:
+        """Prove that a query is answered. Errors: StorageUnavailable."""
+        with translated():
+            async with self.engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+
+    async def aclose(self) -> None:
+        await self.engine.dispose()
+
+
+def make_engine(options: DatabaseOptions) -> AsyncEngine:
+    """Build the engine; every connection looks into our schema first and bounds its statements."""
+    return create_async_engine(
+        options.dsn,
+        pool_size=options.pool_size,
+        max_overflow=options.max_overflow,
+        pool_timeout=options.pool_timeout_s,
+        pool_recycle=options.pool_recycle_s,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_S,
+            "server_settings": {
+                "application_name": "portico",
+                "search_path": f"{options.schema},public",
+                "statement_timeout": str(STATEMENT_TIMEOUT_S * 1000),
+                "idle_in_transaction_session_timeout": "60000",
+            },
+        },
+    )

@@ -1,0 +1,23 @@
+"""The time, as something that can be handed in."""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Tell the wall-clock time, aware, in UTC."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Tell seconds that never run backwards; for durations and deadlines only."""
+        ...
+
+
+class SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()

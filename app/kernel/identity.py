@@ -1,0 +1,90 @@
+"""Who is calling, and which doors that opens.
+
+A principal is made once, by the edge, from a verified token; everything after it (controllers, use cases, tools) reads
+it and never asks again. Rule: `credential` is a secret; it leaves this process only towards the front door.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from app.kernel.ids import UserId
+
+
+class Role(StrEnum):
+    """The roles the product knows, weakest first."""
+
+    GUEST = "guest"
+    USER = "user"
+    MANAGER = "manager"
+    ADMIN = "admin"
+    DEVELOPER = "developer"
+
+
+class Access(StrEnum):
+    """What a route row (or a local handler) asks of the caller: a group, or nothing."""
+
+    PUBLIC = "PUBLIC"
+    COMMON = "COMMON"
+    STAFF = "STAFF"
+    ADMIN = "ADMIN"
+    PRIVATE = "PRIVATE"
+
+
+DEFAULT_GROUPS: Mapping[Access, frozenset[str]] = {
+    Access.COMMON: frozenset({Role.ADMIN, Role.MANAGER, Role.USER}),
+    Access.STAFF: frozenset({Role.ADMIN, Role.MANAGER}),
+    Access.ADMIN: frozenset({Role.ADMIN}),
+    Access.PRIVATE: frozenset(),
+}
+
+_RANK = {role.value: rank for rank, role in enumerate(Role)}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A verified caller.
+
+    `role` is the highest of the token's roles; `groups` are the doors those roles open in this deployment.
+    `expires_at` is in seconds since the epoch; nothing may be done in this name after it.
+    """
+
+    user_id: UserId
+    role: str
+    groups: frozenset[Access]
+    expires_at: float
+    token_id: str | None = None
+    credential: str = field(default="", repr=False)
+
+    def may_enter(self, access: Access) -> bool:
+        return access is Access.PUBLIC or access in self.groups
+
+    @property
+    def is_admin(self) -> bool:
+        return Access.ADMIN in self.groups
+
+    @property
+    def is_staff(self) -> bool:
+        return Access.STAFF in self.groups
+
+
+@dataclass(frozen=True, slots=True)
+class RoleTable:
+    """Which claim values open which group; outside PROD the developer is in all four."""
+
+    groups: Mapping[Access, frozenset[str]]
+
+    @classmethod
+    def build(cls, overrides: Mapping[Access, Iterable[str]], *, developer_everywhere: bool) -> "RoleTable":
+        groups = {**DEFAULT_GROUPS, **{group: frozenset(values) for group, values in overrides.items()}}
+        if developer_everywhere:
+            groups = {group: values | {Role.DEVELOPER} for group, values in groups.items()}
+        return cls(groups)
+
+    def groups_of(self, roles: Iterable[str]) -> frozenset[Access]:
+        held = frozenset(roles)
+        return frozenset(group for group, values in self.groups.items() if not held.isdisjoint(values))
+
+    def highest(self, roles: Iterable[str]) -> str:
+        """Pick the role to name towards upstreams: known ones by rank, an unknown one only when alone."""
+        return max(roles, key=lambda role: _RANK.get(role, -1))

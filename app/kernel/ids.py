@@ -1,0 +1,10 @@
+"""Typed ids: never a bare int or str where a person, a chat or a message is meant."""
+
+from typing import NewType
+
+UserId = NewType("UserId", str)
+"""The token's `sub`: opaque, up to 255 characters, no control characters."""
+
+ChatId = NewType("ChatId", int)
+MessageId = NewType("MessageId", int)
+RequestId = NewType("RequestId", str)

@@ -1,0 +1,314 @@
+"""Everything an operator can set, read once, checked as a whole, frozen.
+
+Order: the environment (`.env` is loaded into it first and never overrides it), then the lower-case key under
+`[settings]` in `gateway.toml`, then the default. Upstreams and routes are plain rows here; `edge/routes.py` compiles
+them.
+Rule: only the composition root, the providers, the migrations and the command line may import this module.
+"""
+
+import ipaddress
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+CONFIG_VARIABLE = "GATEWAY_CONFIG"
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+NOT_ENFORCED_YET = frozenset({"rate_limit", "burst", "websocket", "urls", "openapi"})
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One thing wrong with the configuration: where it stands, which key, what is wrong and how to mend it."""
+
+    where: str
+    key: str
+    message: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.key}: {self.message}" + (f"; {self.mend}" if self.mend else "")
+
+
+class ConfigurationInvalid(Exception):
+    """The configuration cannot be used; `problems` lists everything wrong with it at once."""
+
+    def __init__(self, problems: Iterable[ConfigProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _network(value: object) -> object:
+    return ipaddress.ip_network(value, strict=False) if isinstance(value, str) else value
+
+
+def _pem(value: object) -> object:
+    # a PEM in one line of a .env file carries its newlines as \n
+    return value.replace("\\n", "\n").strip() if isinstance(value, str) else value
+
+
+type Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
+type Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+type Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+
+
+def default_data_dir() -> Path:
+    """Find the user's data directory; root's is /var/lib, since the database runs there as another account."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/portico")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "portico"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "portico"
+
+
+class Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UpstreamRow(Row):
+    url: str
+    health: str | None = None
+    connect_timeout_s: float = Field(default=2, gt=0, le=60)
+    response_timeout_s: float = Field(default=30, gt=0, le=3600)
+    idle_timeout_s: float = Field(default=60, gt=0, le=3600)
+    max_connections: int = Field(default=256, ge=1, le=65535)
+    retries: int = Field(default=1, ge=0, le=1)
+    ca: Path | None = None
+    server_name: str | None = None
+    verify: bool = True
+
+
+class RewriteRow(Row):
+    match: str
+    to: str
+    methods: tuple[str, ...] = ()
+
+
+class RouteRow(Row):
+    path: str | None = None
+    prefix: str | None = None
+    methods: tuple[str, ...] = ()
+    upstream: str | None = None
+    local: bool = False
+    access: Literal["PUBLIC", "COMMON", "STAFF", "ADMIN", "PRIVATE"] = "COMMON"
+    strip: str | None = None
+    rewrite: tuple[RewriteRow, ...] = ()
+    timeout_s: float | None = Field(default=None, gt=0, le=3600)
+    max_body_bytes: int | None = Field(default=None, ge=0)
+    encoded_slashes: bool = False
+    forward_token: bool = False
+    forward_cookies: tuple[str, ...] = ()
+
+
+class Groups(Row):
+    ADMIN: tuple[str, ...] | None = None
+    STAFF: tuple[str, ...] | None = None
+    COMMON: tuple[str, ...] | None = None
+    PRIVATE: tuple[str, ...] | None = None
+
+
+class GatewayFile(Row):
+    """`gateway.toml` without its `[settings]`, after `${VAR}` was read."""
+
+    upstreams: Mapping[str, UpstreamRow] = Field(default_factory=dict)
+    routes: tuple[RouteRow, ...] = ()
+    groups: Groups = Groups()
+
+
+class Settings(BaseSettings):
+    """The frozen tree. Each field is an environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    mode: Literal["DEV", "STAGE", "PROD", "TEST"] = "DEV"
+    debug: bool = False
+    postgres_dsn: str = ""
+    postgres_schema: str = Field(default="portico", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    database_pool_size: int = Field(default=10, ge=1, le=1000)
+    database_max_pool_overflow: int = Field(default=10, ge=0, le=1000)
+    database_pool_timeout: float = Field(default=30, gt=0)
+    database_pool_recycle: int = Field(default=300, ge=1)
+    data_dir: Path = Field(default_factory=default_data_dir)
+    jwt_public_key: Annotated[str, BeforeValidator(_pem)] = ""
+    jwt_jwks_url: str = ""
+    jwt_algorithm: Literal["RS256"] = "RS256"
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_cookie_name: str = Field(default="pg_access_token", pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
+    jwt_refresh_cookie_name: str = Field(default="pg_refresh_token", pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
+    jwt_role_claim: str = Field(default="role", min_length=1)
+    jwt_leeway_s: float = Field(default=10, ge=0, le=300)
+    auth_service_url: str = ""
+    agenda_service_url: str = ""
+    snapshot_service_url: str = ""
+    log_level: int = Field(default=20, ge=0, le=50)
+    log_json: bool | None = None
+    default_model: str = ""
+    local_model_gguf: Path | None = None
+    front_door_url: str = ""
+    docs: bool | None = None
+    trusted_proxies: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+    cors_origins: Words = ()
+    gateway: GatewayFile = GatewayFile()
+
+    @model_validator(mode="after")
+    def _one_key_source(self) -> Self:
+        if bool(self.jwt_public_key) == bool(self.jwt_jwks_url):
+            msg = "set either JWT_PUBLIC_KEY (a PEM) or JWT_JWKS_URL (the auth service's JWKS document)"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def is_prod(self) -> bool:
+        return self.mode == "PROD"
+
+    @property
+    def docs_are_served(self) -> bool:
+        return not self.is_prod if self.docs is None else self.docs
+
+    @property
+    def logs_are_json(self) -> bool:
+        return self.is_prod if self.log_json is None else self.log_json
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over what `read_settings` passes in from the file."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def find_config(explicit: Path | None = None) -> Path:
+    """Find the route table: what was asked for, `gateway.toml` here, or the one that is shipped."""
+    named = explicit or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    if named is not None:
+        return named
+    here = Path("gateway.toml")
+    if here.exists():
+        return here
+    beside = Path(__file__).with_name("gateway.toml")
+    return beside if beside.exists() else Path(__file__).parent.parent / "gateway.toml"
+
+
+def load_dotenv(file: Path = Path(".env")) -> None:
+    """Put what `.env` sets, and the environment does not, into the environment (model SDKs read their keys there)."""
+    for name, value in dotenv_values(file).items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+
+
+def read_settings(config: Path) -> Settings:
+    """Read and check everything.
+
+    Errors: ConfigurationInvalid with all that is wrong in the environment, the settings and the rows.
+    """
+    problems: list[ConfigProblem] = []
+    document = _read_toml(config, problems)
+    settings_table = document.pop("settings", {})
+    known = set(Settings.model_fields) - {"gateway"}
+    if not isinstance(settings_table, dict):
+        problems.append(ConfigProblem(str(config), "settings", "must be a table", "write [settings]"))
+        settings_table = {}
+    problems += [
+        ConfigProblem(str(config), f"settings.{key}", "is not a setting", "remove it or mend its name")
+        for key in sorted(set(settings_table) - known)
+    ]
+    given = {key: value for key, value in settings_table.items() if key in known}
+    rows = _read_rows(document, given, str(config), problems)
+    try:
+        settings = Settings(**given, gateway=rows)
+    except ValidationError as error:
+        problems += [_setting_problem(item, given, str(config)) for item in error.errors()]
+        raise ConfigurationInvalid(problems) from None
+    if problems:
+        raise ConfigurationInvalid(problems)
+    return settings
+
+
+# Any below: what tomllib and pydantic give is untyped until it is validated.
+def _read_toml(config: Path, problems: list[ConfigProblem]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text("utf-8"))
+    except OSError as error:
+        mend = f"name the file with --config or {CONFIG_VARIABLE}"
+        problems.append(ConfigProblem(str(config), "file", f"cannot be read ({error.strerror})", mend))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(ConfigProblem(str(config), "file", f"is not valid TOML: {error}"))
+    return {}
+
+
+def _read_rows(
+    document: dict[str, Any], settings: Mapping[str, object], where: str, problems: list[ConfigProblem]
+) -> GatewayFile:
+    used = {route.get("upstream") for route in document.get("routes", ()) if isinstance(route, dict)}
+    upstreams: Any = document.get("upstreams")
+    if not isinstance(upstreams, dict):
+        upstreams = {}
+    for name, row in list(upstreams.items()):
+        if isinstance(row, dict):
+            missing = _expand(row, settings)
+            if missing and name in used:
+                words = ", ".join(sorted(missing))
+                mend = f"set {words} in the environment or .env"
+                problems.append(ConfigProblem(where, f"upstreams.{name}", f"{words} is not set", mend))
+            if missing:
+                del upstreams[name]
+    try:
+        return GatewayFile.model_validate(document)
+    except ValidationError as error:
+        problems += [_row_problem(item, where) for item in error.errors()]
+        return GatewayFile()
+
+
+def _expand(row: dict[str, Any], settings: Mapping[str, object]) -> set[str]:
+    """Replace `${VAR}` in the texts of a row in place; tell which variables are not set."""
+    missing: set[str] = set()
+
+    def read(match: re.Match[str]) -> str:
+        value = os.environ.get(match[1]) or settings.get(match[1].lower())
+        if not value:
+            missing.add(match[1])
+        return str(value or "")
+
+    for key, value in row.items():
+        if isinstance(value, str):
+            row[key] = VARIABLE.sub(read, value)
+    return missing
+
+
+def _row_problem(item: ErrorDetails, where: str) -> ConfigProblem:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        if item["loc"][-1] in NOT_ENFORCED_YET:
+            return ConfigProblem(where, key, "is not enforced by this version", "remove it")
+        return ConfigProblem(where, key, "is not a known key", "remove it or mend its name")
+    return ConfigProblem(where, key, item["msg"])
+
+
+def _setting_problem(item: ErrorDetails, given: Mapping[str, object], file: str) -> ConfigProblem:
+    name = str(item["loc"][0]) if item["loc"] else ""
+    if not name:
+        key = "JWT_PUBLIC_KEY, JWT_JWKS_URL"
+        return ConfigProblem("environment", key, str(item.get("ctx", {}).get("error", item["msg"])))
+    from_file = name in given and not os.environ.get(name.upper())
+    where, key = (file, f"settings.{name}") if from_file else ("environment", name.upper())
+    return ConfigProblem(where, key, item["msg"], "see .env.example")
