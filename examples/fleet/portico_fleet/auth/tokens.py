@@ -1,0 +1,62 @@
+"""Access tokens: short-lived RS256 JWTs that the gateway verifies with the published keys."""
+
+import secrets
+from dataclasses import dataclass
+
+import jwt
+
+from portico_fleet.auth.accounts import Account
+from portico_fleet.auth.keys import KeyRing
+from portico_fleet.problems import Unauthenticated
+
+ISSUER = "portico-demo-auth"
+AUDIENCE = "portico"
+
+
+class TokenInvalid(Unauthenticated):
+    kind = "token-invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    user_id: int
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessTokens:
+    keys: KeyRing
+    ttl_s: int
+
+    def issue(self, account: Account, *, session_id: str, now_s: int) -> str:
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(account.id),
+            "role": account.role,
+            "sid": session_id,
+            "jti": secrets.token_hex(16),
+            "iat": now_s,
+            "nbf": now_s,
+            "exp": now_s + self.ttl_s,
+        }
+        key = self.keys.newest
+        return jwt.encode(claims, key.private, algorithm="RS256", headers={"kid": key.kid})
+
+    def verify(self, token: str) -> Claims:
+        """Errors: TokenInvalid, for whatever reason."""
+        try:
+            key = self.keys.public(str(jwt.get_unverified_header(token).get("kid")))
+            if key is None:
+                raise TokenInvalid("the access token was not signed here")
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=["RS256"],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                options={"require": ["exp", "sub", "sid"]},
+            )
+        except jwt.InvalidTokenError as fact:
+            raise TokenInvalid("the access token is expired or not valid") from fact
+        return Claims(user_id=int(claims["sub"]), session_id=claims["sid"])
