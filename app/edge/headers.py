@@ -1,0 +1,102 @@
+"""Pure header rules: what goes to an upstream, what comes back, which cookie may carry a token.
+
+Facts
+- Hop-by-hop fields end at each hop, and so does every field named in `Connection` (RFC 9110 §7.6.1). Strip first, add
+  last: a client's `Connection: x-user-id` must not remove what we add.
+- Many servers read `X_User_Id` as `X-User-Id` (CGI, RFC 3875 §4.1.18), so names are compared with `_` as `-`.
+- `Set-Cookie` may repeat and must not be joined (RFC 6265 §3).
+"""
+
+from collections.abc import Iterable
+
+from app.edge.record import Headers
+
+HOP_BY_HOP = frozenset({
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade",
+})  # fmt: skip
+
+# Never from a client: framing and target are ours, the others would name an identity or another target.
+_NEVER_FORWARDED = HOP_BY_HOP | {
+    b"host", b"content-length", b"expect", b"http2-settings", b"x-request-id", b"x-original-url", b"x-rewrite-url",
+    b"x-http-method-override", b"x-http-method", b"x-method-override", b"authorization", b"cookie",
+}  # fmt: skip
+_ONLY_FROM_TRUSTED = frozenset({b"forwarded", b"x-real-ip", b"traceparent", b"tracestate"})
+_NEVER_PREFIXES = (b"x-user-", b"proxy-")
+_TRUSTED_PREFIX = b"x-forwarded-"
+
+_NEVER_RETURNED = HOP_BY_HOP | {b"content-length", b"server", b"x-powered-by", b"date", b"x-request-id"}
+_CORS_PREFIX = b"access-control-"
+_BODILESS = frozenset({204, 304})
+
+
+def named_in_connection(headers: Headers) -> frozenset[bytes]:
+    return frozenset(
+        token.strip().lower().replace(b"_", b"-")
+        for name, value in headers
+        if name == b"connection"
+        for token in value.split(b",")
+    )
+
+
+def forwarded_headers(headers: Headers, *, is_peer_trusted: bool) -> Headers:
+    """Keep what a client may tell an upstream; authorization and cookies are decided elsewhere."""
+    named = named_in_connection(headers)
+    kept: Headers = []
+    for name, value in headers:
+        plain = name.replace(b"_", b"-") if b"_" in name else name
+        if plain in _NEVER_FORWARDED or plain.startswith(_NEVER_PREFIXES) or plain in named:
+            continue
+        if not is_peer_trusted and (plain in _ONLY_FROM_TRUSTED or plain.startswith(_TRUSTED_PREFIX)):
+            continue
+        if plain != name and (plain in _ONLY_FROM_TRUSTED or plain.startswith(_TRUSTED_PREFIX)):
+            continue
+        kept.append((name, value))
+    if any(name == b"te" and b"trailers" in value.lower() for name, value in headers):
+        kept.append((b"te", b"trailers"))
+    return kept
+
+
+def without_forwarding(headers: Headers) -> Headers:
+    """Drop the three `X-Forwarded-*` fields that the edge writes itself."""
+    ours = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+    return [(name, value) for name, value in headers if name not in ours]
+
+
+def returned_headers(status: int, headers: Headers) -> Headers:
+    """Keep what an upstream may tell a client; framing, CORS and the request id are ours."""
+    named = named_in_connection(headers)
+    kept = [
+        (name, value)
+        for name, value in headers
+        if name not in _NEVER_RETURNED and name not in named and not name.startswith(_CORS_PREFIX)
+    ]
+    if status in _BODILESS:
+        return kept
+    return kept + [(name, value) for name, value in headers if name == b"content-length"][:1]
+
+
+def cookies(headers: Headers, wanted: bytes) -> list[bytes]:
+    """List the values of one cookie over all `Cookie` fields, in order."""
+    return [value for name, value in _pairs(headers) if name == wanted]
+
+
+def cookie_header(headers: Headers, *, without: Iterable[bytes]) -> bytes | None:
+    """Join the cookies that may be forwarded; None when none is left."""
+    hidden = frozenset(without)
+    kept = [name + b"=" + value if is_pair else name for name, value, is_pair in _parts(headers) if name not in hidden]
+    return b"; ".join(kept) or None
+
+
+def _pairs(headers: Headers) -> Iterable[tuple[bytes, bytes]]:
+    return ((name, value) for name, value, is_pair in _parts(headers) if is_pair)
+
+
+def _parts(headers: Headers) -> Iterable[tuple[bytes, bytes, bool]]:
+    for header, text in headers:
+        if header != b"cookie":
+            continue
+        for part in text.split(b";"):
+            name, separator, value = part.strip(b" \t").partition(b"=")
+            if name or value:
+                yield name.strip(b" \t"), value.strip(b" \t"), bool(separator)

@@ -1,0 +1,19 @@
+"""Stage: may this role use this door. Whether this person may touch this thing is asked in the use case."""
+
+from dataclasses import dataclass
+
+from app.edge.faults import RoleNotAllowed
+from app.edge.record import Answer, Record
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAccess:
+    """Errors: RoleNotAllowed. Fails closed: a row that asks for a group is never entered without a principal."""
+
+    def __call__(self, record: Record) -> Answer | None:
+        route, principal = record.route, record.principal
+        if route is None:
+            raise RoleNotAllowed("This door is closed.")
+        if route.access.value == "PUBLIC" or (principal is not None and principal.may_enter(route.access)):
+            return None
+        raise RoleNotAllowed(f"This door is for {route.access.value}.")

@@ -1,0 +1,83 @@
+"""Stage: from a token to a principal.
+
+Facts
+- A cookie is sent by the browser whoever made the request, so with one an unsafe method must show where it came from:
+  `Sec-Fetch-Site` (Fetch Metadata) or `Origin` (RFC 6454 §7). A bearer token is attached on purpose and is exempt.
+- A token given twice, or twice differently, is refused: two readers would pick different ones.
+"""
+
+import re
+from dataclasses import dataclass
+
+from app.edge.faults import OriginNotAllowed, TokenInvalid, TokenMissing
+from app.edge.headers import cookies
+from app.edge.record import SAFE_METHODS, Answer, Record
+from app.edge.tokens import TokenVerifier
+from app.kernel.errors import Fault
+from app.kernel.identity import Access
+
+_BEARER = re.compile(rb"bearer +([A-Za-z0-9._~+/=-]+) *", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Set `principal`. On a PUBLIC row a missing, broken or contradictory token is no error and gives no identity.
+
+    Errors: TokenMissing, TokenExpired, TokenInvalid, OriginNotAllowed; KeysStale when the keys must be fetched first.
+    """
+
+    tokens: TokenVerifier
+    cookie_name: bytes
+    origins: frozenset[bytes]
+
+    def __call__(self, record: Record) -> Answer | None:
+        if record.route is not None and record.route.access is Access.PUBLIC:
+            try:
+                self._identify(record)
+            except Fault:
+                record.principal = None
+            return None
+        self._identify(record)
+        return None
+
+    def _identify(self, record: Record) -> None:
+        token = self._token(record)
+        record.principal = self.tokens.verify(token, are_keys_fresh=record.are_keys_fresh)
+        if record.is_token_from_cookie and (record.method not in SAFE_METHODS or record.is_upgrade):
+            self._check_origin(record)
+
+    def _token(self, record: Record) -> bytes:
+        fields = record.all(b"authorization")
+        bearers = [value for value in fields if value[:6].lower() == b"bearer"]
+        in_cookies = cookies(record.headers, self.cookie_name)
+        if len(fields) > 1 or len(in_cookies) > 1:
+            raise TokenInvalid("More than one token was given.")
+        if bearers:
+            found = _BEARER.fullmatch(bearers[0])
+            if found is None:
+                raise TokenInvalid("The Authorization field is not `Bearer TOKEN`.")
+            if in_cookies and in_cookies[0] != found[1]:
+                raise TokenInvalid("The cookie and the Authorization field carry different tokens.")
+            return found[1]
+        if in_cookies and in_cookies[0]:
+            record.is_token_from_cookie = True
+            return in_cookies[0]
+        raise TokenMissing("Send `Authorization: Bearer TOKEN` or the session cookie.")
+
+    def _check_origin(self, record: Record) -> None:
+        origins = record.all(b"origin")
+        if len(origins) == 1 and origins[0] in self.origins:
+            return
+        site = record.first(b"sec-fetch-site")
+        if site == b"same-origin" or (site is None and len(origins) == 1 and _is_own_origin(record, origins[0])):
+            return
+        raise OriginNotAllowed("A request with a cookie must come from this site or from an origin in CORS_ORIGINS.")
+
+
+def _is_own_origin(record: Record, origin: bytes) -> bool:
+    scheme = record.scheme.encode()
+    host = record.first(b"host") or b""
+    if record.is_peer_trusted:
+        scheme = record.first(b"x-forwarded-proto") or scheme
+        host = record.first(b"x-forwarded-host") or host
+    return origin.lower() == scheme.lower() + b"://" + host.lower()

@@ -1,0 +1,48 @@
+"""Stage: what is malformed or too large is refused before anything is decided about it.
+
+Facts
+- A server must answer 400 to a request with no `Host`, more than one, or an invalid one (RFC 9112 §3.2).
+- 414 is for the target, 431 for the fields (RFC 9110 §15.5.15, RFC 6585 §5).
+"""
+
+import re
+from dataclasses import dataclass
+
+from app.edge.faults import HeadMalformed, HeadTooLarge, PathNotAllowed, TargetTooLong
+from app.edge.record import Answer, Record
+from app.edge.routing import path_flaw, query_flaw
+
+MAX_TARGET_BYTES = 8 * 1024
+MAX_HEAD_BYTES = 32 * 1024
+MAX_FIELDS = 100
+
+# reg-name, IPv4 or bracketed IPv6, and a port (RFC 3986 §3.2.2), without the characters no host name has
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHead:
+    """Refuse what two readers could understand differently. Errors: 400, 414, 431."""
+
+    def __call__(self, record: Record) -> Answer | None:
+        if len(record.path) + len(record.query) + 1 > MAX_TARGET_BYTES:
+            raise TargetTooLong(f"The request line may have {MAX_TARGET_BYTES} bytes.")
+        if len(record.headers) > MAX_FIELDS:
+            raise HeadTooLarge(f"The head may have {MAX_FIELDS} fields.")
+        hosts = 0
+        size = 0
+        for name, value in record.headers:
+            size += len(name) + len(value) + 4
+            if name == b"host":
+                hosts += 1
+                if not _HOST.fullmatch(value):
+                    raise HeadMalformed("The Host field is not a valid host.")
+        if size > MAX_HEAD_BYTES:
+            raise HeadTooLarge(f"The head may have {MAX_HEAD_BYTES} bytes.")
+        if hosts != 1:
+            raise HeadMalformed("The head must have exactly one Host field.")
+        # a route may allow encoded slashes: that is decided when the route is known
+        flaw = path_flaw(record.path, encoded_slashes=True) or (query_flaw(record.query) if record.query else None)
+        if flaw is not None:
+            raise PathNotAllowed(f"The path is not passed on: {flaw}.")
+        return None

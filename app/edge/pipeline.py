@@ -1,0 +1,53 @@
+"""The chain every request's head goes through, in order. Both mounts run it; what it decides is done in `proxy.py`.
+
+A stage takes the record and returns None (go on), an Answer (done), or raises a Fault (refused). No stage waits: the
+one thing that may have to be fetched, the keys, is asked for by raising `KeysStale`, and the chain is run again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.edge.middleware.access import CheckAccess
+from app.edge.middleware.auth import Authenticate
+from app.edge.middleware.client_address import Network, ResolveClient
+from app.edge.middleware.cors import ApplyCors, NoteOrigin
+from app.edge.middleware.limits import CheckHead
+from app.edge.middleware.request_id import AssignRequestId
+from app.edge.middleware.route import FindRoute
+from app.edge.record import Answer, Record
+from app.edge.routes import RouteRegistry
+from app.edge.tokens import TokenVerifier
+
+type Stage = Callable[[Record], Answer | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions:
+    """What an operator decides about the edge, besides the table and the keys."""
+
+    trusted_proxies: Sequence[Network] = ()
+    cors_origins: frozenset[bytes] = frozenset()
+    access_cookie: bytes = b"pg_access_token"
+    refresh_cookie: bytes = b"pg_refresh_token"
+
+
+def build_stages(table: Callable[[], RouteRegistry], tokens: TokenVerifier, options: EdgeOptions) -> tuple[Stage, ...]:
+    return (
+        ResolveClient(options.trusted_proxies),  # first: what the peer says is believed, or not, by everything below
+        AssignRequestId(),  # before anything can be refused: a refusal must be findable in the log
+        NoteOrigin(options.cors_origins),  # before anything can be refused: a page must be able to read why
+        CheckHead(),  # before the route: what two parsers could read differently has no route
+        FindRoute(table),  # before CORS and the token: the row says what they are to check
+        ApplyCors(options.cors_origins, table),  # before the token: a preflight carries none
+        Authenticate(tokens, options.access_cookie, options.cors_origins),  # who
+        CheckAccess(),  # may this role use this door
+    )
+
+
+def decide(stages: Sequence[Stage], record: Record) -> Answer | None:
+    """Run the chain. None means: enter by `record.route`. Errors: any Fault of a stage, KeysStale."""
+    for stage in stages:
+        answer = stage(record)
+        if answer is not None:
+            return answer
+    return None

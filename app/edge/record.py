@@ -1,0 +1,65 @@
+"""The record of one request: what the client sent, what the stages found out, how it ended.
+
+Everything the access log says comes from here. Rule: stages write their own fields only; nothing here is shared between
+requests.
+"""
+
+from dataclasses import dataclass, field
+
+from app.edge.routes import Route
+from app.kernel.identity import Principal
+
+type Headers = list[tuple[bytes, bytes]]
+"""Names in lower case, in the order received, duplicates kept."""
+
+SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+
+
+@dataclass(slots=True)
+class Record:
+    """Shapes: `path` and `query` are the raw bytes of the target, `query` without "?"; times in seconds."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: Headers
+    peer: str
+    scheme: str
+    started_s: float
+    is_upgrade: bool = False
+
+    id: str = ""
+    client: str = ""
+    is_peer_trusted: bool = False
+    route: Route | None = None
+    upstream_path: bytes = b""
+    principal: Principal | None = None
+    is_token_from_cookie: bool = False
+    allowed_origin: bytes | None = None
+    are_keys_fresh: bool = False
+
+    status: int = 0
+    reason: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    endpoint: str = ""
+    retries: int = 0
+    evidence: dict[str, object] = field(default_factory=dict)
+
+    def first(self, name: bytes) -> bytes | None:
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def all(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self.headers if key == name]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer the edge gives by itself; the mount adds the length, the request id and the CORS headers."""
+
+    status: int
+    headers: Headers
+    body: bytes

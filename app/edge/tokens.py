@@ -1,0 +1,182 @@
+"""From the text of a token to a principal: RS256 and nothing else, checked claim by claim, remembered until it expires.
+
+Facts
+- The algorithm is ours to choose, never the token's (RFC 8725 §3.1); a key carried or named by the token (`jwk`, `jku`,
+  `x5u`, `x5c`) is the attacker's (§3.5); an unknown `crit` must be refused (RFC 7515 §4.1.11).
+- `sub` is a string (RFC 7519 §2 StringOrURI); `exp`, `nbf` and `iat` are numbers, and JSON's `true` is none.
+- Verifying costs about 55 us, a look-up less than one: a verified token is remembered, bounded, and never beyond its
+  expiry or the removal of its key.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+
+from app.edge.faults import KeysUnavailable, TokenExpired, TokenInvalid
+from app.edge.keys import KeySet
+from app.kernel.clock import Clock
+from app.kernel.identity import Principal, RoleTable
+from app.kernel.ids import UserId
+
+MAX_TOKEN_BYTES = 8 * 1024
+MAX_REMEMBERED = 20_000
+MAX_USER_ID_LENGTH = 255
+_REFUSED_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "crit", "b64"})
+
+
+class KeysStale(Exception):
+    """The token names a key we do not have: fetch the keys, then ask again with `are_keys_fresh=True`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What a token must say. Empty issuer or audience: not checked. `role_claim` is a dotted path."""
+
+    roles: RoleTable
+    issuer: str = ""
+    audience: str = ""
+    role_claim: str = "role"
+    leeway_s: float = 10
+
+
+@dataclass(slots=True)
+class TokenVerifier:
+    """Check tokens without waiting. Cost: one look-up for a remembered token, else one RSA verification."""
+
+    rules: TokenRules
+    keys: Callable[[], KeySet]
+    clock: Clock
+    _remembered: dict[bytes, Principal] = field(default_factory=dict, repr=False)
+    _remembered_for: KeySet | None = field(default=None, repr=False)
+
+    def verify(self, token: bytes, *, are_keys_fresh: bool = False) -> Principal:
+        """Errors: TokenExpired, TokenInvalid, KeysUnavailable; KeysStale unless `are_keys_fresh`."""
+        keys = self.keys()
+        if keys is not self._remembered_for:
+            self._remembered.clear()
+            self._remembered_for = keys
+        now_s = self.clock.now().timestamp()
+        known = self._remembered.get(token)
+        if known is not None:
+            if known.expires_at + self.rules.leeway_s <= now_s:
+                del self._remembered[token]
+                raise TokenExpired("Get a new token and try again.")
+            return known
+        principal = self._verify_text(token, keys, now_s, are_keys_fresh=are_keys_fresh)
+        if len(self._remembered) >= MAX_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[token] = principal
+        return principal
+
+    def _verify_text(self, token: bytes, keys: KeySet, now_s: float, *, are_keys_fresh: bool) -> Principal:
+        if len(token) > MAX_TOKEN_BYTES:
+            raise TokenInvalid("The token is too long.")
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError:
+            raise TokenInvalid("The token is not a JSON Web Token.") from None
+        _check_header(header)
+        key = keys.find(header.get("kid"))
+        if key is None and not are_keys_fresh:
+            raise KeysStale
+        if key is None:
+            if keys.is_empty:
+                raise KeysUnavailable("The keys have not been fetched yet; try again.", headers={"retry-after": "5"})
+            raise TokenInvalid("The token is signed with a key that is not known here.")
+        try:
+            claims = jwt.decode(token, key, algorithms=["RS256"], options=_ONLY_SIGNATURE)
+        except jwt.PyJWTError:
+            raise TokenInvalid("The token's signature does not hold.") from None
+        return principal_of(claims, self.rules, now_s=now_s, credential=token.decode("ascii"))
+
+
+# claims are checked below, type by type: PyJWT takes "123" and true for a time
+_ONLY_SIGNATURE: Any = {
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
+
+
+def _check_header(header: Mapping[str, object]) -> None:
+    if header.get("alg") != "RS256":
+        raise TokenInvalid("The token must be signed with RS256.")
+    refused = sorted(_REFUSED_HEADERS & header.keys())
+    if refused:
+        raise TokenInvalid(f"The token's header may not carry {', '.join(refused)}.")
+    if not isinstance(header.get("kid", ""), str):
+        raise TokenInvalid("The token's kid is not a text.")
+
+
+def principal_of(claims: Mapping[str, object], rules: TokenRules, *, now_s: float, credential: str = "") -> Principal:
+    """Check the claims of a token whose signature holds, and make the principal of them.
+
+    Errors: TokenExpired, TokenInvalid.
+    """
+    expires_at = _check_times(claims, now_s, rules.leeway_s)
+    if rules.issuer and claims.get("iss") != rules.issuer:
+        raise TokenInvalid("The token was issued by someone else.")
+    if rules.audience and rules.audience not in _texts(claims.get("aud")):
+        raise TokenInvalid("The token is meant for someone else.")
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_USER_ID_LENGTH or not subject.isprintable():
+        raise TokenInvalid("The token's sub is not a text of 1 to 255 printable characters.")
+    roles = _texts(_at(claims, rules.role_claim))
+    if not roles:
+        raise TokenInvalid(f"The token's {rules.role_claim} names no role.")
+    token_id = claims.get("jti")
+    return Principal(
+        user_id=UserId(subject),
+        role=rules.roles.highest(roles),
+        groups=rules.roles.groups_of(roles),
+        expires_at=expires_at,
+        token_id=token_id if isinstance(token_id, str) else None,
+        credential=credential,
+    )
+
+
+def _check_times(claims: Mapping[str, object], now_s: float, leeway_s: float) -> float:
+    expires_at = _time(claims, "exp")
+    not_before = _time(claims, "nbf")
+    issued_at = _time(claims, "iat")
+    if expires_at is None:
+        raise TokenInvalid("The token has no exp.")
+    if expires_at + leeway_s <= now_s:
+        raise TokenExpired("Get a new token and try again.")
+    if max(not_before or 0, issued_at or 0) > now_s + leeway_s:
+        raise TokenInvalid("The token is not valid yet.")
+    return expires_at
+
+
+def _time(claims: Mapping[str, object], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None and name not in claims:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TokenInvalid(f"The token's {name} is not a number.")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Read one text or a list of texts; anything else is none, a list with anything else in it too."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(one, str) and one and one.isprintable() for one in value):
+        return ()
+    return tuple(value)
+
+
+def _at(claims: Mapping[str, object], dotted: str) -> object:
+    if dotted in claims:
+        return claims[dotted]
+    found: object = claims
+    for part in dotted.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
