@@ -5,11 +5,11 @@ from typing import Any
 
 from litestar import Litestar, get
 from litestar.di import Provide
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.types import Method
+from litestar.types import ControllerRouterHandler, Method
 
 from portico_fleet.problems import HANDLERS
 from portico_fleet.store import Store
@@ -24,7 +24,7 @@ async def ping() -> None: ...
 
 def assemble(
     title: str,
-    handlers: Sequence[BaseRouteHandler],
+    handlers: Sequence[ControllerRouterHandler],
     *,
     store: Store,
     dependencies: Mapping[str, Provide],

@@ -7,6 +7,8 @@ from litestar.params import Dependency, Parameter
 
 
 class Page[Item](msgspec.Struct):
+    """Subclass it for each kind of item, so that the OpenAPI document has a name for it."""
+
     items: list[Item]
     total: int
     limit: int

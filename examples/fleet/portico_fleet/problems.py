@@ -69,11 +69,6 @@ class Conflict(Refused):
     kind = "conflict"
 
 
-class TooLarge(Refused):
-    status_code = 413
-    kind = "body-too-large"
-
-
 def refusals(*statuses: int) -> Mapping[int, ResponseSpec]:
     """Describe these statuses in OpenAPI as the problem documents they are."""
     return {
