@@ -2,6 +2,7 @@
 
 from app.kernel.errors import (
     Broken,
+    Fault,
     Forbidden,
     Malformed,
     MethodNotAllowed,
@@ -99,3 +100,21 @@ class UpstreamUnavailable(Unavailable):
 class UpstreamTimeout(TimedOut):
     type = "upstream-timeout"
     title = "The service behind this route did not answer in time"
+
+
+class RequestTooSlow(Malformed):
+    type = "request-too-slow"
+    title = "The request's body did not arrive in time"
+
+
+class ClientTooSlow(Malformed):
+    """The answer had begun: this is a reason for the log, never sent."""
+
+    type = "client-too-slow"
+    title = "The client did not take the answer in time"
+
+
+class InternalFault(Fault):
+    """Something is wrong with us; the log has the trace under the request id."""
+
+    type = "internal"

@@ -23,12 +23,14 @@ type Stage = Callable[[Record], Answer | None]
 
 @dataclass(frozen=True, slots=True)
 class EdgeOptions:
-    """What an operator decides about the edge, besides the table and the keys."""
+    """What an operator decides about the edge, besides the table and the keys; deadlines in seconds."""
 
     trusted_proxies: Sequence[Network] = ()
     cors_origins: frozenset[bytes] = frozenset()
     access_cookie: bytes = b"pg_access_token"
     refresh_cookie: bytes = b"pg_refresh_token"
+    body_idle_s: float = 30
+    client_write_s: float = 30
 
 
 def build_stages(table: Callable[[], RouteRegistry], tokens: TokenVerifier, options: EdgeOptions) -> tuple[Stage, ...]:

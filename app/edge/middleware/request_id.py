@@ -14,11 +14,11 @@ _SAFE = re.compile(rb"[A-Za-z0-9_.:\-]{8,128}")
 class AssignRequestId:
     """Keep the id a trusted proxy gave; a stranger's could be made to collide with another person's.
 
-    Shapes: 16 random hex digits of this process, then 8 that count.
+    Shapes: 32 hex digits, so that it is a trace id too: 16 random ones of this process, then 16 that count.
     """
 
     _process: str = field(default_factory=lambda: secrets.token_hex(8))
-    _count: "itertools.count[int]" = field(default_factory=itertools.count)
+    _count: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def __call__(self, record: Record) -> Answer | None:
         if record.is_peer_trusted:
@@ -26,5 +26,5 @@ class AssignRequestId:
             if given is not None and _SAFE.fullmatch(given):
                 record.id = given.decode()
                 return None
-        record.id = f"{self._process}{next(self._count) & 0xFFFFFFFF:08x}"
+        record.id = f"{self._process}{next(self._count):016x}"
         return None

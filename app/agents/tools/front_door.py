@@ -1,0 +1,71 @@
+"""How an agent reaches the fleet: over HTTP through our own front door, with the token of the person who asked.
+
+So the edge checks the agent's calls exactly as it checks that person's: an agent can do what its user can, no more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from app.agents.contract import FleetAnswer, FrontDoorUnavailable
+from app.infra.http_client.client import FLEET_TIMEOUTS, CallFailed, HttpClient
+from app.kernel.identity import Principal
+
+MAX_ANSWER_BYTES = 1024**2
+
+
+@dataclass(slots=True)
+class FrontDoorAddress:
+    """Where our own listener is: set by `FRONT_DOOR_URL`, else by the edge when its first request arrives."""
+
+    url: str = ""
+
+    def learn(self, server: tuple[str, int | None] | None, scheme: str) -> None:
+        """Take the socket's own address, never a client's Host field; a configured address stays."""
+        if self.url or server is None or server[1] is None:
+            return
+        host = server[0] if ":" not in server[0] else f"[{server[0]}]"
+        self.url = f"{scheme}://{host}:{server[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpFrontDoor:
+    """The adapter of `FrontDoor`."""
+
+    http: HttpClient
+    address: FrontDoorAddress
+
+    async def call(
+        self,
+        caller: Principal,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        query: Mapping[str, str] | None = None,
+    ) -> FleetAnswer:
+        if not self.address.url:
+            raise FrontDoorUnavailable("Set FRONT_DOOR_URL to the address agents reach the front door at.")
+        if not path.startswith("/") or urlsplit(path).netloc:
+            raise FrontDoorUnavailable(f"The path {path!r} is not one of the front door's.")
+        headers = {"authorization": f"Bearer {caller.credential}", "accept": "application/json"}
+        body = None
+        if json is not None:
+            body = msgspec.json.encode(json)
+            headers["content-type"] = "application/json"
+        url = self.address.url.rstrip("/") + quote(path, safe="/%~-._!$&'()*+,;=:@")
+        try:
+            answer = await self.http.call(
+                method,
+                url,
+                body=body,
+                headers=headers,
+                query=query,
+                timeouts=FLEET_TIMEOUTS,
+                limit_bytes=MAX_ANSWER_BYTES,
+            )
+        except CallFailed as error:
+            raise FrontDoorUnavailable(evidence={"cause": str(error)}) from error
+        return FleetAnswer(answer.status, answer.body, answer.headers)

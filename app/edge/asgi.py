@@ -1,0 +1,97 @@
+"""The chain as an ASGI middleware around Litestar, proxying included: for any ASGI server and any test client.
+
+Every request leaves one line in the log, whatever became of it. Rule: nothing but `Client` answers a client, so that
+every answer carries the request id and the CORS fields.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+
+from app.edge.asgi_client import ASGIApp, Client, ClientGone, Receive, Scope, Send, limited
+from app.edge.asgi_proxy import forward
+from app.edge.edge import Edge
+from app.edge.faults import InternalFault, UpgradeNotOffered
+from app.edge.record import Record
+from app.kernel.errors import Fault
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeMiddleware:
+    app: ASGIApp
+    edge: Edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope, self.edge.clock.monotonic_s())
+        self.edge.on_request(scope.get("server"), record.scheme)
+        client = Client(record, send)
+        try:
+            await self._answer(scope, record, receive, client)
+        except Fault as fault:
+            await client.refuse(fault)
+        except ClientGone:
+            record.reason = "client_gone"
+        except Exception:
+            # the edge's last step: whatever went wrong, the client gets an answer and the log the trace
+            log.exception("request.failed", request_id=record.id, path=record.path.decode("latin-1"))
+            await client.refuse(InternalFault("The error was logged under this request id."))
+        finally:
+            self.edge.log_access(record)
+
+    async def _answer(self, scope: Scope, record: Record, receive: Receive, client: Client) -> None:
+        answer = await self.edge.decide(record)
+        if answer is not None:
+            await client.answer(answer)
+        elif record.route is None or record.route.upstream is None:
+            scope.setdefault("state", {}).update(
+                principal=record.principal, request_id=record.id, edge_record=record, access=record.route
+            )
+            record.reason = "local"
+            await self.app(scope, limited(record, receive), client.send)
+        else:
+            await forward(self.edge, record, record.route, receive, client)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a handshake like any request; only local rows take one here, since tunnels are the protocol's."""
+        record = record_of(scope, self.edge.clock.monotonic_s())
+        try:
+            await self.edge.decide(record)
+            if record.route is None or record.route.upstream is not None:
+                raise UpgradeNotOffered("This route takes no WebSocket.")
+            scope.setdefault("state", {}).update(
+                principal=record.principal, request_id=record.id, edge_record=record, access=record.route
+            )
+            record.reason = "local"
+            await self.app(scope, receive, send)
+        except Fault as fault:
+            record.reason = fault.reason
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": fault.title})
+        finally:
+            self.edge.log_access(record)
+
+
+def record_of(scope: Scope, started_s: float) -> Record:
+    """Read a request out of an ASGI scope; servers without `raw_path` are refused, since P9 cannot be kept on them."""
+    is_upgrade = scope["type"] == "websocket"
+    peer = scope.get("client")
+    return Record(
+        method=b"GET" if is_upgrade else scope["method"].encode(),
+        path=scope["raw_path"].partition(b"?")[0],
+        query=scope.get("query_string", b""),
+        headers=[(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]],
+        peer=peer[0] if peer else "",
+        scheme=scope.get("scheme", "http").replace("ws", "http"),
+        started_s=started_s,
+        is_upgrade=is_upgrade,
+    )

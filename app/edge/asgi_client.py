@@ -1,0 +1,83 @@
+"""The client's side of one request over ASGI: its body, bounded, and its answer, completed with what the edge adds."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.edge.faults import BodyTooLarge
+from app.edge.middleware.cors import cors_headers
+from app.edge.record import Answer, Headers, Record
+from app.infra.wire.problems import problem_of
+from app.kernel.errors import Fault
+
+# the ASGI specification's own types: scopes and messages are mappings of whatever the message is
+type Scope = MutableMapping[str, Any]
+type Message = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[Message]]
+type Send = Callable[[Message], Awaitable[None]]
+type ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class ClientGone(Exception):
+    """The client closed the connection before it had the whole answer."""
+
+
+@dataclass(slots=True)
+class Client:
+    """The client's side of one request: completes every answer with what the edge adds, and counts it."""
+
+    record: Record
+    _send: Send
+    is_started: bool = False
+
+    async def send(self, message: Message) -> None:
+        """Pass on an ASGI message of whoever answers. Errors: ClientGone."""
+        if message["type"] == "http.response.start":
+            self.is_started = True
+            self.record.status = message["status"]
+            message = {**message, "headers": self._completed(message.get("headers", ()))}
+        elif message["type"] == "http.response.body":
+            self.record.bytes_out += len(message.get("body", b""))
+        try:
+            await self._send(message)
+        except OSError:
+            raise ClientGone from None
+
+    async def answer(self, answer: Answer) -> None:
+        length = [] if answer.status == 204 else [(b"content-length", b"%d" % len(answer.body))]
+        body = b"" if self.record.method == b"HEAD" else answer.body
+        await self.send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, *length]})
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def refuse(self, fault: Fault) -> None:
+        """Answer with a problem; where an answer has begun, leave it broken off, so that nobody takes it as whole."""
+        self.record.reason = fault.reason
+        self.record.evidence.update(fault.evidence)
+        if self.is_started:
+            return
+        problem = problem_of(fault, instance=self.record.path.decode("latin-1"), request_id=self.record.id)
+        headers = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
+        try:
+            await self.answer(Answer(problem.status, headers, problem.body))
+        except ClientGone:
+            self.record.reason = "client_gone"
+
+    def _completed(self, headers: Headers) -> Headers:
+        added = [(b"x-request-id", self.record.id.encode()), *cors_headers(self.record)]
+        names = {name for name, _ in added if name != b"vary"}
+        return [(name, value) for name, value in headers if name.lower() not in names] + added
+
+
+def limited(record: Record, receive: Receive) -> Receive:
+    """Count a local request's body, and refuse what is longer than the row allows, chunked or not."""
+    route = record.route
+
+    async def counted() -> Message:
+        message = await receive()
+        if message["type"] == "http.request":
+            record.bytes_in += len(message.get("body", b""))
+            if route is not None and record.bytes_in > route.max_body_bytes:
+                raise BodyTooLarge(f"This route takes bodies of up to {route.max_body_bytes} bytes.")
+        return message
+
+    return counted

@@ -1,0 +1,108 @@
+"""What is written to an upstream for a request that was let in, and what its failures become. Pure: no socket here.
+
+The mounts do the I/O: `asgi.py` with `Exchange`, the protocol with callbacks.
+"""
+
+import secrets
+import string
+from enum import Enum, auto
+
+from app.edge.faults import UpstreamAnswerBroken, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+from app.edge.headers import cookie_header, forwarded_headers, without_forwarding
+from app.edge.record import Headers, Record
+from app.edge.routes import Route
+from app.edge.upstream_failures import (
+    ConnectFailed,
+    ConnectTimedOut,
+    PoolExhausted,
+    UpstreamBroken,
+    UpstreamFailure,
+    UpstreamTimedOut,
+)
+from app.kernel.errors import Fault
+
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
+_HEX = frozenset(string.hexdigits.encode())
+
+
+class BodyFraming(Enum):
+    """How the request's body is delimited on the way to the upstream: by us, whatever the client wrote."""
+
+    NONE = auto()
+    LENGTH = auto()
+    CHUNKED = auto()
+
+
+def request_head(
+    record: Record, route: Route, *, authority: bytes, session_cookies: tuple[bytes, ...], framing: BodyFraming
+) -> bytes:
+    """Write the head an upstream is sent. Strip first, add last: nothing a client wrote stands behind what we add."""
+    target = record.upstream_path + (b"?" + record.query if record.query else b"")
+    lines = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (record.method, target, authority)]
+    kept = forwarded_headers(record.headers, is_peer_trusted=record.is_peer_trusted)
+    for name, value in without_forwarding(kept) + _added(record, route, session_cookies, framing):
+        lines.append(b"%b: %b\r\n" % (name, value))
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def _added(record: Record, route: Route, session_cookies: tuple[bytes, ...], framing: BodyFraming) -> Headers:
+    hidden = [name for name in session_cookies if name not in route.forward_cookies]
+    cookie = cookie_header(record.headers, without=hidden)
+    added: Headers = [(b"x-request-id", record.id.encode()), *_forwarding(record)]
+    if record.first(b"traceparent") is None or not record.is_peer_trusted:
+        added.append((b"traceparent", _traceparent(record.id.encode())))
+    if cookie is not None:
+        added.append((b"cookie", cookie))
+    if record.principal is not None:
+        added.append((b"x-user-id", record.principal.user_id.encode()))
+        added.append((b"x-user-role", record.principal.role.encode()))
+        if route.forward_token:
+            added.append((b"authorization", b"Bearer " + record.principal.credential.encode()))
+    if framing is BodyFraming.LENGTH:
+        added.append((b"content-length", record.first(b"content-length") or b"0"))
+    elif framing is BodyFraming.CHUNKED:
+        added.append((b"transfer-encoding", b"chunked"))
+    return added
+
+
+def _forwarding(record: Record) -> Headers:
+    """Append to what a trusted proxy said about the client; say it ourselves for everyone else."""
+    before = b", ".join(record.all(b"x-forwarded-for")) if record.is_peer_trusted else b""
+    proto = record.first(b"x-forwarded-proto") if record.is_peer_trusted else None
+    host = record.first(b"x-forwarded-host") if record.is_peer_trusted else None
+    peer = record.peer.encode() or b"unknown"
+    return [
+        (b"x-forwarded-for", before + b", " + peer if before else peer),
+        (b"x-forwarded-proto", proto or record.scheme.encode()),
+        (b"x-forwarded-host", host or record.first(b"host") or b""),
+    ]
+
+
+def _traceparent(request_id: bytes) -> bytes:
+    """Start a trace (W3C Trace Context §3.2); the request id is the trace id where it has the shape of one."""
+    is_trace_id = len(request_id) == 32 and _HEX.issuperset(request_id)
+    trace_id = request_id.lower() if is_trace_id else secrets.token_hex(16).encode()
+    return b"00-%b-%b-01" % (trace_id, secrets.token_hex(8).encode())
+
+
+def may_retry(method: bytes, failure: UpstreamFailure, *, is_body_started: bool) -> bool:
+    """Say whether trying again can do no harm: nothing was answered, and the request was not sent or is idempotent.
+
+    A connection that was refused or a wait that ran out would only be refused or run out again (promise P6).
+    """
+    if is_body_started or failure.answered or not isinstance(failure, UpstreamBroken):
+        return False
+    return not failure.sent or method in IDEMPOTENT
+
+
+def fault_of(failure: UpstreamFailure, upstream: str) -> Fault:
+    """Tell 502, 503 and 504 apart."""
+    evidence = {"upstream": upstream, "phase": failure.phase.value, "cause": str(failure)}
+    if isinstance(failure, PoolExhausted):
+        return UpstreamUnavailable(headers={"retry-after": "1"}, evidence=evidence)
+    if isinstance(failure, ConnectTimedOut | UpstreamTimedOut):
+        return UpstreamTimeout(evidence=evidence)
+    if isinstance(failure, ConnectFailed):
+        return UpstreamRefused(evidence=evidence)
+    return UpstreamAnswerBroken(evidence=evidence)

@@ -1,0 +1,91 @@
+"""What we depend on, asked in the background and remembered: a health request costs nothing and waits for nobody.
+
+A check is an async function that returns words about how it is (or None) and raises when it is not well.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import structlog
+
+from app.kernel.errors import Fault
+
+INTERVAL_S = 10
+FIRST_INTERVALS_S = (0.25, 0.5, 1, 2, 5)
+TIMEOUT_S = 3
+
+log = structlog.get_logger()
+
+type Check = Callable[[], Awaitable[str | None]]
+
+
+class Wellness(StrEnum):
+    OK = "ok"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+class NotWell(Exception):
+    """A check's own word for what is wrong; the message is shown to STAFF."""
+
+
+@dataclass(slots=True)
+class Dependency:
+    """`is_required` decides whether the gateway can do its work without it."""
+
+    type: str
+    name: str
+    check: Check
+    is_required: bool = False
+    status: Wellness = Wellness.UNKNOWN
+    details: str = ""
+
+
+@dataclass(slots=True)
+class HealthRegistry:
+    """Concurrency: one per process; `run` is the only writer."""
+
+    dependencies: list[Dependency] = field(default_factory=list)
+
+    def add(self, type_: str, name: str, check: Check, *, is_required: bool = False) -> None:
+        self.dependencies.append(Dependency(type_, name, check, is_required=is_required))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether everything required was found well."""
+        return all(one.status is Wellness.OK for one in self.dependencies if one.is_required)
+
+    @property
+    def all(self) -> Sequence[Dependency]:
+        return tuple(self.dependencies)
+
+    async def run(self) -> None:
+        """Check everything, at once, for ever: often in the beginning, then every ten seconds."""
+        waits = iter(FIRST_INTERVALS_S)
+        while True:
+            await self.check_all()
+            await asyncio.sleep(next(waits, INTERVAL_S))
+
+    async def check_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for dependency in self.dependencies:
+                group.create_task(_ask(dependency))
+
+
+async def _ask(dependency: Dependency) -> None:
+    before = dependency.status
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            dependency.details = await dependency.check() or ""
+        dependency.status = Wellness.OK
+    except TimeoutError:
+        dependency.status, dependency.details = Wellness.ERROR, f"no answer within {TIMEOUT_S} s"
+    except (NotWell, Fault, OSError) as error:
+        dependency.status, dependency.details = Wellness.ERROR, str(error) or type(error).__name__
+    except Exception:
+        dependency.status, dependency.details = Wellness.ERROR, "the check itself failed; see the log"
+        log.exception("health.check_failed", dependency=dependency.name)
+    if before is not dependency.status and before is not Wellness.UNKNOWN:
+        log.warning("health.changed", dependency=dependency.name, status=dependency.status, details=dependency.details)
