@@ -10,7 +10,8 @@ from typing import Annotated
 
 from litestar.params import Dependency
 
-from portico_fleet.problems import AnyRequest, Unauthenticated
+from portico_fleet.problems import AnyRequest
+from portico_fleet.refused import Unauthenticated
 
 _STAFF = frozenset({"admin", "manager"})
 

@@ -13,6 +13,8 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
+from portico_fleet.refused import FieldRefused, Refused
+
 _log = logging.getLogger("portico_fleet")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _PROBLEM_JSON = "application/problem+json"
@@ -35,40 +37,6 @@ class Problem(msgspec.Struct, omit_defaults=True):
     errors: list[FieldProblem] = []
 
 
-class Refused(HTTPException):
-    """Decline a request; `kind` becomes the problem's `type`."""
-
-    status_code = 400
-    kind = "validation-failed"
-
-
-class FieldRefused(Refused):
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(detail=f"{field}: {message}", extra=[{"key": field, "message": message}])
-
-
-class Unauthenticated(Refused):
-    status_code = 401
-    kind = "unauthenticated"
-
-
-class NotAllowed(Refused):
-    status_code = 403
-    kind = "not-allowed"
-
-
-class NotFound(Refused):
-    """Say that there is no such thing, or that it is somebody else's: the two answers are the same."""
-
-    status_code = 404
-    kind = "not-found"
-
-
-class Conflict(Refused):
-    status_code = 409
-    kind = "conflict"
-
-
 def refusals(*statuses: int) -> Mapping[int, ResponseSpec]:
     """Describe these statuses in OpenAPI as the problem documents they are."""
     return {
@@ -82,20 +50,25 @@ def refusals(*statuses: int) -> Mapping[int, ResponseSpec]:
     }
 
 
-def _from_refusal(request: AnyRequest, fact: HTTPException) -> Response[Problem]:
+def _from_refusal(request: AnyRequest, fact: Refused) -> Response[Problem]:
+    errors = [FieldProblem(fact.field, fact.message)] if isinstance(fact, FieldRefused) else []
+    headers = {"WWW-Authenticate": "Bearer"} if fact.status == HTTPStatus.UNAUTHORIZED else None
+    return _answer(request, status=fact.status, kind=fact.kind, detail=str(fact), errors=errors, headers=headers)
+
+
+def _from_litestar(request: AnyRequest, fact: HTTPException) -> Response[Problem]:
     errors = [_field(entry) for entry in fact.extra] if isinstance(fact.extra, list) else []
-    kind = fact.kind if isinstance(fact, Refused) else _slug(fact.status_code)
-    detail = fact.detail
-    if errors and not isinstance(fact, Refused):
-        detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
-    headers = dict(fact.headers or {})
-    if fact.status_code == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return _answer(request, status=fact.status_code, kind=kind, detail=detail, errors=errors, headers=headers)
+    detail = "; ".join(f"{error.field}: {error.message}" for error in errors) or fact.detail
+    kind = _slug(fact.status_code)
+    return _answer(request, status=fact.status_code, kind=kind, detail=detail, errors=errors, headers=fact.headers)
 
 
 def _from_bad_unicode(request: AnyRequest, _fact: UnicodeError) -> Response[Problem]:
     return _answer(request, status=400, kind="validation-failed", detail="the request is not valid UTF-8")
+
+
+def _from_deep_nesting(request: AnyRequest, _fact: RecursionError) -> Response[Problem]:
+    return _answer(request, status=400, kind="validation-failed", detail="the body is nested too deeply")
 
 
 def _from_fault(request: AnyRequest, fact: Exception) -> Response[Problem]:
@@ -104,8 +77,10 @@ def _from_fault(request: AnyRequest, fact: Exception) -> Response[Problem]:
 
 
 HANDLERS: ExceptionHandlersMap = {
-    HTTPException: _from_refusal,
+    Refused: _from_refusal,
+    HTTPException: _from_litestar,
     UnicodeDecodeError: _from_bad_unicode,
+    RecursionError: _from_deep_nesting,  # Litestar's JSON decoder; nothing here recurses
     Exception: _from_fault,
 }
 

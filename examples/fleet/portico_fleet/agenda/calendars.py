@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from portico_fleet.agenda.moments import from_micros, to_micros
 from portico_fleet.caller import Caller
 from portico_fleet.paging import Page, Window
-from portico_fleet.problems import Conflict, NotAllowed, NotFound
+from portico_fleet.refused import Conflict, NotAllowed, NotFound
 from portico_fleet.store import Store
 
 SCHEMA = """

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from portico_fleet.agenda.calendars import Color, Name, Text
 from portico_fleet.caller import Caller
 from portico_fleet.paging import Page, Window
-from portico_fleet.problems import Conflict, FieldRefused
+from portico_fleet.refused import Conflict, FieldRefused
 from portico_fleet.store import Store
 
 SCHEMA = """

@@ -13,7 +13,7 @@ from portico_fleet.agenda.categories import is_usable
 from portico_fleet.agenda.moments import from_micros, in_utc, to_micros
 from portico_fleet.caller import Caller
 from portico_fleet.paging import Page, Window
-from portico_fleet.problems import FieldRefused, NotFound
+from portico_fleet.refused import FieldRefused, NotFound
 from portico_fleet.store import Store
 
 SCHEMA = """

@@ -12,7 +12,8 @@ from portico_fleet.agenda.moments import read_since, read_until
 from portico_fleet.application import SIGNED_IN
 from portico_fleet.caller import Asking
 from portico_fleet.paging import Wanted
-from portico_fleet.problems import FieldRefused, refusals
+from portico_fleet.problems import refusals
+from portico_fleet.refused import FieldRefused
 
 type _Calendars = Annotated[Calendars, Dependency(skip_validation=True)]
 type _Components = Annotated[Components, Dependency(skip_validation=True)]

@@ -12,7 +12,7 @@ from anyio import AsyncFile, to_thread
 from msgspec import Struct
 
 from portico_fleet.caller import Caller
-from portico_fleet.problems import Conflict, FieldRefused, NotFound
+from portico_fleet.refused import Conflict, FieldRefused, NotFound
 
 LIMIT_BYTES = 1024**3
 _FILES_PER_USER = 100

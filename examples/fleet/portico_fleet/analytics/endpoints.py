@@ -16,7 +16,8 @@ from portico_fleet.analytics.snapshots import NewSnapshot, Snapshot, SnapshotPag
 from portico_fleet.application import SIGNED_IN
 from portico_fleet.caller import Asking, find_caller
 from portico_fleet.paging import Wanted
-from portico_fleet.problems import AnyRequest, NotAllowed, Unauthenticated, refusals
+from portico_fleet.problems import AnyRequest, refusals
+from portico_fleet.refused import NotAllowed, Unauthenticated
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from portico_fleet.problems import Conflict
+from portico_fleet.refused import Conflict
 from portico_fleet.store import Store
 
 SCHEMA = """

@@ -7,7 +7,7 @@ from portico_fleet.auth.accounts import Account, Accounts
 from portico_fleet.auth.passwords import Passwords
 from portico_fleet.auth.sessions import Opened, RefreshRefused, Sessions
 from portico_fleet.auth.tokens import AccessTokens
-from portico_fleet.problems import Unauthenticated
+from portico_fleet.refused import Unauthenticated
 
 
 class CredentialsWrong(Unauthenticated):

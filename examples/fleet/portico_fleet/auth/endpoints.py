@@ -13,7 +13,8 @@ from portico_fleet.auth.sessions import RefreshRefused
 from portico_fleet.auth.tokens import Claims, TokenInvalid
 from portico_fleet.auth.wire import Credentials, Profile, Refresh, Registration, Session, User
 from portico_fleet.caller import find_caller
-from portico_fleet.problems import AnyRequest, NotFound, Unauthenticated, refusals
+from portico_fleet.problems import AnyRequest, refusals
+from portico_fleet.refused import NotFound, Unauthenticated
 
 _SESSIONS = "/api/v1/auth/sessions"
 _ID_LIMIT_DIGITS = 18

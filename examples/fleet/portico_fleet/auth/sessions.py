@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 from dataclasses import dataclass
 
-from portico_fleet.problems import Unauthenticated
+from portico_fleet.refused import Unauthenticated
 from portico_fleet.store import Store
 
 SCHEMA = """

@@ -7,7 +7,7 @@ import jwt
 
 from portico_fleet.auth.accounts import Account
 from portico_fleet.auth.keys import KeyRing
-from portico_fleet.problems import Unauthenticated
+from portico_fleet.refused import Unauthenticated
 
 ISSUER = "portico-demo-auth"
 AUDIENCE = "portico"
