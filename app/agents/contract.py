@@ -1,6 +1,7 @@
 """What an agent is, what it is asked, and what it may answer: the words agent authors write against.
 
-Two ways to write one, in a file of `app/agents/library/` or a package with the entry point `portico.agents`:
+Two ways to write one, in a file of `app/agents/library/` or a package with the entry point `portico.agents`
+(`factory.py` says which names of a module count):
 
     agent = Agent(name="support", description="Answers customers", instructions="...", tools=[lookup_order])
 
@@ -8,16 +9,19 @@ Two ways to write one, in a file of `app/agents/library/` or a package with the 
         name = "echo"
         async def generate(self, turn: Turn) -> str: ...      # or an async generator of text pieces
 
-Rule: nothing here knows a model library; `runner.py` is the only module that does.
+Rule: nothing here knows a model library; only what `runner.py` imports on first use does.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, Unavailable, ValidationFailed
+from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, TooLarge, Unavailable, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
+
+DEFAULT_AGENT = "assistant"
 
 type Speaker = Literal["user", "assistant", "system"]
 
@@ -53,10 +57,9 @@ class FleetAnswer:
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def json(self) -> Any:  # noqa: ANN401 - an upstream's JSON has no shape we know
-        import msgspec  # noqa: PLC0415 - authors' files import this module; keep it light
-
-        return msgspec.json.decode(self.body)
+    # Any: what a service answers has no type here; whoever asks knows its shape.
+    def json(self) -> Any:
+        return json.loads(self.body)
 
 
 class FrontDoor(Protocol):
@@ -93,6 +96,14 @@ class ToolContext:
         return await self.front_door.call(self.turn.caller, method, path, json=json, query=query)
 
 
+class ToolRefused(Exception):
+    """A tool says no, in words the model (or the person) can act on; raise it instead of an odd result."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 type Tool = Callable[..., Awaitable[object]]
 """`async def tool(ctx: ToolContext, order_id: int) -> Order`: types give the schema, the docstring the description."""
 
@@ -101,7 +112,7 @@ type Tool = Callable[..., Awaitable[object]]
 class Agent:
     """An agent of a model and tools. `model` is a pydantic-ai model name; None takes `DEFAULT_MODEL`.
 
-    `fallback` answers instead of a model that cannot call tools, so that the agent does real work without one.
+    `fallback` answers where the model cannot call tools, or there is none, so that the agent does real work without.
     """
 
     name: str
@@ -115,7 +126,8 @@ class Agent:
 @runtime_checkable
 class Responder(Protocol):
     """An agent that answers by its own code. May also have `description: str` and `async def health() -> str | None`
-    (None when well, else what is wrong)."""
+    (None when well, else what is wrong).
+    """
 
     name: str
 
@@ -148,9 +160,37 @@ class Agents(Protocol):
     async def answer(self, name: str, turn: Turn, *, timeout_s: float) -> str:
         """Ask an agent and wait for its whole answer.
 
-        Errors: AgentNotFound, AgentFailed, AgentTimedOut, ModelNotConfigured, ModelUnavailable.
+        Errors: AgentNotFound, AgentFailed, AgentTimedOut, ModelNotConfigured, ModelUnavailable, TurnTooLong; whatever
+        else an agent raises becomes AgentFailed.
+        Concurrency: any number of turns at once; a cancelled turn cancels the call to the model.
         """
         ...
+
+
+class AgentBroken(Exception):
+    """An agent cannot be used, so the program does not start; `where` is its file or entry point."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.where = where
+        self.reason = reason
+
+
+class AgentDuplicate(AgentBroken):
+    """Two agents have the same name; `where` is the second."""
+
+    def __init__(self, where: str, *, name: str, first: str) -> None:
+        super().__init__(where, f"there is already an agent {name!r}, in {first}; give one of them another name")
+
+
+class ModelMisconfigured(Exception):
+    """A model that was asked for by name cannot be used, so the program does not start; says how to mend it."""
+
+    def __init__(self, name: str, reason: str, *, mend: str) -> None:
+        super().__init__(f"the model {name!r} {reason}; {mend}")
+        self.name = name
+        self.reason = reason
+        self.mend = mend
 
 
 class AgentNotFound(NotFound):
@@ -174,6 +214,11 @@ class AgentFailed(Broken):
 class AgentTimedOut(TimedOut):
     type = "agent-timed-out"
     title = "The agent did not answer in time"
+
+
+class TurnTooLong(TooLarge):
+    type = "turn-too-long"
+    title = "The message does not fit into the model's window"
 
 
 class ModelNotConfigured(Unavailable):

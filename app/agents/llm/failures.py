@@ -1,0 +1,97 @@
+"""What went wrong at a model, in our words: the one place that translates the model library's errors.
+
+Rule: the provider's own text never reaches `detail`; it may name accounts, keys and prompts. Of it, only codes and the
+start of an error's body go into `evidence`, and nothing a model said does.
+"""
+
+import math
+from collections.abc import Callable
+
+from pydantic_ai.exceptions import (
+    AgentRunError,
+    ContentFilterError,
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelContextWindowExceededError,
+    ModelHTTPError,
+    ModelNotFoundError,
+    ModelQuotaExceededError,
+    ModelRateLimitError,
+    ModelRequestRejectedError,
+    ModelRequestTimeout,
+    ModelTimeoutError,
+    OutputTokenLimitExceeded,
+    UsageLimitExceeded,
+)
+
+from app.agents.contract import AgentFailed, ModelUnavailable, TurnTooLong
+from app.kernel.errors import Fault
+
+MAX_RETRY_AFTER_S = 3600
+EVIDENCE_CHARS = 300
+
+_LLAMA_OVERFLOW = "exceed_context_size_error"  # llama.cpp's server; the library knows only other providers' words
+
+type Test = Callable[[AgentRunError], bool]
+
+
+def _is(*kinds: type[AgentRunError], statuses: tuple[int, ...] = ()) -> Test:
+    def test(error: AgentRunError) -> bool:
+        return isinstance(error, kinds) or (isinstance(error, ModelHTTPError) and error.status_code in statuses)
+
+    return test
+
+
+def is_overflow(error: AgentRunError) -> bool:
+    """Tell whether the provider refused the prompt as too long."""
+    is_llama = isinstance(error, ModelAPIError) and error.provider_error_type == _LLAMA_OVERFLOW
+    return is_llama or isinstance(error, ModelContextWindowExceededError)
+
+
+# First match wins; categories first, bare statuses for adapters that do not sort their errors.
+_FACTS: tuple[tuple[Test, type[Fault], str], ...] = (
+    (is_overflow, TurnTooLong, "The message does not fit into the language model's window; say it shorter."),
+    (_is(ModelQuotaExceededError, statuses=(402,)), ModelUnavailable, "The language model's account is used up."),
+    (_is(ModelRateLimitError, statuses=(429,)), ModelUnavailable, "The language model takes no more requests for now."),
+    (
+        _is(ModelAuthenticationError, statuses=(401, 403)),
+        ModelUnavailable,
+        "The language model's provider refused this gateway's key.",
+    ),
+    (
+        _is(ModelNotFoundError, statuses=(404,)),
+        ModelUnavailable,
+        "The provider does not know the language model that is configured.",
+    ),
+    (
+        _is(ModelTimeoutError, ModelRequestTimeout, statuses=(408, 504)),
+        ModelUnavailable,
+        "The language model did not answer in time.",
+    ),
+    (_is(ModelRequestRejectedError, statuses=(400, 413, 422)), AgentFailed, "The language model refused the request."),
+    (_is(ModelAPIError), ModelUnavailable, "The language model cannot be reached at the moment."),
+    (_is(UsageLimitExceeded), AgentFailed, "The agent took more steps than one turn may have."),
+    (_is(ContentFilterError), AgentFailed, "The provider's content filter stopped the answer."),
+    (_is(OutputTokenLimitExceeded), AgentFailed, "The answer was cut off before it said anything."),
+    (_is(AgentRunError), AgentFailed, "The language model gave an answer that cannot be used."),
+)
+
+
+def as_fault(error: AgentRunError) -> Fault:
+    fact, detail = next((fact, detail) for test, fact, detail in _FACTS if test(error))
+    return fact(detail, headers=_retry_after(error), evidence=_evidence(error))
+
+
+def _retry_after(error: AgentRunError) -> dict[str, str]:
+    wait_s = error.retry_after if isinstance(error, ModelAPIError) else None
+    return {} if wait_s is None else {"Retry-After": str(min(max(math.ceil(wait_s), 1), MAX_RETRY_AFTER_S))}
+
+
+def _evidence(error: AgentRunError) -> dict[str, object]:
+    evidence: dict[str, object] = {"error": type(error).__name__}
+    if isinstance(error, ModelAPIError):
+        evidence |= {"model": error.model_name, "provider_code": error.provider_error_code}
+        evidence["provider_said"] = str(error.body or error.message)[:EVIDENCE_CHARS]
+    if isinstance(error, ModelHTTPError):
+        evidence["status"] = error.status_code
+    return evidence

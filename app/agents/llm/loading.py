@@ -1,0 +1,78 @@
+"""Makes the model of a name: the provider's library is imported here, so this runs in a thread, once a name.
+
+Retries are the SDKs' own (two, with growing waits, only for what a second try can mend); each makes its own HTTP
+client, with five seconds to connect, closed with the model (`async with model`).
+"""
+
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters, infer_model
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.profiles.openai import OpenAIModelProfile
+from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.settings import ModelSettings
+
+from app.agents.contract import ModelMisconfigured, ModelUnavailable
+from app.agents.llm.local_model import MODEL_NAME, Endpoint, LocalModel
+from app.agents.llm.local_model_errors import LocalModelUnavailable
+from app.agents.llm.scripted import ScriptedModel
+
+LOCAL_ANSWER_TOKENS = 200
+LOCAL_TEMPERATURE = 0.2  # what the makers of SmolLM2 recommend
+LOCAL_WINDOW_TOKENS = 2048
+"""Assumed while the child has not yet said how much it takes."""
+
+
+def load_local(local: LocalModel) -> Model:
+    return LocalChatModel(local)
+
+
+def load_scripted() -> Model:
+    return ScriptedModel()
+
+
+def load_provided(name: str) -> Model:
+    """Errors: ModelMisconfigured, for what only the provider's own code can find."""
+    try:
+        return infer_model(name)
+    except ImportError as error:
+        raise ModelMisconfigured(name, "cannot be imported", mend=str(error)) from error
+    except (UserError, ValueError) as error:
+        raise ModelMisconfigured(name, "is refused by its library", mend=str(error)) from error
+
+
+class LocalChatModel(OpenAIChatModel):
+    """The local child as a model. It may be restarted at another port, so the address is taken for each request."""
+
+    def __init__(self, local: LocalModel) -> None:
+        # the address is a placeholder that nothing listens at
+        provider = OpenAIProvider(base_url="http://127.0.0.1:9/v1", api_key="none-yet")
+        settings = ModelSettings(max_tokens=LOCAL_ANSWER_TOKENS, temperature=LOCAL_TEMPERATURE)
+        profile = OpenAIModelProfile(supports_tools=False)
+        super().__init__(MODEL_NAME, provider=provider, profile=profile, settings=settings)
+        self._local = local
+
+    @property
+    def context_window(self) -> int:
+        try:
+            return self._local.endpoint.context_tokens
+        except LocalModelUnavailable:
+            return LOCAL_WINDOW_TOKENS
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        endpoint = self._endpoint()
+        self.client.base_url = endpoint.base_url
+        self.client.api_key = endpoint.api_key
+        return await super().request(messages, model_settings, model_request_parameters)
+
+    def _endpoint(self) -> Endpoint:
+        try:
+            return self._local.endpoint
+        except LocalModelUnavailable as error:
+            detail = "The local language model is not there at the moment; it is being started, try again."
+            raise ModelUnavailable(detail, headers={"Retry-After": "2"}, evidence={"cause": str(error)}) from error

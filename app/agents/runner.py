@@ -1,0 +1,292 @@
+"""The desk: asks an agent and brings back its whole answer, or one of a few known failures.
+
+What lives here: the deadline, the two places where anything may be raised (an agent's code, a tool's code), health.
+What does not: prompts and models (`llm/model_agent.py`), discovery (`factory.py`).
+Rule: this is the only module that loads what imports the model library, and it does so in a thread: the import takes
+seconds, and a loop that stalls drops other people's requests. Neither prompt nor answer is ever logged.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from types import TracebackType
+from typing import Protocol, Self
+
+import structlog
+
+from app.agents.contract import (
+    DEFAULT_AGENT,
+    Agent,
+    AgentCard,
+    AgentFailed,
+    AgentNotFound,
+    AgentTimedOut,
+    FrontDoor,
+    FrontDoorUnavailable,
+    ModelNotConfigured,
+    ModelUnavailable,
+    Responder,
+    Tool,
+    ToolContext,
+    ToolRefused,
+    Turn,
+    TurnTooLong,
+)
+from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models, Said
+from app.agents.tools.results import as_result
+from app.kernel.errors import Fault
+
+HEALTH_TIMEOUT_S = 5.0
+ANSWER_LIMIT_CHARS = 256 * 1024
+
+_KNOWN_FAILURES = (
+    AgentFailed,
+    AgentTimedOut,
+    FrontDoorUnavailable,
+    ModelNotConfigured,
+    ModelUnavailable,
+    TurnTooLong,
+)
+_NOT_CHECKED = "has not been checked yet"
+_NEEDS_TOOLS = f"This agent needs a model that can call tools, and the present one cannot. {HOW_TO_CONFIGURE}"
+
+log = structlog.get_logger(__name__)
+
+
+class Voice(Protocol):
+    """A model's side of an agent, without the model library's types (`llm.model_agent.ModelAgent`)."""
+
+    @property
+    def calls_tools(self) -> bool: ...
+
+    async def answer(self, context: ToolContext) -> Said: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
+
+
+class AgentRunner:
+    """Implements `contract.Agents`.
+
+    Concurrency: for one event loop; any number of turns at once. `aclose` when none runs any more.
+    """
+
+    def __init__(self, agents: Mapping[str, Agent | Responder], *, models: Models, front_door: FrontDoor) -> None:
+        self._agents = agents
+        self._models = models
+        self._front_door = front_door
+        self._voices: dict[str, Voice] = {}
+        self._loaded: dict[str, object] = {}
+        self._making = asyncio.Lock()
+        self._open = AsyncExitStack()
+        self._troubles: dict[str, str | None] = dict.fromkeys(agents, _NOT_CHECKED)
+
+    @property
+    def default_name(self) -> str:
+        return DEFAULT_AGENT if DEFAULT_AGENT in self._agents else next(iter(self._agents))
+
+    @property
+    def uses_local_model(self) -> bool:
+        """Tell whether the local model's child has to run."""
+        return any(self._model_name(spec) == LOCAL for spec in self._specs())
+
+    def cards(self) -> Sequence[AgentCard]:
+        return [self._card(name) for name in self._agents]
+
+    def card(self, name: str) -> AgentCard:
+        self._member(name)
+        return self._card(name)
+
+    async def answer(self, name: str, turn: Turn, *, timeout_s: float) -> str:
+        member = self._member(name)
+        started_s = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout_s):
+                text = await self._ask(name, member, ToolContext(turn, self._front_door))
+        except TimeoutError as error:  # the deadline's; an agent's own has become AgentFailed by now
+            raise AgentTimedOut(f"The agent did not answer within {timeout_s:g} seconds.") from error
+        log.info("agent.answered", agent=name, request_id=turn.request_id, seconds=time.monotonic() - started_s)
+        return text
+
+    async def prepare(self) -> None:
+        """Check the models' names and make every agent of a model ready, so that no turn pays for an import.
+
+        Errors: ModelMisconfigured, AgentBroken: reasons not to start.
+        Cost:   one to three seconds in a thread.
+        """
+        named = [spec for spec in self._specs() if self._model_name(spec) is not None]
+        for spec in named:
+            self._models.check(self._models.resolve(spec.model))
+        for spec in named:
+            await self._voice(spec)
+        await self.check_health()
+
+    async def check_health(self) -> None:
+        """Ask each agent's model, or its own `health`, and remember the answers for `cards`; bounded by seconds."""
+        async with asyncio.TaskGroup() as checks:
+            for name, member in self._agents.items():
+                checks.create_task(self._check(name, member))
+
+    async def aclose(self) -> None:
+        await self._open.aclose()
+
+    def _member(self, name: str) -> Agent | Responder:
+        if name not in self._agents:
+            raise AgentNotFound(f"There is no agent of this name; there are: {', '.join(self._agents)}.")
+        return self._agents[name]
+
+    def _specs(self) -> list[Agent]:
+        return [member for member in self._agents.values() if isinstance(member, Agent)]
+
+    def _model_name(self, spec: Agent) -> str | None:
+        try:
+            return self._models.resolve(spec.model)
+        except ModelNotConfigured:
+            return None
+
+    # --- asking
+
+    async def _ask(self, name: str, member: Agent | Responder, context: ToolContext) -> str:
+        try:
+            if isinstance(member, Agent):
+                return _usable(await self._ask_model(member, context))
+            return _usable(await _respond(member, context.turn))
+        except _KNOWN_FAILURES:
+            raise
+        except Exception as error:
+            log.exception("agent.failed", agent=name, request_id=context.turn.request_id)
+            raise AgentFailed("The agent ran into an error of its own.", evidence={"agent": name}) from error
+
+    async def _ask_model(self, spec: Agent, context: ToolContext) -> str:
+        voice = await self._voice(spec) if self._model_name(spec) or spec.fallback is None else None
+        if spec.fallback is not None and (voice is None or not voice.calls_tools):
+            return await spec.fallback(context)
+        if voice is None or (spec.tools and not voice.calls_tools):
+            raise ModelNotConfigured(_NEEDS_TOOLS)
+        said = await voice.answer(context)
+        log.info(
+            "model.answered",
+            agent=spec.name,
+            model=said.model,
+            request_id=context.turn.request_id,
+            requests=said.requests,
+            tool_calls=said.tool_calls,
+            input_tokens=said.input_tokens,
+            output_tokens=said.output_tokens,
+        )
+        return said.text
+
+    async def _call_tool(self, tool: Tool, context: ToolContext, arguments: Mapping[str, object]) -> object:
+        """Errors: ToolRefused, and nothing else: a broken tool is a result the model can act on, not the turn's end."""
+        name = getattr(tool, "__name__", "tool")
+        try:
+            return as_result(await tool(context, **arguments))
+        except ToolRefused:
+            raise
+        except Fault as fault:
+            raise ToolRefused(fault.detail or fault.title) from fault
+        except Exception as error:
+            log.exception("tool.failed", tool=name, request_id=context.turn.request_id)
+            raise ToolRefused(f"The tool {name} failed; the failure was logged. Do without it.") from error
+
+    # --- making ready
+
+    async def _voice(self, spec: Agent) -> Voice:
+        """Errors: ModelNotConfigured, ModelMisconfigured, AgentBroken."""
+        async with self._making:
+            if spec.name not in self._voices:
+                voice = await asyncio.to_thread(self._make, spec)
+                self._voices[spec.name] = await self._open.enter_async_context(voice)
+        return self._voices[spec.name]
+
+    def _make(self, spec: Agent) -> Voice:
+        from app.agents.llm.model_agent import ModelAgent  # noqa: PLC0415 - imports the model library
+        from app.agents.tools.binding import bind  # noqa: PLC0415 - as above
+
+        name = self._models.resolve(spec.model)
+        if name not in self._loaded:
+            self._loaded[name] = self._models.load(name)
+        tools = [bind(tool, self._call_tool) for tool in spec.tools]
+        return ModelAgent(spec, self._loaded[name], tools)
+
+    # --- health
+
+    def _card(self, name: str) -> AgentCard:
+        member, trouble = self._agents[name], self._troubles[name]
+        tools = member.tools if isinstance(member, Agent) else ()
+        return AgentCard(
+            name=name,
+            description=getattr(member, "description", ""),
+            is_healthy=trouble is None,
+            health=trouble or "ok",
+            tools=tuple(getattr(tool, "__name__", "tool") for tool in tools),
+        )
+
+    async def _check(self, name: str, member: Agent | Responder) -> None:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
+                trouble = await (self._model_trouble(member) if isinstance(member, Agent) else _own_trouble(member))
+        except TimeoutError:
+            trouble = f"did not say how it is within {HEALTH_TIMEOUT_S:g} seconds"
+        except Exception as error:
+            log.exception("agent.check_failed", agent=name)
+            trouble = f"its check failed ({type(error).__name__})"
+        self._troubles[name] = trouble
+
+    async def _model_trouble(self, spec: Agent) -> str | None:
+        name = self._model_name(spec)
+        voice = self._voices.get(spec.name)
+        if spec.fallback is not None and (name is None or (voice is not None and not voice.calls_tools)):
+            return None
+        if name is None:
+            return "no language model is configured: set DEFAULT_MODEL"
+        if spec.tools and voice is not None and not voice.calls_tools:
+            return "the configured model cannot call tools"
+        return await self._models.trouble(name)
+
+
+async def _respond(member: Responder, turn: Turn) -> str:
+    given = member.generate(turn)
+    if not isinstance(given, AsyncIterator):
+        return await given
+    if isinstance(given, AsyncGenerator):
+        async with aclosing(given):  # its `finally` runs now, also when the turn is cancelled
+            return await _joined(given)
+    return await _joined(given)
+
+
+async def _joined(pieces: AsyncIterator[str]) -> str:
+    said: list[str] = []
+    left = ANSWER_LIMIT_CHARS
+    async for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise _too_long()
+        said.append(piece)
+    return "".join(said)
+
+
+def _usable(text: str) -> str:
+    """Refuse what is no answer, and take out what no database stores: NUL, and halves of surrogate pairs."""
+    clean = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if len(clean) > ANSWER_LIMIT_CHARS:
+        raise _too_long()
+    if not clean.strip():
+        raise AgentFailed("The agent gave no answer.")
+    return clean
+
+
+def _too_long() -> AgentFailed:
+    return AgentFailed(f"The agent's answer is longer than {ANSWER_LIMIT_CHARS} characters.")
+
+
+async def _own_trouble(member: Responder) -> str | None:
+    health = getattr(member, "health", None)
+    if health is None:
+        return None
+    trouble = await health()
+    return None if trouble is None else str(trouble)
