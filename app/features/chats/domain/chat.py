@@ -1,0 +1,89 @@
+"""What a chat is, who may touch it, and what its fields may hold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+from app.features.chats.domain.storable import json_problem, text_problem
+from app.kernel.errors import Conflict, FieldError, NotFound
+from app.kernel.identity import Principal
+from app.kernel.ids import ChatId, UserId
+
+TITLE_LIMIT_CHARS = 200
+METADATA_LIMIT_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """One conversation of one person. `agent` is None for whichever agent is the default at the time of the turn."""
+
+    id: ChatId
+    user_id: UserId
+    title: str | None
+    agent: str | None
+    metadata: Mapping[str, object]
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewChat:
+    user_id: UserId
+    title: str | None = None
+    agent: str | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    def problems(self) -> list[FieldError]:
+        """List every field that cannot be stored."""
+        return [*title_problems(self.title), *metadata_problems(self.metadata)]
+
+
+class Kept(Enum):
+    """What a change says of a field it leaves alone, where None is a value."""
+
+    KEPT = auto()
+
+
+KEPT = Kept.KEPT
+
+
+@dataclass(frozen=True, slots=True)
+class ChatChange:
+    title: str | Kept | None = KEPT
+    agent: str | Kept | None = KEPT
+    metadata: Mapping[str, object] | Kept = KEPT
+
+    def problems(self) -> list[FieldError]:
+        title = [] if self.title is KEPT else title_problems(self.title)
+        metadata = [] if self.metadata is KEPT else metadata_problems(self.metadata)
+        return [*title, *metadata]
+
+
+class ChatNotFound(NotFound):
+    type = "chat-not-found"
+    title = "There is no such chat"
+
+
+class ChatBusy(Conflict):
+    type = "chat-busy"
+    title = "The chat is in the middle of a turn"
+
+
+def may_touch(who: Principal, chat: Chat) -> bool:
+    return who.is_admin or owns(who, chat)
+
+
+def owns(who: Principal, chat: Chat) -> bool:
+    return chat.user_id == who.user_id
+
+
+def title_problems(title: str | None) -> list[FieldError]:
+    problem = None if title is None else text_problem(title, at_least=0, at_most=TITLE_LIMIT_CHARS)
+    return [FieldError("title", problem)] if problem else []
+
+
+def metadata_problems(metadata: Mapping[str, object]) -> list[FieldError]:
+    problem = json_problem(metadata, limit_bytes=METADATA_LIMIT_BYTES)
+    return [FieldError("metadata", problem)] if problem else []

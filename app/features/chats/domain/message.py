@@ -1,0 +1,92 @@
+"""What a message is, what may be written into it, and what became of the turn it belongs to."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from app.features.chats.domain.storable import text_problem
+from app.kernel.errors import Conflict, FieldError, NotFound
+from app.kernel.ids import ChatId, MessageId, UserId
+
+CONTENT_LIMIT_CHARS = 100_000
+ANSWER_LIMIT_CHARS = 1_000_000
+
+
+class MessageRole(StrEnum):
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+
+
+class MessageStatus(StrEnum):
+    """What became of a message's turn.
+
+    A question is PENDING while its agent thinks, FAILED when the agent could not answer, INTERRUPTED when the turn
+    ended otherwise (a cancelled request, a crash, a deleted chat). Only COMPLETE messages are shown to a model.
+    """
+
+    COMPLETE = "complete"
+    PENDING = "pending"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One thing said. `in_prompt` is false where the owner keeps it out of what models see."""
+
+    id: MessageId
+    chat_id: ChatId
+    role: MessageRole
+    content: str
+    in_prompt: bool
+    status: MessageStatus
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedMessage:
+    """A message with the owner of its chat, who is its owner too."""
+
+    message: Message
+    owner: UserId
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    chat_id: ChatId
+    role: MessageRole
+    content: str
+    status: MessageStatus = MessageStatus.COMPLETE
+
+    def problems(self) -> list[FieldError]:
+        return content_problems(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageChange:
+    """None leaves a field as it is."""
+
+    content: str | None = None
+    in_prompt: bool | None = None
+
+    def problems(self) -> list[FieldError]:
+        return [] if self.content is None else content_problems(self.content)
+
+
+class MessageNotFound(NotFound):
+    type = "message-not-found"
+    title = "There is no such message"
+
+
+class TurnLost(Conflict):
+    """The lease ran out and another turn began, or the chat was deleted, before the answer could be stored."""
+
+    type = "turn-lost"
+    title = "The turn was ended by somebody else"
+
+
+def content_problems(content: str) -> list[FieldError]:
+    problem = text_problem(content, at_least=1, at_most=CONTENT_LIMIT_CHARS)
+    return [FieldError("content", problem)] if problem else []

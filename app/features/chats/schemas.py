@@ -1,0 +1,186 @@
+"""What clients send and get about chats and messages; interface contracts, field by field.
+
+Rule: what may be stored is decided by the domain; here are shapes, and the lengths a client may want to know.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from app.features.chats.domain.chat import KEPT, TITLE_LIMIT_CHARS, Chat, ChatChange, NewChat
+from app.features.chats.domain.message import (
+    CONTENT_LIMIT_CHARS,
+    Message,
+    MessageChange,
+    MessageRole,
+    MessageStatus,
+    NewMessage,
+)
+from app.features.chats.use_cases.read_messages import Stretch
+from app.kernel.errors import FieldError, ValidationFailed
+from app.kernel.ids import ChatId, UserId
+from app.kernel.paging import Page
+
+type Title = Annotated[str, Meta(max_length=TITLE_LIMIT_CHARS)]
+type Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT_CHARS)]
+USER_ID_LIMIT_CHARS = 255
+
+
+class ChatOut(Struct, frozen=True, kw_only=True):
+    id: int
+    user_id: str
+    title: str | None
+    agent: str | None
+    metadata: dict[str, object]
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+
+    @classmethod
+    def of(cls, chat: Chat) -> Self:
+        return cls(
+            id=chat.id,
+            user_id=chat.user_id,
+            title=chat.title,
+            agent=chat.agent,
+            metadata=dict(chat.metadata),
+            created_at=chat.created_at,
+            updated_at=chat.updated_at,
+            deleted_at=chat.deleted_at,
+        )
+
+
+class MessageOut(Struct, frozen=True, kw_only=True):
+    """`run_id` is null for messages that no run produced."""
+
+    id: int
+    chat_id: int
+    role: MessageRole
+    content: str
+    in_prompt: bool
+    run_id: str | None = None
+    status: MessageStatus
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        return cls(
+            id=message.id,
+            chat_id=message.chat_id,
+            role=message.role,
+            content=message.content,
+            in_prompt=message.in_prompt,
+            status=message.status,
+            created_at=message.created_at,
+            updated_at=message.updated_at,
+        )
+
+
+class PageOut[T](Struct, frozen=True):
+    items: list[T]
+    total: int
+    limit: int
+    offset: int
+
+    @classmethod
+    def of[K](cls, page: Page[K], show: Callable[[K], T]) -> "PageOut[T]":
+        return PageOut([show(item) for item in page.items], page.total, page.limit, page.offset)
+
+
+class MessagesOut(Struct, frozen=True):
+    """A stretch of a chat in order; ask again with `after` set to `next`, which is null at the end."""
+
+    items: Sequence[MessageOut]
+    next: int | None
+
+    @classmethod
+    def of(cls, stretch: Stretch) -> Self:
+        return cls([MessageOut.of(message) for message in stretch.items], stretch.next)
+
+
+class ChatCreate(Struct, frozen=True, forbid_unknown_fields=True):
+    title: Title | None = None
+    agent: str | None = None
+    metadata: dict[str, object] = {}
+    user_id: int | str | UnsetType = UNSET
+
+    def draft(self, *, creator: UserId) -> NewChat:
+        owner = creator if self.user_id is UNSET else _user_id(self.user_id)
+        return NewChat(user_id=owner, title=self.title, agent=self.agent, metadata=self.metadata)
+
+
+class ChatUpdate(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is not named stays; null empties the title, and gives the chat back to the default agent."""
+
+    title: Title | UnsetType | None = UNSET
+    agent: str | UnsetType | None = UNSET
+    metadata: dict[str, object] | UnsetType = UNSET
+
+    def change(self) -> ChatChange:
+        return ChatChange(
+            title=KEPT if self.title is UNSET else self.title,
+            agent=KEPT if self.agent is UNSET else self.agent,
+            metadata=KEPT if self.metadata is UNSET else self.metadata,
+        )
+
+
+class MessageCreate(Struct, frozen=True, forbid_unknown_fields=True):
+    """`chat_id` repeats the path, for clients of the original."""
+
+    role: MessageRole
+    content: Content
+    chat_id: int | UnsetType = UNSET
+
+    def draft(self, chat_id: ChatId) -> NewMessage:
+        _refuse([*_chat_id_problems(self.chat_id, chat_id)])
+        return NewMessage(chat_id, self.role, self.content)
+
+
+class MessageUpdate(Struct, frozen=True, forbid_unknown_fields=True):
+    content: Content | UnsetType = UNSET
+    in_prompt: bool | UnsetType = UNSET
+
+    def change(self) -> MessageChange:
+        return MessageChange(
+            content=None if self.content is UNSET else self.content,
+            in_prompt=None if self.in_prompt is UNSET else self.in_prompt,
+        )
+
+
+class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """`chat_id` and `role` repeat what is clear anyway, for clients of the original."""
+
+    content: Content
+    run_mode: Literal["sync", "background"] = "sync"
+    chat_id: int | UnsetType = UNSET
+    role: MessageRole | UnsetType = UNSET
+
+    def text(self, chat_id: ChatId) -> str:
+        """Errors: ValidationFailed, for what contradicts the path and for what is not served yet."""
+        problems = _chat_id_problems(self.chat_id, chat_id)
+        if self.role not in (UNSET, MessageRole.USER):
+            problems.append(FieldError("role", "must be user: the answer is the agent's"))
+        if self.run_mode == "background":
+            problems.append(FieldError("run_mode", "must be sync: background runs are not served by this version"))
+        _refuse(problems)
+        return self.content
+
+
+def _user_id(given: int | str) -> UserId:
+    text = str(given)
+    if not 0 < len(text) <= USER_ID_LIMIT_CHARS or not text.isprintable():
+        message = f"must have 1 to {USER_ID_LIMIT_CHARS} printable characters"
+        raise ValidationFailed("Some fields are not valid.", errors=[FieldError("user_id", message)])
+    return UserId(text)
+
+
+def _chat_id_problems(given: int | UnsetType, in_path: ChatId) -> list[FieldError]:
+    return [] if given in (UNSET, in_path) else [FieldError("chat_id", "contradicts the path")]
+
+
+def _refuse(problems: Sequence[FieldError]) -> None:
+    if problems:
+        raise ValidationFailed("Some fields are not valid.", errors=problems)

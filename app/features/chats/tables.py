@@ -1,0 +1,46 @@
+"""The tables of chats and messages. Rows never leave the repository."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, Uuid, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.features.chats.domain.chat import TITLE_LIMIT_CHARS
+from app.infra.db.base import Base, Dated, Numbered
+
+
+class ChatRow(Numbered, Dated, Base):
+    """`turn_id` and `turn_until` are the lease of the turn that runs; both null when none does."""
+
+    __tablename__ = "chats"
+    __table_args__ = (Index(None, "user_id", "id"),)
+
+    user_id: Mapped[str] = mapped_column(String(255))
+    title: Mapped[str | None] = mapped_column(String(TITLE_LIMIT_CHARS))
+    agent: Mapped[str | None] = mapped_column(String(255))
+    # json keeps a document as it was written; jsonb would spell 1e308 out in 309 digits, past the size we checked.
+    # Any: JSON of the client's own making. The attribute is not `metadata`, which SQLAlchemy keeps for itself.
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
+    turn_id: Mapped[UUID | None] = mapped_column(Uuid)
+    turn_until: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+
+class MessageRow(Numbered, Dated, Base):
+    __tablename__ = "messages"
+    __table_args__ = (
+        CheckConstraint("role IN ('user', 'assistant', 'system')", name="role"),
+        CheckConstraint("status IN ('complete', 'pending', 'failed', 'interrupted')", name="status"),
+        Index(None, "chat_id", "id"),
+        # a turn that begins looks for what a crashed one left behind, without reading the whole chat
+        Index("ix_messages_pending", "chat_id", postgresql_where=text("status = 'pending'")),
+    )
+
+    chat_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("chats.id", ondelete="CASCADE"))
+    role: Mapped[str] = mapped_column(String(16))
+    content: Mapped[str] = mapped_column(Text)
+    in_prompt: Mapped[bool] = mapped_column(server_default=text("true"))
+    status: Mapped[str] = mapped_column(String(16))
+    deleted_at: Mapped[datetime | None]

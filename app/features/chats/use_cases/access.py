@@ -1,0 +1,52 @@
+"""Who may touch which chat or message. Another person's is not found, exactly like one that does not exist."""
+
+from collections.abc import Sequence
+
+from app.agents.contract import Agents, AgentUnknown
+from app.features.chats.domain.chat import Chat, ChatNotFound, may_touch
+from app.features.chats.domain.message import Message, MessageNotFound
+from app.features.chats.ports import ChatStore, MessageStore
+from app.kernel.errors import FieldError, ValidationFailed
+from app.kernel.identity import Principal
+from app.kernel.ids import ChatId, MessageId
+from app.kernel.transaction import Tx
+
+
+async def open_chat(chats: ChatStore, tx: Tx, who: Principal, chat_id: ChatId) -> Chat:
+    """Errors: ChatNotFound."""
+    return checked_chat(await chats.find(tx, chat_id), who)
+
+
+def checked_chat(chat: Chat | None, who: Principal) -> Chat:
+    """Errors: ChatNotFound."""
+    if chat is None or not may_touch(who, chat):
+        raise ChatNotFound
+    return chat
+
+
+async def open_message(messages: MessageStore, tx: Tx, who: Principal, message_id: MessageId) -> Message:
+    """Errors: MessageNotFound."""
+    owned = await messages.find(tx, message_id)
+    if owned is None or not (who.is_admin or owned.owner == who.user_id):
+        raise MessageNotFound
+    return owned.message
+
+
+def present_message(message: Message | None) -> Message:
+    """Errors: MessageNotFound, when it went away between looking and changing."""
+    if message is None:
+        raise MessageNotFound
+    return message
+
+
+def refuse_invalid(problems: Sequence[FieldError]) -> None:
+    """Errors: ValidationFailed, when there are any."""
+    if problems:
+        raise ValidationFailed("Some fields are not valid.", errors=problems)
+
+
+def refuse_unknown_agent(agents: Agents, name: str | None) -> None:
+    """Errors: AgentUnknown."""
+    known = [card.name for card in agents.cards()]
+    if name is not None and name not in known:
+        raise AgentUnknown(name, known)

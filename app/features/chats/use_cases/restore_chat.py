@@ -1,0 +1,28 @@
+"""Bring a deleted chat back."""
+
+from dataclasses import dataclass
+
+from app.features.chats.domain.chat import Chat
+from app.features.chats.ports import ChatStore
+from app.features.chats.use_cases.access import checked_chat
+from app.kernel.identity import Principal
+from app.kernel.ids import ChatId
+from app.kernel.transaction import Begin
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreChat:
+    """Bring a chat back with the messages it had; those deleted one by one stay deleted. A live chat stays as it is.
+
+    Errors: ChatNotFound.
+    """
+
+    begin: Begin
+    chats: ChatStore
+
+    async def __call__(self, who: Principal, chat_id: ChatId) -> Chat:
+        async with self.begin() as tx:
+            chat = checked_chat(await self.chats.find_kept(tx, chat_id), who)
+            if chat.deleted_at is None:
+                return chat
+            return checked_chat(await self.chats.restore(tx, chat_id), who)

@@ -1,0 +1,31 @@
+"""Change a chat's title, agent or metadata."""
+
+from dataclasses import dataclass
+
+from app.agents.contract import Agents
+from app.features.chats.domain.chat import KEPT, Chat, ChatChange
+from app.features.chats.ports import ChatStore
+from app.features.chats.use_cases.access import checked_chat, open_chat, refuse_invalid, refuse_unknown_agent
+from app.kernel.identity import Principal
+from app.kernel.ids import ChatId
+from app.kernel.transaction import Begin
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateChat:
+    """Change what the change names and leave the rest; a new agent answers from the next turn on.
+
+    Errors: ValidationFailed, AgentUnknown, ChatNotFound.
+    """
+
+    begin: Begin
+    chats: ChatStore
+    agents: Agents
+
+    async def __call__(self, who: Principal, chat_id: ChatId, change: ChatChange) -> Chat:
+        refuse_invalid(change.problems())
+        if change.agent is not KEPT:
+            refuse_unknown_agent(self.agents, change.agent)
+        async with self.begin() as tx:
+            await open_chat(self.chats, tx, who, chat_id)
+            return checked_chat(await self.chats.update(tx, chat_id, change), who)

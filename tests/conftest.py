@@ -1,0 +1,67 @@
+"""Fixtures every folder may use: a real PostgreSQL, started once, and a clean database in it for each test."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import SADeprecationWarning
+
+with warnings.catch_warnings():
+    # advanced-alchemy 1.12 still uses a decorator that SQLAlchemy 2.1 deprecates, once, at its import
+    warnings.simplefilter("ignore", SADeprecationWarning)
+    import advanced_alchemy.base  # noqa: F401
+
+from app.features.chats import tables as chats_tables
+from app.infra.db.base import Base
+from app.infra.db.embedded import EmbeddedPostgres
+from app.infra.db.embedded_errors import BinariesMissing
+from app.infra.db.engine import Database, DatabaseOptions
+from app.infra.db.migrate import upgrade
+
+SCHEMA = "portico"
+TABLES = (chats_tables,)  # imported so that the metadata knows what to empty
+
+
+@pytest.fixture(scope="session")
+def database_dsn() -> Iterator[str]:
+    """An empty database that only this test process uses; every pytest-xdist worker has its own."""
+    # not under pytest's own temporary folder, which is closed to the account the server runs as when we are root
+    home = Path(tempfile.mkdtemp(prefix="portico-test-"))
+    home.chmod(0o711)
+    server = EmbeddedPostgres(home / "postgres", database=f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}")
+    try:
+        server.acquire()
+    except BinariesMissing as missing:
+        shutil.rmtree(home, ignore_errors=True)
+        pytest.skip(f"no PostgreSQL to test with: {missing}")
+    yield server.dsn
+    server.release()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def migrated_dsn(database_dsn: str) -> str:
+    async def migrate() -> None:
+        database = Database(DatabaseOptions(dsn=database_dsn, schema=SCHEMA))
+        await upgrade(database.engine, SCHEMA)
+        await database.aclose()
+
+    asyncio.run(migrate())
+    return database_dsn
+
+
+@pytest.fixture
+async def database(migrated_dsn: str) -> AsyncIterator[Database]:
+    """Every table is empty and every id starts at 1."""
+    database = Database(DatabaseOptions(dsn=migrated_dsn, schema=SCHEMA))
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    async with database.engine.begin() as connection:
+        await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+    yield database
+    await database.aclose()
