@@ -14,6 +14,7 @@ from app.agents.llm.local_model_errors import CpuUnsupported, ExtraMissing, Mode
 
 # What llama.cpp's portable x86-64 build uses without asking first.
 _NEEDED_CPU_FLAGS = frozenset({"avx2", "bmi2", "f16c", "fma"})
+_SYSCTL = "/usr/sbin/sysctl"
 
 
 def is_installed() -> bool:
@@ -68,7 +69,7 @@ def _linux_flags(cpuinfo: Path) -> str:
 
 
 def _darwin_features() -> str:
-    command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.features", "machdep.cpu.leaf7_features"]
+    command = [_SYSCTL, "-n", "machdep.cpu.features", "machdep.cpu.leaf7_features"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout  # noqa: S603 - fixed words
     except (OSError, subprocess.TimeoutExpired):
