@@ -6,10 +6,13 @@ else. Drop the reference there, or the next request's answer is paused or aborte
 """
 
 import asyncio
+import os
 import select
 import socket
 import ssl
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Protocol, cast
@@ -18,6 +21,7 @@ from app.edge.upstream_answer import AnswerHead, AnswerMalformed, AnswerParser, 
 from app.edge.upstream_failures import Phase, UpstreamBroken, UpstreamFailure, UpstreamTimedOut
 
 LAST_CHUNK = b"0\r\n\r\n"
+_LAST_WORDS_READS = 4
 _TIMER_SLACK_S = 0.002
 """uvloop's clock ticks in milliseconds, so that a timer may come that much early."""
 
@@ -243,11 +247,29 @@ class UpstreamConnection(asyncio.Protocol):
             self.cut("the connection ended without TLS saying so")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._on_lost(self)
+        if isinstance(exc, ConnectionError):
+            self._hear_last_words()
+        self.cut(f"the connection was lost: {exc}")
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._on_lost(self)
-        self.cut(f"the connection was lost: {exc}")
+
+    def _hear_last_words(self) -> None:
+        """Take the answer that an upstream left behind as it closed on an unfinished request: a 413, say.
+
+        After a failed write asyncio reads no more; uvloop reads before it gives up. An end read here proves nothing.
+        """
+        transport = self._transport
+        stream = transport.get_extra_info("socket") if transport is not None else None
+        if not isinstance(stream, TransportSocket) or self._tls() is not None:
+            return
+        with suppress(OSError):
+            for _ in range(_LAST_WORDS_READS):
+                words = os.read(stream.fileno(), 65536)
+                if self._sink is None or not words:
+                    return
+                self.data_received(words)
 
     def pause_writing(self) -> None:
         self.is_writable = False
@@ -299,15 +321,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _is_end_authentic(self) -> bool:
         """Whether the upstream itself ended the connection: over TLS anybody can forge a FIN (RFC 8446 §6.1)."""
-        tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        tls = self._tls()
         if tls is None:
             return True
         try:
-            return len(tls.read(1)) == 0
+            return not tls.read(1)
         except ssl.SSLZeroReturnError:
             return True
         except ssl.SSLError:  # "want read": no close_notify came
             return False
+
+    def _tls(self) -> ssl.SSLObject | None:
+        return self._transport.get_extra_info("ssl_object") if self._transport is not None else None
 
     def _fail(self, failure: UpstreamFailure) -> None:
         sink = self._sink

@@ -24,7 +24,7 @@ INTERIM_LIMIT = 16
 FRAMING_LIMIT_BYTES = 32 * 1024
 """Chunk headers, extensions and trailers that arrive in a row without one byte of body."""
 
-_FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection", b"upgrade"))
+_FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"connection"))
 
 
 class Framing(Enum):
@@ -64,7 +64,6 @@ class AnswerParser:
         "_body",
         "_fields",
         "_framing_bytes",
-        "_is_head_parsed",
         "_is_to_head",
         "_left_bytes",
         "_llhttp",
@@ -90,6 +89,7 @@ class AnswerParser:
         self._allows_upgrade = allows_upgrade
         self._is_to_head = method == b"HEAD"
         self._pending = b""
+        self._fields: list[tuple[bytes, bytes]] = []
         self._tail = b""
         self._body: list[bytes] = []
         self._left_bytes = 0
@@ -117,36 +117,35 @@ class AnswerParser:
 
     def _take_head(self, received: bytes) -> bytes:
         """Parse a head if it is complete by now, and return what follows it."""
-        searched = max(0, len(self._pending) - 3)
+        searched = 0
         if self._pending:
+            searched = max(0, len(self._pending) - 3)
             received = self._pending + received
         end = received.find(b"\r\n\r\n", searched) + 4
-        is_whole = end > 3
-        if (end if is_whole else len(received)) > HEAD_LIMIT_BYTES:
-            raise AnswerMalformed("the head is too large")
+        if end > 3:
+            self._pending = b""
+            self._parse_head(received[:end])
+            return received[end:]
         if received[:7] != b"HTTP/1."[: len(received)]:
             raise AnswerMalformed("this is not HTTP/1")
-        if not is_whole:
-            self._pending = received
-            return b""
-        self._pending = b""
-        self._parse_head(received[:end])
-        return received[end:]
+        if len(received) > HEAD_LIMIT_BYTES:
+            raise AnswerMalformed("the head is too large")
+        self._pending = received
+        return b""
 
     def _parse_head(self, block: bytes) -> None:
-        if block[7:9] not in {b"0 ", b"1 "}:
-            raise AnswerMalformed("the version is neither 1.0 nor 1.1")
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._is_head_parsed = False
+        if not block.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
+            raise AnswerMalformed("this is neither HTTP/1.1 nor 1.0")
+        if len(block) > HEAD_LIMIT_BYTES:
+            raise AnswerMalformed("the head is too large")
+        self._fields = []
         llhttp = httptools.HttpResponseParser(self)
         try:
             llhttp.feed_data(block)
         except httptools.HttpParserUpgrade:
-            pass
+            pass  # a 101 that says to what; without Upgrade and Connection fields it is an error
         except httptools.HttpParserError as malformed:
-            # After a 101 without an Upgrade field llhttp stops with an error of its own; `_final_head` judges that one.
-            if not (self._is_head_parsed and llhttp.get_status_code() == 101):
-                raise AnswerMalformed(str(malformed)) from malformed
+            raise AnswerMalformed(str(malformed)) from malformed
         self._accept_head(llhttp, block)
 
     def _accept_head(self, llhttp: httptools.HttpResponseParser, block: bytes) -> None:
@@ -176,7 +175,7 @@ class AnswerParser:
         framing, length_bytes = _framed(declared, is_http_1_0=is_http_1_0)
         self.is_persistent = _persistent(declared.get(b"connection", []), is_http_1_0=is_http_1_0)
         if status == 101:
-            if not (self._allows_upgrade and b"upgrade" in declared):
+            if not self._allows_upgrade:
                 raise AnswerMalformed("nobody asked for this upgrade")
             self.is_upgraded = True
             framing, length_bytes = Framing.CLOSE, 0
@@ -220,9 +219,6 @@ class AnswerParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is None:
             self._fields.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        self._is_head_parsed = True
 
     def on_message_begin(self) -> None:
         self.has_surplus = self.is_complete

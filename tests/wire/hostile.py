@@ -9,6 +9,7 @@ import stat
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,9 +147,9 @@ async def eventually(is_true: Callable[[], bool]) -> None:
 def open_sockets() -> set[int]:
     """The inodes of this process's sockets."""
     found = set()
-    for entry in os.listdir("/dev/fd"):
+    for entry in Path("/dev/fd").iterdir():
         with suppress(OSError):
-            status = os.fstat(int(entry))
+            status = os.fstat(int(entry.name))
             if stat.S_ISSOCK(status.st_mode):
                 found.add(status.st_ino)
     return found

@@ -263,6 +263,30 @@ async def test_an_early_answer_is_delivered_and_ends_the_sending() -> None:
 
 
 @on_both_loops
+async def test_the_answer_of_an_upstream_that_slams_the_door_is_heard() -> None:
+    """It closes with the request unread, so that the kernel resets what we still send."""
+    closed = asyncio.Event()
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nhi")
+        visit.reset()
+        closed.set()
+
+    async with hostile(script) as upstream:
+        pool = pool_to(upstream.port)
+
+        async with Exchange(await pool.acquire()) as exchange:
+            exchange.begin(b"POST", POST, body_follows=True)
+            await closed.wait()
+            await exchange.send(chunk(b"x" * 65536))
+            head = await exchange.head()
+
+        assert head.status == 413
+        await pool.aclose()
+
+
+@on_both_loops
 async def test_a_body_arrives_in_chunks_and_the_connection_is_kept() -> None:
     async def script(visit: Visit) -> None:
         await visit.request()
