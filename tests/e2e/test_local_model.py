@@ -125,7 +125,7 @@ def test_a_conversation_of_twenty_turns_is_answered_to_the_end(served: Served) -
 
     for turn in range(20):
         messages.append(user(f"Tell me fact number {turn} about the sea."))
-        answer = served.ask(messages, max_tokens=6)
+        answer = served.ask(messages, max_tokens=3)
         messages.append(answer.json()["choices"][0]["message"])
 
     assert len(messages) == 40
