@@ -1,5 +1,5 @@
 # The gateway's image: no compiler, no uv, no embedded database, no local model. The demo fleet is in the same wheel,
-# so docker-compose.yml runs it from this image too. tests/project/test_containers.py executes these lines.
+# so docker-compose.yml runs it from this image too. tests/project/test_image.py executes these lines.
 
 FROM python:3.13-slim AS builder
 # The SDKs of the hosted models; `--build-arg EXTRAS=` leaves them out, for OpenAI-compatible servers alone.
@@ -11,7 +11,7 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/portico \
 WORKDIR /build
 RUN pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 # Dependencies first: this layer stays when only our own code changes.
-COPY pyproject.toml uv.lock README.md .python-version ./
+COPY pyproject.toml uv.lock README.md ./
 RUN uv sync --locked --no-default-groups ${EXTRAS} --no-install-project
 COPY gateway.toml ./
 COPY app ./app
