@@ -52,3 +52,12 @@ def running(
 
 def as_user(user_id: str, role: str = "user") -> dict[str, str]:
     return {"X-User-Id": user_id, "X-User-Role": role}
+
+
+def is_problem(answer: httpx.Response, status: int, kind: str) -> bool:
+    problem = answer.json()
+    return (
+        answer.status_code == status
+        and answer.headers["content-type"] == "application/problem+json"
+        and (problem["status"], problem["type"]) == (status, kind)
+    )

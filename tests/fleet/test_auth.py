@@ -12,7 +12,7 @@ from portico_fleet.auth.sessions import SCHEMA as SESSIONS_SCHEMA
 from portico_fleet.auth.sessions import RefreshRefused, Sessions
 from portico_fleet.store import Store
 
-from tests.fleet.programs import as_user, running
+from tests.fleet.programs import as_user, is_problem, running
 
 SESSIONS = "/api/v1/auth/sessions"
 PASSWORD = "correct horse"
@@ -58,15 +58,6 @@ def refreshed(auth: httpx.Client, token: str) -> httpx.Response:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-def is_problem(answer: httpx.Response, status: int, kind: str) -> bool:
-    problem = answer.json()
-    return (
-        answer.status_code == status
-        and answer.headers["content-type"] == "application/problem+json"
-        and (problem["status"], problem["type"]) == (status, kind)
-    )
 
 
 @pytest.mark.parametrize(

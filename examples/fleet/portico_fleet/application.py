@@ -51,8 +51,8 @@ def _description(title: str) -> OpenAPIConfig:
     return OpenAPIConfig(
         title=title,
         version="1.0.0",
-        path="/",
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        path="/openapi.json",  # as a path of its own: below "/" Litestar answers every unknown path with a page
+        render_plugins=[JsonRenderPlugin(path="/")],
         components=Components(security_schemes={"bearer": bearer}),
         operation_id_creator=_operation_id,
     )

@@ -31,7 +31,7 @@ class Caller:
 
 
 # Litestar would otherwise rebuild what a dependency gives from its fields.
-type Asking = Annotated[Caller, Dependency(skip_validation=True)]
+Asking = Annotated[Caller, Dependency(skip_validation=True)]
 
 
 def find_caller(request: AnyRequest) -> Caller | None:

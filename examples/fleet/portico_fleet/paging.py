@@ -20,7 +20,7 @@ class Window(msgspec.Struct, frozen=True):
     offset: int
 
 
-type Wanted = Annotated[Window, Dependency(skip_validation=True)]
+Wanted = Annotated[Window, Dependency(skip_validation=True)]
 
 
 def provide_window(

@@ -15,10 +15,10 @@ from portico_fleet.paging import Wanted
 from portico_fleet.problems import refusals
 from portico_fleet.refused import FieldRefused
 
-type _Calendars = Annotated[Calendars, Dependency(skip_validation=True)]
-type _Components = Annotated[Components, Dependency(skip_validation=True)]
-type _Categories = Annotated[Categories, Dependency(skip_validation=True)]
-type _Id = Annotated[int, Parameter(ge=1, le=2**53 - 1)]
+_Calendars = Annotated[Calendars, Dependency(skip_validation=True)]
+_Components = Annotated[Components, Dependency(skip_validation=True)]
+_Categories = Annotated[Categories, Dependency(skip_validation=True)]
+_Id = Annotated[int, Parameter(ge=1, le=2**53 - 1)]
 
 
 class CalendarController(Controller):

@@ -14,9 +14,9 @@ from portico_fleet.application import SIGNED_IN
 from portico_fleet.caller import Asking
 from portico_fleet.problems import AnyRequest, refusals
 
-type _Files = Annotated[Files, Dependency(skip_validation=True)]
-type _Count = Annotated[int, Parameter(ge=1, le=1000)]
-type _Interval = Annotated[int, Parameter(ge=0, le=10_000, description="Milliseconds between two ticks")]
+_Files = Annotated[Files, Dependency(skip_validation=True)]
+_Count = Annotated[int, Parameter(ge=1, le=1000)]
+_Interval = Annotated[int, Parameter(ge=0, le=10_000, description="Milliseconds between two ticks")]
 
 
 @get(

@@ -31,8 +31,8 @@ class Hook:
         return bool(self.token) and hmac.compare_digest(shown.encode(), f"Bearer {self.token}".encode())
 
 
-type _Snapshots = Annotated[Snapshots, Dependency(skip_validation=True)]
-type _Hook = Annotated[Hook, Dependency(skip_validation=True)]
+_Snapshots = Annotated[Snapshots, Dependency(skip_validation=True)]
+_Hook = Annotated[Hook, Dependency(skip_validation=True)]
 
 
 @post(

@@ -1,6 +1,7 @@
 """Who has an account, with which role."""
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -58,12 +59,12 @@ class Accounts:
         )
         return None if row is None else _account(row)
 
-    def seed_admin(self, email: str, *, password_hash: str, now_s: int) -> None:
+    def seed_admin(self, email: str, *, hashed: Callable[[], str], now_s: int) -> None:
         """Make sure there is an account of that email; one that exists keeps its role and its password."""
 
         def work(db: sqlite3.Connection) -> None:
             if db.execute("SELECT 1 FROM accounts WHERE email = ?", [normal_email(email)]).fetchone() is None:
-                _insert(db, email, "admin", password_hash, now_s)
+                _insert(db, email, "admin", hashed(), now_s)
 
         self.store.run_now(work)
 

@@ -19,10 +19,10 @@ from portico_fleet.refused import NotFound, Unauthenticated
 _SESSIONS = "/api/v1/auth/sessions"
 _ID_LIMIT_DIGITS = 18
 
-type _Desk = Annotated[Desk, Dependency(skip_validation=True)]
-type _Keys = Annotated[KeyRing, Dependency(skip_validation=True)]
+_Desk = Annotated[Desk, Dependency(skip_validation=True)]
+_Keys = Annotated[KeyRing, Dependency(skip_validation=True)]
 # The first clients of this API sent the user's id as a bare number; it says nothing a refresh token does not.
-type _MaybeRefresh = Annotated[Refresh | int | None, Body(description="The refresh token, unless its cookie is sent")]
+_MaybeRefresh = Annotated[Refresh | int | None, Body(description="The refresh token, unless its cookie is sent")]
 
 
 @post("/api/v1/users/register", tags=["users"], summary="Register", responses=refusals(400, 409))

@@ -57,8 +57,8 @@ def _build(options: Options, arguments: Namespace) -> Litestar:
         tokens=AccessTokens(keys, ttl_s=arguments.access_token_ttl_s),
     )
     if arguments.admin_email:
-        password_hash = hash_password(arguments.admin_password)
-        desk.accounts.seed_admin(arguments.admin_email, password_hash=password_hash, now_s=now_s())
+        hashed = partial(hash_password, arguments.admin_password)
+        desk.accounts.seed_admin(arguments.admin_email, hashed=hashed, now_s=now_s())
     return assemble(
         "Portico demo: auth",
         endpoints.HANDLERS,
