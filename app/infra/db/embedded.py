@@ -31,11 +31,12 @@ from app.infra.db.embedded_guard import WatchGuard
 from app.infra.db.embedded_home import Home
 from app.infra.db.embedded_launch import last_words, launch_watcher
 from app.infra.db.embedded_probe import Answer, probe
-from app.kernel.shared_use import LockBusy, SharedUse, has_owner, one_at_a_time
+from app.kernel.shared_use import LockBusy, SharedUse, has_owner, is_used, one_at_a_time
 
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _POLL_S = 0.02
 _RESTART_TIMEOUT_S = 5.0
+_STOP_TIMEOUT_S = 5.0
 
 
 class EmbeddedPostgres:
@@ -86,12 +87,15 @@ class EmbeddedPostgres:
             self._guard.start()
 
     def release(self) -> None:
-        """Drop the share; the watcher stops the server within moments when it was the last."""
+        """Drop the share; when it was the last, the watcher stops the server, and we wait a while for that."""
         with self._mutex:
+            if not self._use.is_held:
+                return
             if self._guard is not None:
                 self._guard.stop()
                 self._guard = None
             self._use.release()
+            self._wait_unless_used()
 
     def _ensure_answer(self, end: float) -> None:
         if not has_owner(self._home.watch_lock):
@@ -103,6 +107,13 @@ class EmbeddedPostgres:
                 self._create_database()
             elif not has_owner(self._home.watch_lock):
                 raise explain(last_words(self._home.log), self._home.root)
+            time.sleep(_POLL_S)
+
+    def _wait_unless_used(self) -> None:
+        end = time.monotonic() + _STOP_TIMEOUT_S
+        while has_owner(self._home.watch_lock) and time.monotonic() < end:
+            if is_used(self._home.users_lock) and not has_owner(self._home.users_lock):  # shared: others stay
+                return
             time.sleep(_POLL_S)
 
     def _start_watcher(self) -> None:

