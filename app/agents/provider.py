@@ -4,16 +4,17 @@ Rule: nothing is imported or started here that takes time. `AgentRunner.prepare`
 `LocalModel.watch`, in the program's task group, keeps the local model's child alive.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from dishka import Provider, Scope, provide
 
-from app.agents.contract import Agents, FrontDoor
+from app.agents.contract import AgentBroken, Agents, FrontDoor, ModelMisconfigured
 from app.agents.factory import AgentFactory
 from app.agents.llm.local_model import LocalModel
-from app.agents.llm.models import Models
+from app.agents.llm.models import Models, check_model
 from app.agents.runner import AgentRunner
-from app.settings import Settings
+from app.infra.observability.health import Check, HealthRegistry, NotWell
+from app.settings import ConfigProblem, Settings
 
 
 class AgentsProvider(Provider):
@@ -44,3 +45,31 @@ class AgentsProvider(Provider):
     @provide
     def agents(self, runner: AgentRunner) -> Agents:
         return runner
+
+
+def agent_flaws(settings: Settings) -> Iterable[ConfigProblem]:
+    """Tell what would keep the agents from starting: a broken or duplicate file, a model that cannot be used."""
+    try:
+        AgentFactory.discover()
+    except AgentBroken as broken:
+        yield ConfigProblem("agents", type(broken).__name__, str(broken))
+    try:
+        check_model(settings.default_model, gguf=settings.local_model_gguf)
+    except ModelMisconfigured as wrong:
+        yield ConfigProblem("environment", "DEFAULT_MODEL", str(wrong))
+
+
+def watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:
+    """Register each agent's health; none is required, since the edge and the chats work without it."""
+    for card in runner.cards():
+        health.add("agent", card.name, _check(runner, card.name))
+
+
+def _check(runner: AgentRunner, name: str) -> Check:
+    async def check() -> str:
+        card = runner.card(name)
+        if not card.is_healthy:
+            raise NotWell(card.health)
+        return card.health
+
+    return check

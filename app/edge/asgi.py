@@ -18,22 +18,38 @@ from app.kernel.errors import Fault
 log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class Door:
+    """What stands in Litestar's place: shut until the lifespan has opened the edge, and after it was closed.
+
+    A server that runs no lifespan would otherwise reach Litestar with no edge before it (promise P12).
+    """
+
+    inner: ASGIApp | None = None
+    edge: Edge | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.edge is None or self.inner is None:
+            raise RuntimeError("the front door is shut: run the application's lifespan")
+        self.edge.on_request(scope.get("server"), scope.get("scheme", "http"))
+        await EdgeMiddleware(self.inner, self.edge)(scope, receive, send)
+
+
 @dataclass(frozen=True, slots=True)
 class EdgeMiddleware:
+    """Everything a server hands over goes through here, but the lifespan, which is Litestar's own."""
+
     app: ASGIApp
     edge: Edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
+        if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self._http(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope, self.edge.clock.monotonic_s())
-        self.edge.on_request(scope.get("server"), record.scheme)
         client = Client(record, send)
         try:
             await self._answer(scope, record, receive, client)

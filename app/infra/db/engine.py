@@ -59,11 +59,12 @@ class Database:
             async with self._sessions() as session, session.begin():
                 yield PostgresTx(session)
 
-    async def ping(self) -> None:
-        """Prove that a query is answered. Errors: StorageUnavailable."""
+    async def health(self) -> str:
+        """Prove that a query is answered; tell the server's version. Errors: StorageUnavailable."""
         with translated():
             async with self.engine.connect() as connection:
-                await connection.execute(text("SELECT 1"))
+                version = await connection.scalar(text("SHOW server_version"))
+        return f"PostgreSQL {version}, {self.engine.pool.status()}"
 
     async def aclose(self) -> None:
         await self.engine.dispose()

@@ -1,0 +1,14 @@
+"""What `uvicorn app.asgi:app` and `litestar --app app.asgi:app database upgrade` load."""
+
+import sys
+
+from app.main import create_app
+from app.settings import ConfigurationInvalid, find_config, load_dotenv, read_settings
+
+load_dotenv()
+try:
+    app = create_app(read_settings(find_config()))
+except ConfigurationInvalid as invalid:
+    for problem in invalid.problems:
+        print(problem, file=sys.stderr)  # noqa: T201 - logs are not set up without a configuration
+    raise SystemExit(2) from None

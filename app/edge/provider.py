@@ -1,0 +1,87 @@
+"""What the edge puts into the container, compiled from the settings' rows."""
+
+from collections.abc import AsyncIterator, Iterable
+
+from dishka import Provider, Scope, provide
+
+from app.edge.edge import Edge, OnRequest
+from app.edge.health import watch_upstreams
+from app.edge.keys import Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
+from app.edge.pipeline import EdgeOptions
+from app.edge.routes import RouteProblem, RouteRegistry, RouteTableInvalid
+from app.edge.tokens import TokenRules, TokenVerifier
+from app.edge.upstreams import open_upstreams, upstream_flaws
+from app.infra.observability.health import HealthRegistry
+from app.kernel.clock import Clock
+from app.kernel.identity import Access, RoleTable
+from app.settings import Settings
+
+
+def configuration_flaws(settings: Settings) -> Iterable[RouteProblem]:
+    """Tell everything the edge finds wrong with the settings, before anything is opened."""
+    yield from upstream_flaws(settings.gateway.upstreams)
+    try:
+        RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams)
+    except RouteTableInvalid as invalid:
+        yield from invalid.problems
+    if settings.jwt_public_key:
+        try:
+            read_pem(settings.jwt_public_key)
+        except KeyUnusable as error:
+            yield RouteProblem("JWT_PUBLIC_KEY", str(error), "paste the auth service's public key")
+    if "*" in settings.cors_origins:
+        yield RouteProblem("CORS_ORIGINS", "`*` is refused, since answers carry credentials", "list the origins")
+
+
+class EdgeProvider(Provider):
+    scope = Scope.APP
+
+    @provide
+    def table(self, settings: Settings) -> RouteRegistry:
+        return RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams)
+
+    @provide
+    def keys(self, settings: Settings, fetch: Fetch, clock: Clock) -> KeySource:
+        if settings.jwt_public_key:
+            return PemKeys.read(settings.jwt_public_key)
+        return JwksKeys(settings.jwt_jwks_url, fetch, clock)
+
+    @provide
+    def tokens(self, settings: Settings, keys: KeySource, clock: Clock) -> TokenVerifier:
+        rules = TokenRules(
+            roles=role_table(settings),
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            role_claim=settings.jwt_role_claim,
+            leeway_s=settings.jwt_leeway_s,
+        )
+        return TokenVerifier(rules, keys.current, clock)
+
+    @provide
+    async def edge(
+        self,
+        settings: Settings,
+        table: RouteRegistry,
+        keys: KeySource,
+        tokens: TokenVerifier,
+        clock: Clock,
+        health: HealthRegistry,
+        on_request: OnRequest,
+    ) -> AsyncIterator[Edge]:
+        options = EdgeOptions(
+            trusted_proxies=settings.trusted_proxies,
+            cors_origins=frozenset(origin.encode() for origin in settings.cors_origins),
+            access_cookie=settings.jwt_cookie_name.encode(),
+            refresh_cookie=settings.jwt_refresh_cookie_name.encode(),
+        )
+        upstreams = open_upstreams(settings.gateway.upstreams)
+        watch_upstreams(health, upstreams)
+        yield Edge(table, keys, tokens, clock, options, upstreams, on_request)
+        for upstream in upstreams.values():
+            await upstream.pool.aclose()
+
+
+def role_table(settings: Settings) -> RoleTable:
+    groups = settings.gateway.groups.model_dump(exclude_none=True)
+    overrides = {Access(name): values for name, values in groups.items()}
+    return RoleTable.build(overrides, developer_everywhere=not settings.is_prod)

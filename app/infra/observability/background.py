@@ -1,0 +1,60 @@
+"""Background work, in one place: started by name, started again when it fails, cancelled together at the end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30
+
+log = structlog.get_logger()
+
+type Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Background:
+    """The supervised task group of one process. A loop that raises is logged and started again, ever more slowly."""
+
+    _loops: dict[str, Loop] = field(default_factory=dict)
+
+    def add(self, name: str, loop: Loop) -> None:
+        """Add work before `running` is entered; a loop that returns is done."""
+        self._loops[name] = loop
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_keep_running(name, loop), name=name) for name, loop in self._loops.items()]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+
+def every(interval_s: float, act: Loop) -> Loop:
+    """Make a loop that acts at once and then every so many seconds."""
+
+    async def loop() -> None:
+        while True:
+            await act()
+            await asyncio.sleep(interval_s)
+
+    return loop
+
+
+async def _keep_running(name: str, loop: Loop) -> None:
+    wait_s = FIRST_WAIT_S
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("background.failed", loop=name, again_in_s=wait_s)
+        else:
+            return
+        await asyncio.sleep(wait_s)
+        wait_s = min(LONGEST_WAIT_S, wait_s * 2)

@@ -1,0 +1,79 @@
+"""What `infra` puts into the container: the clock, the database, our HTTP client, the health registry."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import structlog
+from dishka import Provider, Scope, from_context, provide
+
+from app.infra.db import migrate
+from app.infra.db.embedded import EmbeddedPostgres
+from app.infra.db.engine import Database, DatabaseOptions
+from app.infra.http_client.client import HttpClient
+from app.infra.observability.background import Background
+from app.infra.observability.health import HealthRegistry
+from app.kernel.clock import Clock, SystemClock
+from app.kernel.transaction import Begin
+from app.settings import Settings
+
+log = structlog.get_logger()
+
+
+def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
+    """Name the embedded server of a data folder; nothing is started yet."""
+    return EmbeddedPostgres(settings.data_dir / "postgres")
+
+
+def database_options(settings: Settings, dsn: str) -> DatabaseOptions:
+    return DatabaseOptions(
+        dsn=dsn,
+        schema=settings.postgres_schema,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_pool_overflow,
+        pool_timeout_s=settings.database_pool_timeout,
+        pool_recycle_s=settings.database_pool_recycle,
+    )
+
+
+class InfraProvider(Provider):
+    scope = Scope.APP
+
+    settings = from_context(Settings)
+
+    @provide
+    def health(self) -> HealthRegistry:
+        return HealthRegistry()
+
+    @provide
+    def background(self) -> Background:
+        return Background()
+
+    @provide
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @provide
+    async def http(self) -> AsyncIterator[HttpClient]:
+        client = HttpClient.open()
+        yield client
+        await client.aclose()
+
+    @provide
+    async def database(self, settings: Settings, health: HealthRegistry) -> AsyncIterator[Database]:
+        """Open the database, migrated; without a DSN, our own server under the data folder."""
+        embedded = None if settings.postgres_dsn else embedded_postgres(settings)
+        if embedded is not None:
+            await asyncio.to_thread(embedded.acquire)
+        database = Database(database_options(settings, embedded.dsn if embedded else settings.postgres_dsn))
+        try:
+            await migrate.upgrade(database.engine, settings.postgres_schema)
+            health.add("postgres", "database", database.health, is_required=True)
+            yield database
+        finally:
+            await database.aclose()
+            if embedded is not None:
+                await asyncio.to_thread(embedded.release)
+
+    @provide
+    def begin(self, database: Database) -> Begin:
+        return database.begin

@@ -1,0 +1,126 @@
+"""The composition root: the only place that knows every slice. Tests replace parts by passing a provider after ours."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+from dishka import AsyncContainer, Provider, Scope, make_async_container, provide
+from dishka.integrations.litestar import setup_dishka
+from litestar import Litestar
+
+from app.agents.contract import FrontDoor
+from app.agents.llm.local_model import LocalModel
+from app.agents.provider import AgentsProvider, agent_flaws, watch_agents
+from app.agents.runner import AgentRunner
+from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
+from app.edge.asgi import Door
+from app.edge.edge import Edge, OnRequest
+from app.edge.keys import REFRESH_S, Fetch, KeySource
+from app.edge.provider import EdgeProvider, configuration_flaws
+from app.features.chats.clients import PostJson
+from app.features.chats.ports import MessageHook
+from app.features.chats.provider import ChatsProvider
+from app.infra.db.engine import Database
+from app.infra.http_client.client import HttpClient
+from app.infra.observability.background import Background, every
+from app.infra.observability.health import HealthRegistry
+from app.infra.observability.logs import configure_logs
+from app.infra.provider import InfraProvider
+from app.settings import ConfigProblem, ConfigurationInvalid, Settings
+from app.surfaces.api.assembly import assemble
+
+AGENT_HEALTH_S = 10
+
+log = structlog.get_logger()
+
+
+class Wiring(Provider):
+    """What one slice needs from another, tied together here so that neither knows the other."""
+
+    scope = Scope.APP
+
+    @provide
+    def front_door_address(self, settings: Settings) -> FrontDoorAddress:
+        return FrontDoorAddress(settings.front_door_url)
+
+    @provide
+    def front_door(self, http: HttpClient, address: FrontDoorAddress) -> FrontDoor:
+        return HttpFrontDoor(http, address)
+
+    @provide
+    def on_request(self, address: FrontDoorAddress) -> OnRequest:
+        return address.learn
+
+    @provide
+    def fetch_keys(self, http: HttpClient) -> Fetch:
+        return http.fetch
+
+    @provide
+    def post_json(self, http: HttpClient) -> PostJson:
+        return http.post_json
+
+
+def check_configuration(settings: Settings) -> None:
+    """Errors: ConfigurationInvalid with everything wrong, before anything is opened or bound."""
+    flaws = [ConfigProblem("gateway.toml", one.row, one.message, one.mend) for one in configuration_flaws(settings)]
+    flaws += agent_flaws(settings)
+    if flaws:
+        raise ConfigurationInvalid(flaws)
+
+
+def create_app(settings: Settings, *overrides: Provider) -> Litestar:
+    """Build the gateway; nothing is opened before its lifespan begins. Errors: ConfigurationInvalid."""
+    check_configuration(settings)
+    configure_logs(level=settings.log_level, as_json=settings.logs_are_json)
+    container = make_async_container(
+        InfraProvider(),
+        Wiring(),
+        EdgeProvider(),
+        AgentsProvider(),
+        ChatsProvider(),
+        *overrides,
+        context={Settings: settings},
+    )
+    door = Door()
+    app = assemble(
+        partial(_running, container, door), are_docs_served=settings.docs_are_served, is_debug=settings.debug
+    )
+    setup_dishka(container, app)
+    # Litestar's ASGI types name the shape of each message; ours pass any
+    door.inner, app.asgi_handler = app.asgi_handler, door  # type: ignore[assignment]
+    return app
+
+
+@asynccontextmanager
+async def _running(container: AsyncContainer, door: Door, app: Litestar) -> AsyncIterator[None]:
+    """Open everything in order, then the door, serve, and close it all in the other order."""
+    del app
+    try:
+        await container.get(Database)
+        door.edge = await container.get(Edge)
+        background = await container.get(Background)
+        await _add_background(container, background)
+        async with background.running():
+            log.info("gateway.started")
+            yield
+    finally:
+        door.edge = None
+        await container.close()
+        log.info("gateway.stopped")
+
+
+async def _add_background(container: AsyncContainer, background: Background) -> None:
+    health = await container.get(HealthRegistry)
+    runner = await container.get(AgentRunner)
+    keys = await container.get(KeySource)
+    hook = await container.get(MessageHook)
+    watch_agents(health, runner)
+    background.add("agents", runner.prepare)
+    background.add("agents health", every(AGENT_HEALTH_S, runner.check_health))
+    background.add("health", health.run)
+    background.add("keys", every(REFRESH_S, keys.refresh))
+    background.add("message hook", hook.run)
+    if runner.uses_local_model:
+        local = await container.get(LocalModel)
+        background.add("local model", local.watch)

@@ -1,0 +1,48 @@
+"""Who sits at the desk: the agents a chat can be given to."""
+
+from collections.abc import Sequence
+
+import msgspec
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Controller, get
+
+from app.agents.contract import AgentCard, Agents
+from app.kernel.identity import Principal
+
+
+class AgentView(msgspec.Struct, frozen=True):
+    """`health` is "ok" or what is wrong, in words."""
+
+    name: str
+    description: str
+    health: str
+    tools: Sequence[str]
+
+
+class AgentList(msgspec.Struct, frozen=True):
+    items: Sequence[AgentView]
+    total: int
+    limit: int
+    offset: int
+
+
+class AgentsController(Controller):
+    path = "/api/v1/agents"
+    tags = ("agents",)
+
+    @get("/", operation_id="ListAgents")
+    @inject
+    async def list_agents(self, principal: Principal, agents: FromDishka[Agents]) -> AgentList:
+        del principal
+        views = [_view(card) for card in agents.cards()]
+        return AgentList(items=views, total=len(views), limit=len(views), offset=0)
+
+    @get("/{name:str}", operation_id="GetAgent")
+    @inject
+    async def get_agent(self, principal: Principal, name: str, agents: FromDishka[Agents]) -> AgentView:
+        del principal
+        return _view(agents.card(name))
+
+
+def _view(card: AgentCard) -> AgentView:
+    return AgentView(name=card.name, description=card.description, health=card.health, tools=card.tools)

@@ -1,0 +1,45 @@
+"""What the edge found out about a request, handed to handlers; and the one guard that narrows a door.
+
+Rule: a handler may narrow what its row allows by `opt={"access": "STAFF"}`; it can never widen it.
+"""
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
+
+from app.edge.faults import RoleNotAllowed, TokenMissing
+from app.kernel.identity import Access, Principal
+
+type AnyRequest = Request[None, None, State]
+
+
+def provide_principal(request: AnyRequest) -> Principal:
+    """Hand over the verified caller. Errors: TokenMissing where the row let an anonymous one in."""
+    principal = request.scope["state"].get("principal")
+    if not isinstance(principal, Principal):
+        raise TokenMissing("Send `Authorization: Bearer TOKEN` or the session cookie.")
+    return principal
+
+
+def provide_request_id(request: AnyRequest) -> str:
+    return str(request.scope["state"].get("request_id", ""))
+
+
+DEPENDENCIES = {
+    "principal": Provide(provide_principal, sync_to_thread=False),
+    "request_id": Provide(provide_request_id, sync_to_thread=False),
+}
+
+
+def guard_access(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg] # any connection
+    """Enforce what a handler declares with `opt["access"]`, by the function that opens rows. Errors: RoleNotAllowed."""
+    declared = handler.opt.get("access")
+    if declared is None:
+        return
+    access = Access(declared)
+    principal = connection.scope["state"].get("principal")
+    if access is Access.PUBLIC or (isinstance(principal, Principal) and principal.may_enter(access)):
+        return
+    raise RoleNotAllowed(f"This door is for {access.value}.")

@@ -1,0 +1,66 @@
+"""`portico demo`: the whole system on one machine, nothing to configure, nothing left behind when it ends.
+
+The fleet's sockets are bound here and inherited, so that no port can be taken between choosing and using it.
+"""
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+from app.kernel.shared_use import LockBusy, one_at_a_time
+from app.main import check_configuration
+from app.settings import Settings, default_data_dir, find_config, load_dotenv, read_settings
+from app.surfaces.cli import fleet, serve
+from app.surfaces.cli.failures import CommandFailed
+from app.surfaces.cli.welcome import Welcome
+
+# What would point the demo at somebody's real system; the demo has its own.
+_NOT_FOR_THE_DEMO = ("POSTGRES_DSN", "JWT_PUBLIC_KEY", "FRONT_DOOR_URL", "JWT_ROLE_CLAIM")
+
+
+def run(*, port: int, data_dir: Path | None, has_model: bool) -> int:
+    """Serve until Ctrl-C. Errors: CommandFailed, when the port or the folder is in use."""
+    load_dotenv()
+    folder = (data_dir or default_data_dir() / "demo").absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailed(f"{folder} cannot be made ({error.strerror}); choose another with --data-dir") from error
+    bound = serve.bind(serve.Listener(port=port))
+    try:
+        with one_at_a_time(folder / "demo.lock", timeout_s=0), fleet.running(folder / "fleet") as urls:
+            return _serve(folder, urls, bound, has_model=has_model)
+    except LockBusy:
+        raise CommandFailed(
+            f"a demo already runs on {folder}; stop it, or start this one with another --data-dir and --port"
+        ) from None
+    finally:
+        bound.close()
+
+
+def _serve(folder: Path, urls: fleet.FleetUrls, bound: socket.socket, *, has_model: bool) -> int:
+    url = serve.url_of(bound, is_tls=False)
+    settings = _settings(folder, urls, has_model=has_model)
+    welcome = Welcome(url, folder)
+    threading.Thread(target=welcome.say, daemon=True).start()
+    return serve.serve(settings, serve.Listener(), bound)
+
+
+def _settings(folder: Path, urls: fleet.FleetUrls, *, has_model: bool) -> Settings:
+    for name in _NOT_FOR_THE_DEMO:
+        os.environ.pop(name, None)
+    os.environ |= {
+        "DATA_DIR": str(folder),
+        "AUTH_SERVICE_URL": urls.auth,
+        "AGENDA_SERVICE_URL": urls.agenda,
+        "SNAPSHOT_SERVICE_URL": urls.analytics,
+        "JWT_JWKS_URL": f"{urls.auth}/.well-known/jwks.json",
+        "JWT_ISSUER": "portico-demo-auth",
+        "JWT_AUDIENCE": "portico",
+    }
+    if not has_model:
+        os.environ["DEFAULT_MODEL"] = "none"
+    settings = read_settings(find_config())
+    check_configuration(settings)
+    return settings

@@ -1,0 +1,60 @@
+"""The demo's three services as child processes: started on sockets of ours, ended with us, however we end."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ADMIN_EMAIL = "admin@example.com"
+ADMIN_PASSWORD = "demo-admin"  # noqa: S105 - printed by the demo; the fleet listens on loopback only
+STOP_TIMEOUT_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FleetUrls:
+    auth: str
+    agenda: str
+    analytics: str
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[FleetUrls]:
+    """Run the fleet for as long as the block; each service keeps its files in a folder of its own."""
+    with ExitStack() as stack:
+        urls = [
+            stack.enter_context(_service(name, folder / name, extra))
+            for name, extra in (
+                ("auth", ["--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD]),
+                ("agenda", []),
+                ("analytics", []),
+            )
+        ]
+        yield FleetUrls(*urls)
+
+
+@contextmanager
+def _service(name: str, folder: Path, extra: list[str]) -> Iterator[str]:
+    """The socket listens before the child runs: whoever calls early waits instead of being refused."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        command = [sys.executable, "-m", f"portico_fleet.{name}", "--fd", str(bound.fileno()), "--exit-with-parent"]
+        child = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            [*command, "--data-dir", str(folder), *extra],
+            pass_fds=[bound.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the gateway, which needs the fleet while it drains
+            env=os.environ | {"PORTICO_PARENT_PID": str(os.getpid())},
+        )
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    try:
+        yield url
+    finally:
+        child.terminate()
+        try:
+            child.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

@@ -1,0 +1,182 @@
+"""`portico`: what it can do, and which module does it. Nothing heavy is imported before a command is chosen."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit codes: 0, 1 failed, 2 bad usage or bad configuration."""
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] | None = getattr(chosen, "run", None)
+    if run is None:
+        parser.print_help()
+        return EXIT_USAGE
+    return _guarded(run, chosen)
+
+
+def _guarded(run: Callable[[argparse.Namespace], int], chosen: argparse.Namespace) -> int:
+    """Turn what an operator can mend into one line each, and Ctrl-C into a quiet end."""
+    from app.surfaces.cli.failures import MENDABLE, lines_of  # noqa: PLC0415 - keeps `--help` fast
+
+    try:
+        return run(chosen)
+    except KeyboardInterrupt:
+        return 130
+    except MENDABLE as error:
+        code, lines = lines_of(error)
+        for line in lines:
+            print(f"portico: {line}", file=sys.stderr)
+        return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="portico",
+        description="The authenticated front door of a microservice fleet, with AI agents at the desk.",
+        epilog="Settings come from the environment, .env and gateway.toml; see .env.example.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_demo(commands)
+    _add_serve(commands)
+    _add_routes(commands)
+    _add_db(commands)
+    _add_small(commands)
+    return parser
+
+
+type Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse names it nowhere else
+
+
+def _add_demo(commands: Commands) -> None:
+    command = commands.add_parser("demo", help="everything on this machine, nothing to configure")
+    command.add_argument("--port", type=_port, default=8000, help="the gateway's port on 127.0.0.1 (8000; 0 takes any)")
+    command.add_argument("--data-dir", type=Path, help="where the database, the fleet's data and the keys are kept")
+    command.add_argument("--no-model", action="store_true", help="start no local language model")
+    command.set_defaults(run=_demo)
+
+
+def _add_serve(commands: Commands) -> None:
+    command = commands.add_parser("serve", help="the gateway")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    command.add_argument("--port", type=_port, default=8000, help="port to listen on (8000; 0 takes any)")
+    command.add_argument("--uds", type=Path, help="listen on a Unix socket instead")
+    command.add_argument("--config", type=Path, help="the route table (gateway.toml here, else the shipped one)")
+    command.add_argument("--tls-cert", type=Path, help="certificate chain, PEM")
+    command.add_argument("--tls-key", type=Path, help="its private key, PEM")
+    command.set_defaults(run=_serve)
+
+
+def _add_routes(commands: Commands) -> None:
+    command = commands.add_parser("routes", help="the route table: print, check, explain")
+    command.add_argument("--config", type=Path, help="the route table (gateway.toml here, else the shipped one)")
+    actions = command.add_subparsers(title="actions", metavar="ACTION")
+    command.set_defaults(run=_routes, action="print")
+    check = actions.add_parser("check", help="validate the configuration without starting")
+    check.set_defaults(action="check")
+    explain = actions.add_parser("explain", help="which row a request takes, with what access, to what URL, and why")
+    explain.add_argument("method", metavar="METHOD")
+    explain.add_argument("path", metavar="PATH")
+    explain.set_defaults(action="explain")
+
+
+def _add_db(commands: Commands) -> None:
+    command = commands.add_parser("db", help="the database: upgrade, downgrade, revision, status")
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    upgrade = actions.add_parser("upgrade", help="apply migrations")
+    upgrade.add_argument("revision", nargs="?", default="head")
+    downgrade = actions.add_parser("downgrade", help="revert migrations")
+    downgrade.add_argument("revision", nargs="?", default="-1")
+    revision = actions.add_parser("revision", help="make a new migration")
+    revision.add_argument("-m", "--message", required=True)
+    revision.add_argument("--autogenerate", action="store_true", help="compare the tables with the database")
+    actions.add_parser("status", help="which revision the database is at")
+    for name, action in actions.choices.items():
+        action.set_defaults(run=_db, action=name)
+
+
+def _add_small(commands: Commands) -> None:
+    agents = commands.add_parser("agents", help="the agents that were found")
+    agents.set_defaults(run=_agents)
+    doctor = commands.add_parser("doctor", help="check everything the gateway needs, and name each mend")
+    doctor.set_defaults(run=_doctor)
+    token = commands.add_parser("token", help="sign a token with the demo's key (never one of a real auth service)")
+    token.add_argument("--sub", required=True, help="the user's id")
+    token.add_argument("--role", default="user")
+    token.add_argument("--ttl", type=int, default=900, help="seconds it holds (900)")
+    token.add_argument("--data-dir", type=Path, help="the demo's data folder")
+    token.set_defaults(run=_token)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        msg = f"{text!r} is no port (0 to 65535)"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+# Each of these imports its module only when it is chosen: `--help` answers at once.
+def _demo(chosen: argparse.Namespace) -> int:
+    from app.surfaces.cli import demo  # noqa: PLC0415
+
+    return demo.run(port=chosen.port, data_dir=chosen.data_dir, has_model=not chosen.no_model)
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    from app.surfaces.cli import serve  # noqa: PLC0415
+
+    listener = serve.Listener(chosen.host, chosen.port, chosen.uds, chosen.tls_cert, chosen.tls_key)
+    return serve.run(listener, config=chosen.config)
+
+
+def _routes(chosen: argparse.Namespace) -> int:
+    from app.surfaces.cli import routes  # noqa: PLC0415
+
+    if chosen.action == "explain":
+        return routes.explain(chosen.config, chosen.method, chosen.path)
+    return routes.check(chosen.config) if chosen.action == "check" else routes.show(chosen.config)
+
+
+def _db(chosen: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from app.surfaces.cli import database  # noqa: PLC0415
+
+    if chosen.action == "revision":
+        asyncio.run(database.make_revision(chosen.message, autogenerate=chosen.autogenerate))
+    elif chosen.action == "status":
+        asyncio.run(database.status())
+    else:
+        act = database.upgrade if chosen.action == "upgrade" else database.downgrade
+        asyncio.run(act(chosen.revision))
+    return 0
+
+
+def _agents(chosen: argparse.Namespace) -> int:
+    from app.surfaces.cli import agents  # noqa: PLC0415
+
+    del chosen
+    return agents.show()
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from app.surfaces.cli import doctor  # noqa: PLC0415
+
+    del chosen
+    return doctor.run()
+
+
+def _token(chosen: argparse.Namespace) -> int:
+    from app.surfaces.cli import token  # noqa: PLC0415
+
+    print(token.sign(chosen.sub, chosen.role, ttl_s=chosen.ttl, data_dir=chosen.data_dir))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

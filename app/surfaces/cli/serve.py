@@ -1,0 +1,147 @@
+"""`portico serve`: bind first, look whether everything can be opened, then serve until told to stop.
+
+The socket is bound by us, so that a busy port is one line, and so that the address agents call back is known.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from app.infra.db.errors import StorageUnavailable
+from app.main import check_configuration, create_app
+from app.settings import Settings, find_config, load_dotenv, read_settings
+from app.surfaces.cli.database import opened
+from app.surfaces.cli.failures import CommandFailed
+
+DRAIN_S = 30
+BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where to listen; `uds` wins over host and port; a certificate needs its key."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    uds: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+def run(listener: Listener, *, config: Path | None = None) -> int:
+    load_dotenv()
+    settings = read_settings(find_config(config))
+    check_configuration(settings)
+    bound = bind(listener)
+    try:
+        return serve(settings, listener, bound)
+    finally:
+        bound.close()
+        if listener.uds is not None:
+            listener.uds.unlink(missing_ok=True)
+
+
+def serve(settings: Settings, listener: Listener, bound: socket.socket) -> int:
+    """Serve on a bound socket until a signal ends it; in-flight requests get thirty seconds."""
+    asyncio.run(preflight(settings))
+    if not settings.front_door_url and listener.uds is None:
+        settings = settings.model_copy(update={"front_door_url": url_of(bound, is_tls=listener.tls_cert is not None)})
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            ssl_certfile=listener.tls_cert,
+            ssl_keyfile=listener.tls_key,
+            loop="uvloop",
+            http="httptools",
+            ws="websockets-sansio",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+    server.run(sockets=[bound])
+    return 0 if server.started else 1
+
+
+def bind(listener: Listener) -> socket.socket:
+    """Errors: CommandFailed, naming the mend."""
+    _check_tls(listener)
+    try:
+        if listener.uds is not None:
+            return _bind_unix(listener.uds)
+        family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+        return socket.create_server((listener.host, listener.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CommandFailed(_why_unbound(listener, error)) from error
+
+
+def url_of(bound: socket.socket, *, is_tls: bool) -> str:
+    """Tell how this machine reaches the socket; an any-address is reached by loopback."""
+    host, port = bound.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - translated, not bound
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if is_tls else 'http'}://{shown}:{port}"
+
+
+async def preflight(settings: Settings) -> None:
+    """Open the database once, so that what is wrong with it is one line instead of a trace.
+
+    Errors: CommandFailed, EmbeddedPostgresUnavailable.
+    """
+    try:
+        async with asyncio.timeout(15), opened(settings) as database:
+            await database.health()
+    except (StorageUnavailable, TimeoutError) as error:
+        cause = getattr(error, "evidence", {}).get("cause", "no answer within 15 s")
+        raise CommandFailed(
+            f"POSTGRES_DSN: the database cannot be used ({cause}); start it, mend the DSN, or unset it to use the"
+            " embedded one"
+        ) from error
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket() and not _answers(path):
+            path.unlink()
+        bound.bind(str(path))
+        bound.listen(BACKLOG)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(str(path)) == 0
+
+
+def _check_tls(listener: Listener) -> None:
+    if (listener.tls_cert is None) != (listener.tls_key is None):
+        raise CommandFailed("--tls-cert and --tls-key go together", code=2)
+    if listener.tls_cert is not None and listener.tls_key is not None:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(listener.tls_cert, listener.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise CommandFailed(f"--tls-cert, --tls-key: cannot be used: {error}", code=2) from error
+
+
+def _why_unbound(listener: Listener, error: OSError) -> str:
+    where = str(listener.uds) if listener.uds else f"{listener.host}:{listener.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is in use by another program; stop it, or choose another with --port"
+    if error.errno == errno.EACCES:
+        return f"{where} may not be used by this account; choose a port above 1023 with --port"
+    return f"cannot listen on {where}: {error.strerror or error}; choose another with --host and --port"
