@@ -26,8 +26,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 @pytest.fixture
 def agenda(program: Program) -> Iterator[httpx.Client]:
     """Ask as somebody new, so that no test sees what another one left."""
-    with httpx.Client(base_url=program.client.base_url, headers=as_user(uuid4().hex), timeout=10) as client:
-        yield client
+    program.client.headers.update(as_user(uuid4().hex))
+    yield program.client
+    for name in as_user(""):
+        del program.client.headers[name]
 
 
 def a_calendar(agenda: httpx.Client, **fields: object) -> dict[str, Any]:  # Any: a JSON object

@@ -1,4 +1,3 @@
-import os
 import signal
 import socket
 import subprocess
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from portico_fleet.auth.flags import parse
 
 from tests.fleet.programs import as_user, running
 
@@ -29,26 +29,46 @@ def test_a_program_says_what_it_takes() -> None:
         assert flag in shown.stdout
 
 
+def test_the_environment_speaks_where_no_flag_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "HOST": "0.0.0.0",
+        "PORT": "9001",
+        "DATA_DIR": "/srv/fleet",
+        "ACCESS_TOKEN_TTL_S": "60",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    told = parse(["--port", "9002"])
+
+    assert (told.common.host, told.common.port, told.common.data_dir) == ("0.0.0.0", 9002, Path("/srv/fleet"))
+    assert (told.access_ttl_s, told.refresh_ttl_s, told.admin_email) == (60, 30 * 24 * 3600, "")
+
+
 @pytest.mark.parametrize(
     ("flags", "environment", "said"),
     [
         pytest.param(["--admin-email", "a@example.org"], {}, "go together", id="half an admin"),
+        pytest.param(["--admin-email", "a@b.c", "--admin-password", "1234567"], {}, "8 characters", id="a short one"),
         pytest.param(["--port", "http"], {}, "--port", id="no port"),
         pytest.param([], {"PORT": "http"}, "--port", id="no port in the environment"),
         pytest.param([], {"ACCESS_TOKEN_TTL_S": "0"}, "at least a second", id="no time to live"),
     ],
 )
-def test_bad_usage_is_told_at_once(flags: list[str], environment: dict[str, str], said: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "portico_fleet.auth", *flags],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_bad_usage_is_told_at_once(
+    flags: list[str],
+    environment: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
-    assert ended.returncode == 2
-    assert said in ended.stderr
+    with pytest.raises(SystemExit) as ended:
+        parse(flags)
+
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
