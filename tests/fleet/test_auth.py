@@ -1,4 +1,6 @@
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -295,7 +297,8 @@ def test_the_seeded_admin_is_an_admin(auth: httpx.Client) -> None:
 
 def test_accounts_sessions_and_keys_outlive_a_restart_and_a_new_key_joins_the_old(tmp_path: Path) -> None:
     admin = {"ADMIN_EMAIL": "root@example.org", "ADMIN_PASSWORD": PASSWORD}
-    with running("auth", tmp_path, env=admin) as program:
+    opener = {"X-Forwarded-For": "2001:db8:85a3::8a2e:370:7334", "User-Agent": "a browser"}
+    with running("auth", tmp_path, env=admin, headers=opener) as program:
         session = logged_in(program.client, "root@example.org")
         old_kid = program.client.get("/.well-known/jwks.json").json()["keys"][0]["kid"]
         assert program.stop() == 0
@@ -305,6 +308,9 @@ def test_accounts_sessions_and_keys_outlive_a_restart_and_a_new_key_joins_the_ol
         again = refreshed(program.client, session["refresh_token"])
         kids = [key["kid"] for key in program.client.get("/.well-known/jwks.json").json()["keys"]]
 
+    with closing(sqlite3.connect(tmp_path / "auth.sqlite3")) as db:
+        openers = db.execute("SELECT ip, user_agent FROM sessions").fetchall()
+    assert openers == [("2001:db8:85a3::8a2e:370:7334", "a browser")]
     assert profile.status_code == 200
     assert (len(kids), kids[1]) == (2, old_kid)
     assert jwt.get_unverified_header(again.json()["access_token"])["kid"] == kids[0]
