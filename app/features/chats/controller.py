@@ -7,19 +7,21 @@ from typing import Annotated, Any
 
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, delete, get, post, put
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
 from app.features.chats.schemas import (
     ChatCreate,
     ChatOut,
+    ChatPageOut,
     ChatUpdate,
     ExchangeIn,
     MessageCreate,
     MessageOut,
+    MessagePageOut,
     MessagesOut,
     MessageUpdate,
-    PageOut,
 )
 from app.features.chats.use_cases.add_message import AddMessage
 from app.features.chats.use_cases.create_chat import CreateChat
@@ -38,64 +40,72 @@ from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId, UserId
 from app.kernel.paging import MAX_PAGE_SIZE, ListFields, ListQuery, parse_list_query
 
+# Litestar does not look into aliases made with `type`.
 # Any: the user, auth and state of a Litestar request, none of which we use
-type AnyRequest = Request[Any, Any, Any]
-type OwnerFilter = Annotated[str | None, Parameter(query="user_id", max_length=255, required=False)]
-type ChatFilter = Annotated[int | None, Parameter(query="chat_id", required=False)]
-type After = Annotated[int, Parameter(query="after", ge=0, le=2**63 - 1)]
-type Limit = Annotated[int, Parameter(query="limit", ge=1, le=MAX_PAGE_SIZE)]
+AnyRequest = Request[Any, Any, Any]
+Who = NamedDependency[Principal]
+OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", max_length=255, required=False)]
+ChatFilter = Annotated[int | None, QueryParameter(name="chat_id", required=False)]
+After = Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="The `next` of the stretch before")]
+FILTERS = (
+    "Filters: `ids`, `createdBefore`, `createdAfter`, `updatedBefore`, `updatedAfter`, `searchField` with "
+    "`searchString` and `searchIgnoreCase`, `orderBy`, `sortOrder`, `currentPage`, `pageSize`."
+)
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
 
 
 class ChatController(Controller):
     path = "/api/v1/chats"
     tags = ("chats",)
 
-    @get("/", summary="List chats")
+    @get("/", summary="List chats", description=f"{FILTERS} Search in `title` or `agent`.")
     @inject
     async def list_chats(
         self,
         request: AnyRequest,
-        principal: Principal,
+        principal: Who,
         use_case: FromDishka[ListChats],
         owner: OwnerFilter = None,
-    ) -> PageOut[ChatOut]:
+    ) -> ChatPageOut:
         query = _list_query(request, CHAT_FIELDS)
         page = await use_case(principal, query, owner=None if owner is None else UserId(owner))
-        return PageOut.of(page, ChatOut.of)
+        return ChatPageOut.of(page)
 
     @post("/", summary="Open a chat")
     @inject
-    async def create_chat(self, data: ChatCreate, principal: Principal, use_case: FromDishka[CreateChat]) -> ChatOut:
+    async def create_chat(
+        self, data: JSONBody[ChatCreate], principal: Who, use_case: FromDishka[CreateChat]
+    ) -> ChatOut:
         return ChatOut.of(await use_case(principal, data.draft(creator=principal.user_id)))
 
     @get("/{chat_id:int}", summary="Read a chat")
     @inject
-    async def read_chat(self, chat_id: int, principal: Principal, use_case: FromDishka[ReadChat]) -> ChatOut:
+    async def read_chat(self, chat_id: FromPath[int], principal: Who, use_case: FromDishka[ReadChat]) -> ChatOut:
         return ChatOut.of(await use_case(principal, ChatId(chat_id)))
 
     @put("/{chat_id:int}", summary="Change a chat")
     @inject
     async def update_chat(
-        self, chat_id: int, data: ChatUpdate, principal: Principal, use_case: FromDishka[UpdateChat]
+        self, chat_id: FromPath[int], data: JSONBody[ChatUpdate], principal: Who, use_case: FromDishka[UpdateChat]
     ) -> ChatOut:
         return ChatOut.of(await use_case(principal, ChatId(chat_id), data.change()))
 
     @delete("/{chat_id:int}", summary="Delete a chat")
     @inject
-    async def delete_chat(self, chat_id: int, principal: Principal, use_case: FromDishka[DeleteChat]) -> None:
+    async def delete_chat(self, chat_id: FromPath[int], principal: Who, use_case: FromDishka[DeleteChat]) -> None:
         await use_case(principal, ChatId(chat_id))
 
     @post("/{chat_id:int}/restore", summary="Bring a deleted chat back", status_code=HTTP_200_OK)
     @inject
-    async def restore_chat(self, chat_id: int, principal: Principal, use_case: FromDishka[RestoreChat]) -> ChatOut:
+    async def restore_chat(self, chat_id: FromPath[int], principal: Who, use_case: FromDishka[RestoreChat]) -> ChatOut:
         return ChatOut.of(await use_case(principal, ChatId(chat_id)))
 
     @get("/{chat_id:int}/messages", summary="Read a chat's messages in order")
     @inject
     async def read_messages(
         self,
-        chat_id: int,
-        principal: Principal,
+        chat_id: FromPath[int],
+        principal: Who,
         use_case: FromDishka[ReadMessages],
         after: After = 0,
         limit: Limit = 50,
@@ -107,53 +117,64 @@ class MessageController(Controller):
     path = "/api/v1/messages"
     tags = ("messages",)
 
-    @get("/", summary="List everybody's messages", opt={"access": "STAFF"})
+    @get(
+        "/",
+        summary="List everybody's messages",
+        description=f"{FILTERS} Search in `content`, `role` or `status`.",
+        opt={"access": "STAFF"},
+    )
     @inject
     async def list_messages(
         self,
         request: AnyRequest,
-        principal: Principal,
+        principal: Who,
         use_case: FromDishka[ListMessages],
         chat: ChatFilter = None,
-    ) -> PageOut[MessageOut]:
+    ) -> MessagePageOut:
         query = _list_query(request, MESSAGE_FIELDS)
         page = await use_case(principal, query, chat_id=None if chat is None else ChatId(chat))
-        return PageOut.of(page, MessageOut.of)
+        return MessagePageOut.of(page)
 
     @post("/chats/{chat_id:int}/messages", summary="Write a message without asking an agent")
     @inject
     async def add_message(
-        self, chat_id: int, data: MessageCreate, principal: Principal, use_case: FromDishka[AddMessage]
+        self, chat_id: FromPath[int], data: JSONBody[MessageCreate], principal: Who, use_case: FromDishka[AddMessage]
     ) -> MessageOut:
         return MessageOut.of(await use_case(principal, data.draft(ChatId(chat_id))))
 
     @get("/{message_id:int}", summary="Read a message")
     @inject
     async def read_message(
-        self, message_id: int, principal: Principal, use_case: FromDishka[ReadMessage]
+        self, message_id: FromPath[int], principal: Who, use_case: FromDishka[ReadMessage]
     ) -> MessageOut:
         return MessageOut.of(await use_case(principal, MessageId(message_id)))
 
     @put("/{message_id:int}", summary="Change a message")
     @inject
     async def update_message(
-        self, message_id: int, data: MessageUpdate, principal: Principal, use_case: FromDishka[UpdateMessage]
+        self,
+        message_id: FromPath[int],
+        data: JSONBody[MessageUpdate],
+        principal: Who,
+        use_case: FromDishka[UpdateMessage],
     ) -> MessageOut:
         return MessageOut.of(await use_case(principal, MessageId(message_id), data.change()))
 
     @delete("/{message_id:int}", summary="Delete a message")
     @inject
-    async def delete_message(self, message_id: int, principal: Principal, use_case: FromDishka[DeleteMessage]) -> None:
+    async def delete_message(
+        self, message_id: FromPath[int], principal: Who, use_case: FromDishka[DeleteMessage]
+    ) -> None:
         await use_case(principal, MessageId(message_id))
 
     @post("/{chat_id:int}/exchange", summary="Say something and get the agent's answer")
     @inject
     async def exchange(
         self,
-        chat_id: int,
-        data: ExchangeIn,
-        principal: Principal,
-        request_id: str,
+        chat_id: FromPath[int],
+        data: JSONBody[ExchangeIn],
+        principal: Who,
+        request_id: NamedDependency[str],
         use_case: FromDishka[ExchangeMessage],
     ) -> list[MessageOut]:
         text = data.text(ChatId(chat_id))

@@ -59,7 +59,7 @@ class ChatsProvider(Provider):
         return TurnLease(begin, turns)
 
     @provide
-    def exchange(  # noqa: PLR0917 - called by the container only
+    def exchange(
         self,
         begin: Begin,
         chats: ChatStore,

@@ -3,7 +3,7 @@
 Rule: what may be stored is decided by the domain; here are shapes, and the lengths a client may want to know.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -79,15 +79,26 @@ class MessageOut(Struct, frozen=True, kw_only=True):
         )
 
 
-class PageOut[T](Struct, frozen=True):
-    items: list[T]
+class ChatPageOut(Struct, frozen=True):
+    items: Sequence[ChatOut]
     total: int
     limit: int
     offset: int
 
     @classmethod
-    def of[K](cls, page: Page[K], show: Callable[[K], T]) -> "PageOut[T]":
-        return PageOut([show(item) for item in page.items], page.total, page.limit, page.offset)
+    def of(cls, page: Page[Chat]) -> Self:
+        return cls([ChatOut.of(chat) for chat in page.items], page.total, page.limit, page.offset)
+
+
+class MessagePageOut(Struct, frozen=True):
+    items: Sequence[MessageOut]
+    total: int
+    limit: int
+    offset: int
+
+    @classmethod
+    def of(cls, page: Page[Message]) -> Self:
+        return cls([MessageOut.of(message) for message in page.items], page.total, page.limit, page.offset)
 
 
 class MessagesOut(Struct, frozen=True):

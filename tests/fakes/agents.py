@@ -1,0 +1,58 @@
+"""Agents that answer from a script, remember what they were asked, and can be held while they think."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from app.agents.contract import AgentCard, AgentNotFound, Turn
+
+type Reply = str | BaseException | Callable[[Turn], str]
+
+
+@dataclass
+class ScriptedAgents:
+    """Gives one reply per turn, then echoes. After `hold()`, answers wait for `release()`."""
+
+    replies: list[Reply] = field(default_factory=list)
+    names: tuple[str, ...] = ("echo", "support")
+    asked: list[tuple[str, Turn]] = field(default_factory=list)
+    timeouts_s: list[float] = field(default_factory=list)
+    is_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    _may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._may_answer.set()
+
+    @property
+    def default_name(self) -> str:
+        return self.names[0]
+
+    def hold(self) -> None:
+        self._may_answer.clear()
+
+    def release(self) -> None:
+        self._may_answer.set()
+
+    def cards(self) -> Sequence[AgentCard]:
+        return [AgentCard(name, f"the agent {name}", is_healthy=True, health="ok") for name in self.names]
+
+    def card(self, name: str) -> AgentCard:
+        for card in self.cards():
+            if card.name == name:
+                return card
+        raise AgentNotFound(f"There is no agent {name!r}.")
+
+    async def answer(self, name: str, turn: Turn, *, timeout_s: float) -> str:
+        self.card(name)
+        self.asked.append((name, turn))
+        self.timeouts_s.append(timeout_s)
+        self.is_asked.set()
+        await self._may_answer.wait()
+        reply = self.replies.pop(0) if self.replies else turn.text
+        if isinstance(reply, BaseException):
+            raise reply
+        return reply if isinstance(reply, str) else reply(turn)
+
+    @property
+    def last_turn(self) -> Turn:
+        return self.asked[-1][1]

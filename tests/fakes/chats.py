@@ -1,0 +1,283 @@
+"""The ports of chats in memory: stores over one `World` whose transactions are serial and roll back, and a hook."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from app.features.chats.domain.chat import KEPT, Chat, ChatChange, NewChat
+from app.features.chats.domain.message import Message, MessageChange, MessageStatus, NewMessage, OwnedMessage
+from app.features.chats.ports import Snapshot
+from app.kernel.ids import ChatId, MessageId, UserId
+from app.kernel.paging import ListQuery, Page, Search
+from app.kernel.transaction import Tx
+
+
+@dataclass(frozen=True)
+class Lease:
+    turn_id: UUID
+    until: datetime
+
+
+@dataclass
+class State:
+    chats: dict[int, Chat] = field(default_factory=dict)
+    messages: dict[int, Message] = field(default_factory=dict)
+    deleted_messages: frozenset[int] = frozenset()
+    leases: dict[int, Lease] = field(default_factory=dict)
+
+
+class World:
+    """What is stored. `open_transactions` lets a test see that none is open across a wait on somebody else."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.open_transactions = 0
+        self.failures: list[Exception] = []
+        self._ids = {"chat": 0, "message": 0}
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Tx]:
+        """Raise the next of `failures`, if any, instead of opening a transaction."""
+        if self.failures:
+            raise self.failures.pop(0)
+        async with self._lock:
+            state = self.state
+            before = State(dict(state.chats), dict(state.messages), state.deleted_messages, dict(state.leases))
+            self.open_transactions += 1
+            try:
+                yield object()
+            except BaseException:
+                self.state = before
+                raise
+            finally:
+                self.open_transactions -= 1
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def next_id(self, noun: str) -> int:
+        self._ids[noun] += 1
+        return self._ids[noun]
+
+    def live_chat(self, chat_id: int) -> Chat | None:
+        chat = self.state.chats.get(chat_id)
+        return chat if chat and chat.deleted_at is None else None
+
+    def is_visible(self, message: Message) -> bool:
+        return message.id not in self.state.deleted_messages and self.live_chat(message.chat_id) is not None
+
+    def messages(self) -> list[Message]:
+        return sorted(self.state.messages.values(), key=lambda message: message.id)
+
+
+class FakeChatStore:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def add(self, tx: Tx, draft: NewChat) -> Chat:
+        now = self.world.now()
+        chat_id = ChatId(self.world.next_id("chat"))
+        chat = Chat(chat_id, draft.user_id, draft.title, draft.agent, dict(draft.metadata), now, now)
+        self.world.state.chats[chat_id] = chat
+        return chat
+
+    async def find(self, tx: Tx, chat_id: ChatId) -> Chat | None:
+        return self.world.live_chat(chat_id)
+
+    async def find_kept(self, tx: Tx, chat_id: ChatId) -> Chat | None:
+        return self.world.state.chats.get(chat_id)
+
+    async def list(self, tx: Tx, query: ListQuery, *, owner: UserId | None) -> Page[Chat]:
+        live = [chat for chat in self.world.state.chats.values() if chat.deleted_at is None]
+        return listed([chat for chat in live if owner in (None, chat.user_id)], query)
+
+    async def update(self, tx: Tx, chat_id: ChatId, change: ChatChange) -> Chat | None:
+        chat = self.world.live_chat(chat_id)
+        if chat is None or change == ChatChange():
+            return chat
+        changed = replace(
+            chat,
+            title=chat.title if change.title is KEPT else change.title,
+            agent=chat.agent if change.agent is KEPT else change.agent,
+            metadata=chat.metadata if change.metadata is KEPT else change.metadata,
+            updated_at=self.world.now(),
+        )
+        self.world.state.chats[chat_id] = changed
+        return changed
+
+    async def delete(self, tx: Tx, chat_id: ChatId) -> None:
+        if chat := self.world.live_chat(chat_id):
+            self.world.state.chats[chat_id] = replace(chat, deleted_at=self.world.now())
+
+    async def restore(self, tx: Tx, chat_id: ChatId) -> Chat | None:
+        chat = self.world.state.chats.get(chat_id)
+        if chat is None:
+            return None
+        self.world.state.chats[chat_id] = replace(chat, deleted_at=None)
+        return self.world.state.chats[chat_id]
+
+
+class FakeMessageStore:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def add(self, tx: Tx, draft: NewMessage) -> Message | None:
+        chat = self.world.live_chat(draft.chat_id)
+        if chat is None:
+            return None
+        now = self.world.now()
+        message_id = MessageId(self.world.next_id("message"))
+        message = Message(message_id, chat.id, draft.role, draft.content, True, draft.status, now, now)
+        self.world.state.messages[message_id] = message
+        self.world.state.chats[chat.id] = replace(chat, updated_at=now)
+        return message
+
+    async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None:
+        message = self.world.state.messages.get(message_id)
+        if message is None or not self.world.is_visible(message):
+            return None
+        return OwnedMessage(message, self.world.state.chats[message.chat_id].user_id)
+
+    async def list(self, tx: Tx, query: ListQuery, *, chat_id: ChatId | None) -> Page[Message]:
+        visible = [message for message in self.world.messages() if self.world.is_visible(message)]
+        return listed([message for message in visible if chat_id in (None, message.chat_id)], query)
+
+    async def read_after(self, tx: Tx, chat_id: ChatId, *, after: int, limit: int) -> Sequence[Message]:
+        in_chat = [m for m in self.world.messages() if m.chat_id == chat_id and self.world.is_visible(m)]
+        return [message for message in in_chat if message.id > after][:limit]
+
+    async def read_history(
+        self, tx: Tx, chat_id: ChatId, *, before: MessageId, limit_messages: int, limit_bytes: int
+    ) -> Sequence[Message]:
+        earlier = [
+            message
+            for message in await self.read_after(tx, chat_id, after=0, limit=2**62)
+            if message.id < before and message.in_prompt and message.status is MessageStatus.COMPLETE
+        ]
+        fitting: list[Message] = []
+        for message in reversed(earlier[-limit_messages:]):
+            limit_bytes -= len(message.content.encode())
+            if limit_bytes < 0:
+                break
+            fitting.insert(0, message)
+        return fitting
+
+    async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None:
+        owned = await self.find(tx, message_id)
+        if owned is None or change == MessageChange():
+            return owned.message if owned else None
+        message = owned.message
+        changed = replace(
+            message,
+            content=message.content if change.content is None else change.content,
+            in_prompt=message.in_prompt if change.in_prompt is None else change.in_prompt,
+            updated_at=self.world.now(),
+        )
+        self.world.state.messages[message_id] = changed
+        return changed
+
+    async def settle(self, tx: Tx, message_id: MessageId, status: MessageStatus) -> Message | None:
+        message = self.world.state.messages.get(message_id)
+        if message is None:
+            return None
+        self.world.state.messages[message_id] = replace(message, status=status, updated_at=self.world.now())
+        return self.world.state.messages[message_id]
+
+    async def delete(self, tx: Tx, message_id: MessageId) -> None:
+        if await self.find(tx, message_id):
+            self.world.state.deleted_messages |= {message_id}
+
+
+class FakeTurnStore:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def take(self, tx: Tx, chat_id: ChatId, turn_id: UUID, *, lease: timedelta) -> bool:
+        held = self.world.state.leases.get(chat_id)
+        if self.world.live_chat(chat_id) is None or (held and held.until >= self.world.now()):
+            return False
+        self.world.state.leases[chat_id] = Lease(turn_id, self.world.now() + lease)
+        for message in self.world.messages():
+            if message.chat_id == chat_id and message.status is MessageStatus.PENDING:
+                self.world.state.messages[message.id] = replace(message, status=MessageStatus.INTERRUPTED)
+        return True
+
+    async def renew(self, tx: Tx, chat_id: ChatId, turn_id: UUID, *, lease: timedelta) -> bool:
+        if not self._is_ours(chat_id, turn_id) or self.world.live_chat(chat_id) is None:
+            return False
+        self.world.state.leases[chat_id] = Lease(turn_id, self.world.now() + lease)
+        return True
+
+    async def end(self, tx: Tx, chat_id: ChatId, turn_id: UUID) -> bool:
+        if not self._is_ours(chat_id, turn_id):
+            return False
+        del self.world.state.leases[chat_id]
+        return True
+
+    def _is_ours(self, chat_id: ChatId, turn_id: UUID) -> bool:
+        held = self.world.state.leases.get(chat_id)
+        return held is not None and held.turn_id == turn_id
+
+
+@dataclass
+class RecordingHook:
+    captured: list[Snapshot] = field(default_factory=list)
+
+    def capture(self, snapshot: Snapshot) -> None:
+        self.captured.append(snapshot)
+
+    async def run(self) -> None:
+        """Nothing to deliver to."""
+
+
+class Listable(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def updated_at(self) -> datetime: ...
+
+
+def listed[T: Listable](items: Sequence[T], query: ListQuery) -> Page[T]:
+    found = [item for item in items if matches(item, query)]
+    if query.order_by is None:
+        found.sort(key=lambda item: item.id)
+    else:
+        found.sort(key=sort_key(query.order_by))
+    if query.sort_order == "desc":
+        found.reverse()
+    return Page(found[query.offset : query.offset + query.limit], len(found), query.limit, query.offset)
+
+
+def matches(item: Listable, query: ListQuery) -> bool:
+    return (
+        (query.ids is None or item.id in query.ids)
+        and (query.created_before is None or item.created_at < query.created_before)
+        and (query.created_after is None or item.created_at > query.created_after)
+        and (query.updated_before is None or item.updated_at < query.updated_before)
+        and (query.updated_after is None or item.updated_at > query.updated_after)
+        and (query.search is None or holds(item, query.search))
+    )
+
+
+def holds(item: Listable, search: Search) -> bool:
+    value = getattr(item, search.field)
+    if value is None:
+        return False
+    return search.text.lower() in value.lower() if search.ignore_case else search.text in value
+
+
+def sort_key(field_name: str) -> Callable[[Listable], tuple[bool, object, int]]:
+    """As PostgreSQL sorts: null after everything, ties by id."""
+
+    def key(item: Listable) -> tuple[bool, object, int]:
+        value = getattr(item, field_name)
+        return value is None, "" if value is None else value, item.id
+
+    return key
