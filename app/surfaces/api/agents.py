@@ -5,9 +5,13 @@ from collections.abc import Sequence
 import msgspec
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from app.agents.contract import AgentCard, Agents
 from app.kernel.identity import Principal
+
+Who = NamedDependency[Principal]
 
 
 class AgentView(msgspec.Struct, frozen=True):
@@ -32,14 +36,14 @@ class AgentsController(Controller):
 
     @get("/", operation_id="ListAgents")
     @inject
-    async def list_agents(self, principal: Principal, agents: FromDishka[Agents]) -> AgentList:
+    async def list_agents(self, principal: Who, agents: FromDishka[Agents]) -> AgentList:
         del principal
         views = [_view(card) for card in agents.cards()]
         return AgentList(items=views, total=len(views), limit=len(views), offset=0)
 
     @get("/{name:str}", operation_id="GetAgent")
     @inject
-    async def get_agent(self, principal: Principal, name: str, agents: FromDishka[Agents]) -> AgentView:
+    async def get_agent(self, principal: Who, name: FromPath[str], agents: FromDishka[Agents]) -> AgentView:
         del principal
         return _view(agents.card(name))
 

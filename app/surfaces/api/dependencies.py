@@ -12,7 +12,8 @@ from litestar.handlers import BaseRouteHandler
 from app.edge.faults import RoleNotAllowed, TokenMissing
 from app.kernel.identity import Access, Principal
 
-type AnyRequest = Request[None, None, State]
+# Litestar does not look into aliases made with `type`
+AnyRequest = Request[None, None, State]
 
 
 def provide_principal(request: AnyRequest) -> Principal:

@@ -1,0 +1,71 @@
+"""Values for tests: each has sane defaults, and takes what the test is about."""
+
+import functools
+import time
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from app.kernel.identity import Principal, RoleTable
+from app.kernel.ids import UserId
+from app.settings import GatewayFile, Settings
+
+ROLES = RoleTable.build({}, developer_everywhere=True)
+
+
+@functools.cache
+def signing_key() -> RSAPrivateKey:
+    return generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@functools.cache
+def public_pem() -> str:
+    return signing_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def a_token(*, sub: object = "1", role: object = "user", key: object = None, **claims: object) -> str:
+    """A token of the test key that holds for an hour; a claim given as None is left out."""
+    now_s = int(time.time())
+    payload = {"sub": sub, "role": role, "exp": now_s + 3600, "iat": now_s, **claims}
+    present = {name: value for name, value in payload.items() if value is not None}
+    return jwt.encode(present, key or signing_key(), algorithm="RS256")  # type: ignore[arg-type] # a test may pass any
+
+
+def bearer(**claims: object) -> dict[str, str]:
+    return {"authorization": f"Bearer {a_token(**claims)}"}
+
+
+def a_principal(*, user_id: str = "1", role: str = "user", expires_at: float = 2**40) -> Principal:
+    return Principal(UserId(user_id), role, ROLES.groups_of([role]), expires_at, credential="token-of-" + user_id)
+
+
+LOCAL_ROUTES = (
+    {"prefix": "/api/health", "methods": ["GET"], "local": True, "access": "PUBLIC"},
+    {"prefix": "/docs", "methods": ["GET"], "local": True, "access": "PUBLIC"},
+    {"path": "/openapi.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
+    {"prefix": "/api/v1", "local": True, "access": "COMMON"},
+)
+
+
+def some_settings(
+    tmp_path: Path,
+    *,
+    dsn: str,
+    upstreams: dict[str, object] | None = None,
+    routes: tuple[dict[str, object], ...] = (),
+    **values: object,
+) -> Settings:
+    """Settings of a test gateway: the test key, the scripted model, Portico's own rows behind the given ones."""
+    rows = {"upstreams": upstreams or {}, "routes": [*routes, *LOCAL_ROUTES]}
+    given: dict[str, object] = {
+        "mode": "TEST",
+        "postgres_dsn": dsn,
+        "jwt_public_key": public_pem(),
+        "data_dir": tmp_path,
+        "default_model": "scripted",
+        "log_level": 40,
+        **values,
+    }
+    return Settings(gateway=GatewayFile.model_validate(rows), **given)  # type: ignore[arg-type] # checked by pydantic

@@ -1,0 +1,57 @@
+"""A real gateway on a real socket, inside the test process, so that a test can reach into it and count its lines."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import uvicorn
+from dishka import Provider
+
+from app.main import create_app
+from app.settings import Settings
+
+START_TIMEOUT_S = 60
+
+
+@contextmanager
+def running_gateway(settings: Settings, *overrides: Provider) -> Iterator[str]:
+    """Serve `create_app` by uvicorn in a thread of its own; yield the URL once it is ready."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(settings.model_copy(update={"front_door_url": url}), *overrides),
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                ws="websockets-sansio",
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[bound])), daemon=True)
+        thread.start()
+        try:
+            _wait_until_ready(url, thread)
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive(), "the gateway did not stop"
+
+
+def _wait_until_ready(url: str, thread: threading.Thread) -> None:
+    end = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < end and thread.is_alive():
+        try:
+            if httpx.get(f"{url}/api/health/ready", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError("the gateway did not become ready")

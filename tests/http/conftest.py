@@ -1,0 +1,23 @@
+"""One gateway for a file of tests: the shipped chain, real sockets, the scripted model, a real database."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.builders import some_settings
+from tests.gateway import running_gateway
+
+
+@pytest.fixture(scope="module")
+def gateway_url(migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("gateway")
+    with running_gateway(some_settings(folder, dsn=migrated_dsn)) as url:
+        yield url
+
+
+@pytest.fixture
+def client(gateway_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=gateway_url, timeout=30) as client:
+        yield client
