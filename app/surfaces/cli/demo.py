@@ -9,17 +9,17 @@ import threading
 from pathlib import Path
 
 from app.kernel.shared_use import LockBusy, one_at_a_time
-from app.main import check_configuration
 from app.settings import Settings, default_data_dir, find_config, load_dotenv, read_settings
 from app.surfaces.cli import fleet, serve
 from app.surfaces.cli.failures import CommandFailed
+from app.surfaces.cli.root import Root
 from app.surfaces.cli.welcome import Welcome
 
 # What would point the demo at somebody's real system; the demo has its own.
 _NOT_FOR_THE_DEMO = ("POSTGRES_DSN", "JWT_PUBLIC_KEY", "FRONT_DOOR_URL", "JWT_ROLE_CLAIM")
 
 
-def run(*, port: int, data_dir: Path | None, has_model: bool) -> int:
+def run(root: Root, *, port: int, data_dir: Path | None, has_model: bool) -> int:
     """Serve until Ctrl-C. Errors: CommandFailed, when the port or the folder is in use."""
     load_dotenv()
     folder = (data_dir or default_data_dir() / "demo").absolute()
@@ -30,7 +30,7 @@ def run(*, port: int, data_dir: Path | None, has_model: bool) -> int:
     bound = serve.bind(serve.Listener(port=port))
     try:
         with one_at_a_time(folder / "demo.lock", timeout_s=0), fleet.running(folder / "fleet") as urls:
-            return _serve(folder, urls, bound, has_model=has_model)
+            return _serve(root, folder, urls, bound, has_model=has_model)
     except LockBusy:
         raise CommandFailed(
             f"a demo already runs on {folder}; stop it, or start this one with another --data-dir and --port"
@@ -39,12 +39,13 @@ def run(*, port: int, data_dir: Path | None, has_model: bool) -> int:
         bound.close()
 
 
-def _serve(folder: Path, urls: fleet.FleetUrls, bound: socket.socket, *, has_model: bool) -> int:
+def _serve(root: Root, folder: Path, urls: fleet.FleetUrls, bound: socket.socket, *, has_model: bool) -> int:
     url = serve.url_of(bound, is_tls=False)
     settings = _settings(folder, urls, has_model=has_model)
+    root.check_configuration(settings)
     welcome = Welcome(url, folder)
     threading.Thread(target=welcome.say, daemon=True).start()
-    return serve.serve(settings, serve.Listener(), bound)
+    return serve.serve(root, settings, serve.Listener(), bound)
 
 
 def _settings(folder: Path, urls: fleet.FleetUrls, *, has_model: bool) -> Settings:
@@ -61,6 +62,4 @@ def _settings(folder: Path, urls: fleet.FleetUrls, *, has_model: bool) -> Settin
     }
     if not has_model:
         os.environ["DEFAULT_MODEL"] = "none"
-    settings = read_settings(find_config())
-    check_configuration(settings)
-    return settings
+    return read_settings(find_config())

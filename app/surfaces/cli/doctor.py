@@ -4,18 +4,18 @@ import asyncio
 import sys
 
 from app.agents.llm.local_model_host import find_gguf, is_installed
-from app.main import check_configuration
 from app.settings import ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
 from app.surfaces.cli.failures import MENDABLE, lines_of
+from app.surfaces.cli.root import Root
 from app.surfaces.cli.serve import preflight
 
 
-def run() -> int:
+def run(root: Root) -> int:
     load_dotenv()
     print(f"python       {sys.version.split()[0]}")
     try:
         settings = read_settings(find_config())
-        check_configuration(settings)
+        root.check_configuration(settings)
     except ConfigurationInvalid as invalid:
         for problem in invalid.problems:
             print(f"config       WRONG: {problem}")

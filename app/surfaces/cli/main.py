@@ -4,14 +4,19 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Exit codes: 0, 1 failed, 2 bad usage or bad configuration."""
+def main(find_root: Callable[[], object], arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit codes: 0, 1 failed, 2 bad usage or bad configuration.
+
+    `find_root` imports the composition root (see `root.py`), for the commands that need it.
+    """
     parser = build_parser()
+    parser.set_defaults(find_root=find_root)
     chosen = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] | None = getattr(chosen, "run", None)
     if run is None:
@@ -120,26 +125,31 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _root(chosen: argparse.Namespace) -> Any:  # a `Root`, whose module imports the settings
+    return chosen.find_root()
+
+
 # Each of these imports its module only when it is chosen: `--help` answers at once.
 def _demo(chosen: argparse.Namespace) -> int:
     from app.surfaces.cli import demo  # noqa: PLC0415
 
-    return demo.run(port=chosen.port, data_dir=chosen.data_dir, has_model=not chosen.no_model)
+    return demo.run(_root(chosen), port=chosen.port, data_dir=chosen.data_dir, has_model=not chosen.no_model)
 
 
 def _serve(chosen: argparse.Namespace) -> int:
     from app.surfaces.cli import serve  # noqa: PLC0415
 
     listener = serve.Listener(chosen.host, chosen.port, chosen.uds, chosen.tls_cert, chosen.tls_key)
-    return serve.run(listener, config=chosen.config)
+    return serve.run(_root(chosen), listener, config=chosen.config)
 
 
 def _routes(chosen: argparse.Namespace) -> int:
     from app.surfaces.cli import routes  # noqa: PLC0415
 
     if chosen.action == "explain":
-        return routes.explain(chosen.config, chosen.method, chosen.path)
-    return routes.check(chosen.config) if chosen.action == "check" else routes.show(chosen.config)
+        return routes.explain(_root(chosen), chosen.config, chosen.method, chosen.path)
+    act = routes.check if chosen.action == "check" else routes.show
+    return act(_root(chosen), chosen.config)
 
 
 def _db(chosen: argparse.Namespace) -> int:
@@ -167,8 +177,7 @@ def _agents(chosen: argparse.Namespace) -> int:
 def _doctor(chosen: argparse.Namespace) -> int:
     from app.surfaces.cli import doctor  # noqa: PLC0415
 
-    del chosen
-    return doctor.run()
+    return doctor.run(_root(chosen))
 
 
 def _token(chosen: argparse.Namespace) -> int:
@@ -176,7 +185,3 @@ def _token(chosen: argparse.Namespace) -> int:
 
     print(token.sign(chosen.sub, chosen.role, ttl_s=chosen.ttl, data_dir=chosen.data_dir))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

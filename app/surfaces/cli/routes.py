@@ -7,19 +7,19 @@ from app.edge.faults import PathNotAllowed
 from app.edge.routes import Route, RouteRegistry
 from app.edge.routing import path_flaw
 from app.kernel.errors import Fault
-from app.main import check_configuration
 from app.settings import Settings, find_config, load_dotenv, read_settings
+from app.surfaces.cli.root import Root
 
 
-def _load(config: Path | None) -> tuple[Settings, RouteRegistry]:
+def _load(root: Root, config: Path | None) -> tuple[Settings, RouteRegistry]:
     load_dotenv()
     settings = read_settings(find_config(config))
-    check_configuration(settings)
+    root.check_configuration(settings)
     return settings, RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams)
 
 
-def show(config: Path | None) -> int:
-    settings, table = _load(config)
+def show(root: Root, config: Path | None) -> int:
+    settings, table = _load(root, config)
     rows = [
         (
             "|".join(sorted(method.decode() for method in route.methods)) or "*",
@@ -35,15 +35,15 @@ def show(config: Path | None) -> int:
     return 0
 
 
-def check(config: Path | None) -> int:
-    _, table = _load(config)
+def check(root: Root, config: Path | None) -> int:
+    _, table = _load(root, config)
     print(f"{find_config(config)}: {len(table.routes)} routes, nothing wrong")
     return 0
 
 
-def explain(config: Path | None, method: str, path: str) -> int:
+def explain(root: Root, config: Path | None, method: str, path: str) -> int:
     """Tell which row a request takes and why, by the very functions the edge decides with."""
-    settings, table = _load(config)
+    settings, table = _load(root, config)
     raw = path.partition("?")[0].encode()
     try:
         flaw = path_flaw(raw, encoded_slashes=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 import uvicorn
 
 from app.infra.db.errors import StorageUnavailable
-from app.main import check_configuration, create_app
 from app.settings import Settings, find_config, load_dotenv, read_settings
 from app.surfaces.cli.database import opened
 from app.surfaces.cli.failures import CommandFailed
+from app.surfaces.cli.root import Root
 
 DRAIN_S = 30
 BACKLOG = 2048
@@ -33,27 +33,27 @@ class Listener:
     tls_key: Path | None = None
 
 
-def run(listener: Listener, *, config: Path | None = None) -> int:
+def run(root: Root, listener: Listener, *, config: Path | None = None) -> int:
     load_dotenv()
     settings = read_settings(find_config(config))
-    check_configuration(settings)
+    root.check_configuration(settings)
     bound = bind(listener)
     try:
-        return serve(settings, listener, bound)
+        return serve(root, settings, listener, bound)
     finally:
         bound.close()
         if listener.uds is not None:
             listener.uds.unlink(missing_ok=True)
 
 
-def serve(settings: Settings, listener: Listener, bound: socket.socket) -> int:
+def serve(root: Root, settings: Settings, listener: Listener, bound: socket.socket) -> int:
     """Serve on a bound socket until a signal ends it; in-flight requests get thirty seconds."""
     asyncio.run(preflight(settings))
     if not settings.front_door_url and listener.uds is None:
         settings = settings.model_copy(update={"front_door_url": url_of(bound, is_tls=listener.tls_cert is not None)})
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            root.create_app(settings),
             ssl_certfile=listener.tls_cert,
             ssl_keyfile=listener.tls_key,
             loop="uvloop",

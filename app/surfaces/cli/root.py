@@ -1,0 +1,15 @@
+"""What the command line asks of the composition root, which it is handed: nothing below `main` may import it."""
+
+from typing import Any, Protocol
+
+from app.settings import Settings
+
+
+class Root(Protocol):
+    def create_app(self, settings: Settings) -> Any:  # an ASGI application
+        """Build the gateway; nothing is opened before its lifespan begins."""
+        ...
+
+    def check_configuration(self, settings: Settings) -> None:
+        """Errors: ConfigurationInvalid with everything wrong."""
+        ...
