@@ -5,5 +5,5 @@ from app.agents.contract import DEFAULT_AGENT, Agent
 agent = Agent(
     name=DEFAULT_AGENT,
     description="Answers questions and keeps the thread of the conversation.",
-    instructions="You are a helpful assistant. Answer briefly, and say so when you do not know.",
+    instructions="You are a helpful AI assistant.",
 )

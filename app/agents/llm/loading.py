@@ -19,8 +19,9 @@ from app.agents.llm.scripted import ScriptedModel
 
 LOCAL_ANSWER_TOKENS = 200
 LOCAL_TEMPERATURE = 0.2  # what the makers of SmolLM2 recommend
-LOCAL_WINDOW_TOKENS = 2048
-"""Assumed while the child has not yet said how much it takes."""
+LOCAL_REPEAT_PENALTY = 1.1  # without it a small model runs in circles until its cap
+LOCAL_WINDOW_TOKENS = 1536
+"""Less than the child takes: a shared processor reads 50 to 150 tokens a second, and a turn has a minute."""
 
 
 def load_local(local: LocalModel) -> Model:
@@ -47,7 +48,11 @@ class LocalChatModel(OpenAIChatModel):
     def __init__(self, local: LocalModel) -> None:
         # the address is a placeholder that nothing listens at
         provider = OpenAIProvider(base_url="http://127.0.0.1:9/v1", api_key="none-yet")
-        settings = ModelSettings(max_tokens=LOCAL_ANSWER_TOKENS, temperature=LOCAL_TEMPERATURE)
+        settings = ModelSettings(
+            max_tokens=LOCAL_ANSWER_TOKENS,
+            temperature=LOCAL_TEMPERATURE,
+            extra_body={"repeat_penalty": LOCAL_REPEAT_PENALTY},  # llama.cpp's own, not in the OpenAI schema
+        )
         profile = OpenAIModelProfile(supports_tools=False)
         super().__init__(MODEL_NAME, provider=provider, profile=profile, settings=settings)
         self._local = local
@@ -55,7 +60,7 @@ class LocalChatModel(OpenAIChatModel):
     @property
     def context_window(self) -> int:
         try:
-            return self._local.endpoint.context_tokens
+            return min(self._local.endpoint.context_tokens, LOCAL_WINDOW_TOKENS)
         except LocalModelUnavailable:
             return LOCAL_WINDOW_TOKENS
 

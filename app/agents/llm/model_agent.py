@@ -36,7 +36,9 @@ ARGUMENT_RETRIES = 2
 
 UNKNOWN_WINDOW_TOKENS = 32_000
 ANSWER_SHARE = 4
-"""Without a cap of its own, an answer is kept a quarter of the window free, as a result of a tool is."""
+"""A quarter of the window stays free for the answer of a model without a cap, and for what tools give back."""
+TRIM_SHARE = 4
+"""The oldest turns are dropped a quarter of the window at a time."""
 
 
 class ModelAgent:
@@ -76,7 +78,9 @@ class ModelAgent:
 
         Errors: ModelUnavailable, AgentFailed, TurnTooLong.
         """
-        history = fit(context.turn.history, limit_tokens=self._room_tokens(context.turn.text))
+        window = self._model.context_window or UNKNOWN_WINDOW_TOKENS
+        step = window // TRIM_SHARE
+        history = fit(context.turn.history, limit_tokens=self._room_tokens(context.turn.text, window), step_tokens=step)
         while True:
             usage = RunUsage()
             try:
@@ -85,7 +89,7 @@ class ModelAgent:
                 # The estimate was too low: once more with half. Never after a tool has acted, which may not be twice.
                 if not (is_overflow(error) and history and not usage.tool_calls):
                     raise as_fault(error) from error
-                history = fit(history, limit_tokens=tokens_of(history) // 2)
+                history = fit(history, limit_tokens=tokens_of(history) // 2, step_tokens=step)
                 continue
             return Said(
                 text=result.output,
@@ -105,11 +109,10 @@ class ModelAgent:
             usage_limits=UsageLimits(request_limit=REQUEST_LIMIT, tool_calls_limit=TOOL_CALLS_LIMIT),
         )
 
-    def _room_tokens(self, text: str) -> int:
-        window = self._model.context_window or UNKNOWN_WINDOW_TOKENS
+    def _room_tokens(self, text: str, window: int) -> int:
         answer = (self._model.settings or {}).get("max_tokens") or window // ANSWER_SHARE
         room = window - answer - self._fixed_tokens - estimate_tokens(text) - MESSAGE_TOKENS
-        # an estimate alone refuses nobody: at a third of it the text may still fit, and the provider knows better
+        # the estimate errs upwards, so it refuses nobody alone: the text must be too long at four characters a token
         if room < 0 and len(text) // 4 > window - answer:
             raise TurnTooLong("The message does not fit into the language model's window; say it shorter.")
         return max(room, 0)

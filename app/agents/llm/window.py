@@ -9,8 +9,9 @@ that are no words; the provider's own refusal catches those (see `model_agent.py
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from itertools import accumulate, chain
 
 from app.agents.contract import PastMessage
 
@@ -32,18 +33,31 @@ def tokens_of(messages: Iterable[PastMessage]) -> int:
     return sum(estimate_tokens(message.content) + MESSAGE_TOKENS for message in messages)
 
 
-def fit(history: Sequence[PastMessage], *, limit_tokens: int) -> tuple[PastMessage, ...]:
+def fit(history: Sequence[PastMessage], *, limit_tokens: int, step_tokens: int) -> tuple[PastMessage, ...]:
     """Keep the newest whole turns that fit, and the system messages whatever their age.
 
     A turn is what the user said up to what the assistant answered; none is cut in half, so that the result never
     starts with an answer to a question the model cannot see. System messages take at most half of the limit, newest
-    first. The order stays.
+    first. The order stays. The oldest turns go `step_tokens` at a time: so the prompt starts the same for many turns,
+    and what the model's server remembers of it (its prefix cache) is not lost with each.
     """
-    system = [position for position, message in enumerate(history) if message.role == "system"]
-    kept = set(_newest([[position] for position in system], history, limit_tokens // 2))
-    room = limit_tokens - tokens_of(history[position] for position in kept)
-    kept |= set(_newest(_turns(history), history, room))
-    return tuple(history[position] for position in sorted(kept))
+    system = _newest_that_fit(history, limit_tokens // 2)
+    turns = _turns(history)
+    room = limit_tokens - tokens_of(history[position] for position in system)
+    sizes = [tokens_of(history[position] for position in turn) for turn in turns]
+    kept = turns[_cut(sizes, room, step_tokens) :]
+    return tuple(history[position] for position in sorted([*system, *chain.from_iterable(kept)]))
+
+
+def _newest_that_fit(history: Sequence[PastMessage], limit_tokens: int) -> list[int]:
+    kept: list[int] = []
+    left = limit_tokens
+    for position in reversed([at for at, message in enumerate(history) if message.role == "system"]):
+        left -= tokens_of([history[position]])
+        if left < 0:
+            break
+        kept.append(position)
+    return kept
 
 
 def _turns(history: Sequence[PastMessage]) -> list[list[int]]:
@@ -59,12 +73,13 @@ def _turns(history: Sequence[PastMessage]) -> list[list[int]]:
     return turns
 
 
-def _newest(groups: Sequence[Sequence[int]], history: Sequence[PastMessage], limit_tokens: int) -> list[int]:
-    left = limit_tokens
-
-    def still_fits(group: Sequence[int]) -> bool:
-        nonlocal left
-        left -= tokens_of(history[position] for position in group)
-        return left >= 0
-
-    return [position for group in takewhile(still_fits, reversed(groups)) for position in group]
+def _cut(sizes: Sequence[int], room: int, step: int) -> int:
+    """Say how many of the oldest turns go: enough to fit, then on to a whole number of steps if any turn is left."""
+    excess = sum(sizes) - room
+    if excess <= 0:
+        return 0
+    step = max(1, min(step, room // 2))
+    dropped = list(accumulate(sizes))
+    least = bisect_left(dropped, excess) + 1
+    stepped = bisect_left(dropped, -(-excess // step) * step) + 1
+    return stepped if stepped < len(sizes) else least

@@ -1,0 +1,64 @@
+"""The default agent on the real local model, through the desk; skipped where there is none."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic_ai.models import override_allow_model_requests
+
+from app.agents.contract import ModelUnavailable, PastMessage
+from app.agents.factory import AgentFactory
+from app.agents.llm.local_model import LocalModel
+from app.agents.llm.local_model_errors import LocalModelUnavailable
+from app.agents.llm.models import Models
+from app.agents.runner import AgentRunner
+from tests.fakes.front_door import FakeFrontDoor
+from tests.unit.agents.desk import a_turn, an_exchange
+
+DIGITS = "8675309 " * 10
+
+
+@pytest.fixture
+async def local(tmp_path: Path) -> AsyncIterator[LocalModel]:
+    local = LocalModel(tmp_path)
+    try:
+        await local.start()
+    except LocalModelUnavailable as unavailable:
+        pytest.skip(f"no local model here: {unavailable}")
+    yield local
+    await local.stop()
+
+
+@pytest.fixture
+async def desk(local: LocalModel) -> AsyncIterator[AgentRunner]:
+    runner = AgentRunner(
+        AgentFactory.discover(installed=()).agents, models=Models("local", local), front_door=FakeFrontDoor()
+    )
+    with override_allow_model_requests(allow_model_requests=True):
+        await runner.prepare()
+        yield runner
+    await runner.aclose()
+
+
+async def test_the_assistant_answers_from_a_real_model(desk: AgentRunner) -> None:
+    answer = await desk.answer("assistant", a_turn("What is the capital of France?"), timeout_s=110)
+
+    assert "Paris" in answer
+    assert desk.card("assistant").is_healthy
+
+
+async def test_a_history_of_any_length_still_gets_an_answer(desk: AgentRunner) -> None:
+    history: list[PastMessage] = []
+    for turn in range(200):
+        history += an_exchange(f"Remember number {turn}: {DIGITS}", "I remember it.")
+
+    answer = await desk.answer("assistant", a_turn("Say hello.", history=history), timeout_s=110)
+
+    assert answer
+
+
+async def test_a_model_that_went_away_is_unavailable(desk: AgentRunner, local: LocalModel) -> None:
+    await local.stop()
+
+    with pytest.raises(ModelUnavailable):
+        await desk.answer("assistant", a_turn(), timeout_s=30)

@@ -1,0 +1,7 @@
+from app.agents.library.echo import Echo
+from tests.unit.agents.desk import a_desk, a_turn
+
+
+async def test_echo_says_back_what_was_said() -> None:
+    async with a_desk(Echo()) as desk:
+        assert await desk.answer("echo", a_turn(" Hello, world "), timeout_s=10) == " Hello, world "

@@ -1,0 +1,41 @@
+"""The assistant half, wired as the program wires it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from dishka import AsyncContainer, Provider, Scope, make_async_container
+
+from app.agents.contract import Agents, FrontDoor
+from app.agents.provider import AgentsProvider
+from app.agents.runner import AgentRunner
+from app.settings import Settings
+from tests.fakes.front_door import FakeFrontDoor
+from tests.unit.agents.desk import a_turn
+
+
+@pytest.fixture
+async def container(tmp_path: Path) -> AsyncIterator[AsyncContainer]:
+    settings = Settings(jwt_jwks_url="http://127.0.0.1:1/jwks", default_model="scripted", data_dir=tmp_path)
+    rest = Provider(scope=Scope.APP)
+    rest.provide(lambda: settings, provides=Settings)
+    rest.provide(lambda: FakeFrontDoor(), provides=FrontDoor)  # noqa: PLW0108 - its fields are no dependencies
+    container = make_async_container(AgentsProvider(), rest)
+    yield container
+    await container.close()
+
+
+async def test_the_shipped_agents_answer(container: AsyncContainer) -> None:
+    runner = await container.get(AgentRunner)
+    await runner.prepare()
+    agents = await container.get(Agents)
+
+    answer = await agents.answer(agents.default_name, a_turn("Hello"), timeout_s=10)
+
+    assert agents is runner
+    assert answer == "You said: Hello (turn 1)"
+    assert [(card.name, card.is_healthy) for card in agents.cards()] == [
+        ("agenda", True),
+        ("assistant", True),
+        ("echo", True),
+    ]
