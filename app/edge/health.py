@@ -31,4 +31,4 @@ async def check_upstream(upstream: Upstream) -> str:
         raise NotWell(f"{upstream.pool.endpoint}: {failure}") from failure
     if status >= 400:
         raise NotWell(f"{upstream.pool.endpoint}: {upstream.health_path} answers {status}")
-    return f"{upstream.health_path} answers {status}"
+    return f"{upstream.pool.endpoint}: {upstream.health_path} answers {status}"
