@@ -19,7 +19,7 @@ help: ## list these commands
 	@echo "  PYTHON=/path/to/python3 takes another interpreter (>= 3.12); ARGS='...' is passed on by run, test, bench and soak"
 
 run: sync ## the whole system on this machine: database, demo fleet, gateway on 127.0.0.1:8000
-	@"$(bin)/portico" demo $(ARGS)
+	@exec "$(bin)/portico" demo $(ARGS)
 
 test: sync ## the whole test suite
 	@$(python) -m pytest -m "not soak" $(if $(ARGS),$(ARGS),$(whole_suite))

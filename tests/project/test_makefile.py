@@ -24,12 +24,16 @@ class Machine:
         return self.root / "bin"
 
     @property
+    def checkout(self) -> Path:
+        return self.root / "checkout"
+
+    @property
     def home(self) -> Path:
         return self.root / "home"
 
     def run(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
         given = {"PATH": str(self.bin), "HOME": str(self.home), **environment}
-        command = ["/bin/sh", str(self.root / "checkout" / ".ci" / script)]
+        command = ["/bin/sh", str(self.checkout / ".ci" / script)]
         return subprocess.run(command, env=given, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -38,8 +42,8 @@ def machine(tmp_path: Path) -> Machine:
     machine = Machine(tmp_path / "a machine")
     machine.home.mkdir(parents=True)
     machine.bin.mkdir()
-    shutil.copytree(ROOT / ".ci", machine.root / "checkout" / ".ci")
-    for name in ("id", "uname"):
+    shutil.copytree(ROOT / ".ci", machine.checkout / ".ci")
+    for name in ("cat", "cksum", "id", "rm", "uname"):
         (machine.bin / name).symlink_to(shutil.which(name) or f"/usr/bin/{name}")
     return machine
 
@@ -156,7 +160,7 @@ def test_the_uv_on_the_path_is_used(machine: Machine) -> None:
 @pytest.mark.parametrize("answer", ["echo 'uv 0.4.30'", "exit 127"], ids=["too old", "a dead shim"])
 def test_our_own_uv_stands_in_for_one_that_cannot_be_used(machine: Machine, answer: str) -> None:
     _install(machine.bin / "uv", answer)
-    _install(machine.root / "checkout" / ".uv" / "bin" / "uv", "echo 'uv 0.13.8'")
+    _install(machine.checkout / ".uv" / "bin" / "uv", "echo 'uv 0.13.8'")
 
     found = machine.run("find-uv")
 
@@ -164,7 +168,7 @@ def test_our_own_uv_stands_in_for_one_that_cannot_be_used(machine: Machine, answ
 
 
 def test_uv_is_installed_with_venv_and_pip_where_it_is_missing(machine: Machine) -> None:
-    own = machine.root / "checkout" / ".uv" / "bin"
+    own = machine.checkout / ".uv" / "bin"
     _install(
         own / "python", f"case \"$*\" in *install*) echo 'echo uv 0.13.8' >'{own}/uv'; /bin/chmod +x '{own}/uv' ;; esac"
     )
@@ -194,6 +198,89 @@ def test_a_missing_venv_is_answered_with_the_line_that_mends_it(
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.endswith(f"{mend}\n")
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def synced(machine: Machine) -> Machine:
+    """A checkout whose environment was just made, by a stand-in for uv that notes how it was called."""
+    (machine.checkout / "uv.lock").write_text("lock", "utf-8")
+    (machine.checkout / "pyproject.toml").write_text("project", "utf-8")
+    _python(machine.bin / "python3", 13)
+    _install(
+        machine.bin / "uv",
+        """
+        if [ "$1" = --version ]; then echo uv 0.13.8; exit; fi
+        echo "$* cache=${UV_CACHE_DIR:-its own}" >>calls
+        /bin/mkdir -p .venv/bin
+        echo '#!/bin/sh' >.venv/bin/python
+        /bin/chmod +x .venv/bin/python
+        """,
+    )
+    assert machine.run("sync").returncode == 0
+    return machine
+
+
+def _calls(machine: Machine) -> list[str]:
+    return (machine.checkout / "calls").read_text("utf-8").splitlines()
+
+
+def test_the_first_command_makes_the_environment_of_the_lock_file(synced: Machine) -> None:
+    (call,) = _calls(synced)
+
+    assert call == f"sync --locked --quiet --python {synced.bin / 'python3'} cache=its own"
+
+
+def test_a_second_command_finds_it_made(synced: Machine) -> None:
+    again = synced.run("sync")
+
+    assert (again.returncode, again.stderr) == (0, "")
+    assert len(_calls(synced)) == 1
+
+
+@pytest.mark.parametrize("file", ["uv.lock", "pyproject.toml"])
+def test_a_changed_project_file_brings_the_environment_up_to_date(synced: Machine, file: str) -> None:
+    (synced.checkout / file).write_text("changed", "utf-8")
+
+    synced.run("sync")
+
+    assert _calls(synced)[1].startswith("sync --locked --quiet --python .venv/bin/python ")
+
+
+def test_an_interpreter_that_vanished_is_replaced(synced: Machine) -> None:
+    (synced.checkout / ".venv" / "bin" / "python").unlink()
+
+    synced.run("sync")
+
+    assert _calls(synced)[1].startswith(f"sync --locked --quiet --python {synced.bin / 'python3'} ")
+
+
+def test_an_environment_that_was_moved_is_made_anew(synced: Machine) -> None:
+    moved = Machine(synced.root.with_name("another machine"))
+    synced.root.rename(moved.root)
+    left_over = moved.checkout / ".venv" / "bin" / "portico"
+    left_over.touch()
+
+    moved.run("sync")
+
+    assert len(_calls(moved)) == 2
+    assert not left_over.exists()
+
+
+def test_another_interpreter_is_handed_to_uv(synced: Machine) -> None:
+    asked = _install(synced.root / "mine" / "python3", 'echo "$0"')
+
+    synced.run("sync", PYTHON=str(asked))
+
+    assert f"--python {asked} " in _calls(synced)[1]
+
+
+@pytest.mark.parametrize("home", ["", "/nonexistent"], ids=["empty", "missing"])
+def test_without_a_home_the_cache_lies_beside_uv(synced: Machine, home: str) -> None:
+    (synced.checkout / "uv.lock").write_text("changed", "utf-8")
+
+    synced.run("sync", HOME=home)
+
+    assert _calls(synced)[1].endswith(f"cache={synced.checkout / '.uv' / 'cache'}")
 
 
 @pytest.mark.parametrize("target", ["run", "test", "check", "bench", "soak", "fmt"])
