@@ -22,6 +22,7 @@ from app.features.chats.schemas import (
     MessagePageOut,
     MessagesOut,
     MessageUpdate,
+    user_id_of,
 )
 from app.features.chats.use_cases.add_message import AddMessage
 from app.features.chats.use_cases.create_chat import CreateChat
@@ -37,14 +38,14 @@ from app.features.chats.use_cases.restore_chat import RestoreChat
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
 from app.kernel.identity import Principal
-from app.kernel.ids import ChatId, MessageId, UserId
+from app.kernel.ids import ChatId, MessageId
 from app.kernel.paging import MAX_PAGE_SIZE, ListFields, ListQuery, parse_list_query
 
 # Litestar does not look into aliases made with `type`.
 # Any: the user, auth and state of a Litestar request, none of which we use
 AnyRequest = Request[Any, Any, Any]
 Who = NamedDependency[Principal]
-OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", max_length=255, required=False)]
+OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", required=False)]
 ChatFilter = Annotated[int | None, QueryParameter(name="chat_id", required=False)]
 After = Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="The `next` of the stretch before")]
 FILTERS = (
@@ -68,7 +69,7 @@ class ChatController(Controller):
         owner: OwnerFilter = None,
     ) -> ChatPageOut:
         query = _list_query(request, CHAT_FIELDS)
-        page = await use_case(principal, query, owner=None if owner is None else UserId(owner))
+        page = await use_case(principal, query, owner=None if owner is None else user_id_of(owner))
         return ChatPageOut.of(page)
 
     @post("/", summary="Open a chat")

@@ -3,6 +3,7 @@
 Rule: what may be stored is decided by the domain; here are shapes, and the lengths a client may want to know.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -26,6 +27,7 @@ from app.kernel.paging import Page
 type Title = Annotated[str, Meta(max_length=TITLE_LIMIT_CHARS)]
 type Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT_CHARS)]
 USER_ID_LIMIT_CHARS = 255
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class ChatOut(Struct, frozen=True, kw_only=True):
@@ -119,7 +121,7 @@ class ChatCreate(Struct, frozen=True, forbid_unknown_fields=True):
     user_id: int | str | UnsetType = UNSET
 
     def draft(self, *, creator: UserId) -> NewChat:
-        owner = creator if self.user_id is UNSET else _user_id(self.user_id)
+        owner = creator if self.user_id is UNSET else user_id_of(self.user_id)
         return NewChat(user_id=owner, title=self.title, agent=self.agent, metadata=self.metadata)
 
 
@@ -180,10 +182,11 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
         return self.content
 
 
-def _user_id(given: int | str) -> UserId:
+def user_id_of(given: int | str) -> UserId:
+    """Read an id as a token's `sub` may spell it; numbers are taken as their digits. Errors: ValidationFailed."""
     text = str(given)
-    if not 0 < len(text) <= USER_ID_LIMIT_CHARS or not text.isprintable():
-        message = f"must have 1 to {USER_ID_LIMIT_CHARS} printable characters"
+    if not 0 < len(text) <= USER_ID_LIMIT_CHARS or _CONTROL.search(text):
+        message = f"must have 1 to {USER_ID_LIMIT_CHARS} characters and no control characters"
         raise ValidationFailed("Some fields are not valid.", errors=[FieldError("user_id", message)])
     return UserId(text)
 

@@ -1,10 +1,10 @@
 """The tables of chats and messages. Rows never leave the repository."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, Uuid, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Table, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.features.chats.domain.chat import TITLE_LIMIT_CHARS
@@ -44,3 +44,8 @@ class MessageRow(Numbered, Dated, Base):
     in_prompt: Mapped[bool] = mapped_column(server_default=text("true"))
     status: Mapped[str] = mapped_column(String(16))
     deleted_at: Mapped[datetime | None]
+
+
+# for statements that need no tracked rows
+CHATS = cast("Table", ChatRow.__table__)
+MESSAGES = cast("Table", MessageRow.__table__)

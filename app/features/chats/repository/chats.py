@@ -20,7 +20,7 @@ class ChatRows(SQLAlchemyAsyncRepository[ChatRow]):
 class PostgresChatStore:
     async def add(self, tx: Tx, draft: NewChat) -> Chat:
         row = ChatRow(user_id=draft.user_id, title=draft.title, agent=draft.agent, details=dict(draft.metadata))
-        return _chat(await ChatRows(session=session_of(tx)).add(row))
+        return _chat(await ChatRows(session=session_of(tx)).add(row, auto_refresh=False))
 
     async def find(self, tx: Tx, chat_id: ChatId) -> Chat | None:
         chat = await self.find_kept(tx, chat_id)

@@ -1,10 +1,11 @@
 """Messages in PostgreSQL."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from advanced_alchemy.filters import ComparisonFilter, NullFilter
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import func, select, update
+from sqlalchemy import BigInteger, Integer, Row, bindparam, func, insert, select, update
 
 from app.features.chats.domain.message import (
     Message,
@@ -15,13 +16,59 @@ from app.features.chats.domain.message import (
     OwnedMessage,
 )
 from app.features.chats.repository.filters import filters_of, is_storable_id
-from app.features.chats.tables import ChatRow, MessageRow
+from app.features.chats.tables import CHATS, MESSAGES, ChatRow, MessageRow
 from app.infra.db.engine import session_of
 from app.kernel.ids import ChatId, MessageId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
 _OF_LIVE_CHAT = MessageRow.chat_id.in_(select(ChatRow.id).where(ChatRow.deleted_at.is_(None)))
+
+
+# What an exchange needs is built once and tracks no rows: building and tracking cost more than running the statements.
+
+# The update locks the chat's row until the commit (see the port), and marks the chat as active now.
+_TOUCHED = (
+    update(CHATS)
+    .where(CHATS.c.id == bindparam("chat"), CHATS.c.deleted_at.is_(None))
+    .values(updated_at=func.now())
+    .returning(CHATS.c.id)
+    .cte("touched")
+)
+_ADD = (
+    insert(MESSAGES)
+    .from_select(
+        ["chat_id", "role", "content", "status"],
+        select(
+            _TOUCHED.c.id, *(bindparam(name, type_=MESSAGES.c[name].type) for name in ("role", "content", "status"))
+        ),
+    )
+    .returning(*MESSAGES.c)
+)
+_SETTLE = (
+    update(MESSAGES)
+    .where(MESSAGES.c.id == bindparam("message"))
+    .values(status=bindparam("status"))
+    .returning(*MESSAGES.c)
+)
+_NEWEST = (
+    select(MESSAGES.c.id, func.octet_length(MESSAGES.c.content).label("size_bytes"))
+    .where(
+        MESSAGES.c.chat_id == bindparam("chat"),
+        MESSAGES.c.id < bindparam("before"),
+        MESSAGES.c.in_prompt,
+        MESSAGES.c.status == MessageStatus.COMPLETE,
+        MESSAGES.c.deleted_at.is_(None),
+    )
+    .order_by(MESSAGES.c.id.desc())
+    .limit(bindparam("limit_messages", type_=Integer()))
+    .subquery("newest")
+)
+_SUMMED = select(
+    _NEWEST.c.id, func.sum(_NEWEST.c.size_bytes).over(order_by=_NEWEST.c.id.desc()).label("from_newest_bytes")
+).subquery("summed")
+_FITTING = select(_SUMMED.c.id).where(_SUMMED.c.from_newest_bytes <= bindparam("limit_bytes", type_=BigInteger()))
+_HISTORY = select(*MESSAGES.c).where(MESSAGES.c.id.in_(_FITTING)).order_by(MESSAGES.c.id)
 
 
 class MessageRows(SQLAlchemyAsyncRepository[MessageRow]):
@@ -32,18 +79,9 @@ class PostgresMessageStore:
     async def add(self, tx: Tx, draft: NewMessage) -> Message | None:
         if not is_storable_id(draft.chat_id):
             return None
-        session = session_of(tx)
-        # locks the chat's row until the commit (see the port), and marks the chat as active now
-        touched = (
-            update(ChatRow)
-            .where(ChatRow.id == draft.chat_id, ChatRow.deleted_at.is_(None))
-            .values(updated_at=func.now())
-            .returning(ChatRow.id)
-        )
-        if await session.scalar(touched, execution_options={"synchronize_session": False}) is None:
-            return None
-        row = MessageRow(chat_id=draft.chat_id, role=draft.role, content=draft.content, status=draft.status)
-        return _message(await MessageRows(session=session).add(row))
+        values = {"chat": draft.chat_id, "role": draft.role, "content": draft.content, "status": draft.status}
+        row = (await session_of(tx).execute(_ADD, values)).first()
+        return _message(row) if row else None
 
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None:
         if not is_storable_id(message_id):
@@ -79,26 +117,8 @@ class PostgresMessageStore:
     async def read_history(
         self, tx: Tx, chat_id: ChatId, *, before: MessageId, limit_messages: int, limit_bytes: int
     ) -> Sequence[Message]:
-        newest = (
-            select(MessageRow.id, func.octet_length(MessageRow.content).label("size_bytes"))
-            .where(
-                MessageRow.chat_id == chat_id,
-                MessageRow.id < before,
-                MessageRow.in_prompt,
-                MessageRow.status == MessageStatus.COMPLETE,
-                MessageRow.deleted_at.is_(None),
-            )
-            .order_by(MessageRow.id.desc())
-            .limit(limit_messages)
-            .subquery()
-        )
-        summed = select(
-            newest.c.id, func.sum(newest.c.size_bytes).over(order_by=newest.c.id.desc()).label("from_newest_bytes")
-        ).subquery()
-        fitting = select(summed.c.id).where(summed.c.from_newest_bytes <= limit_bytes)
-        rows = await session_of(tx).scalars(
-            select(MessageRow).where(MessageRow.id.in_(fitting)).order_by(MessageRow.id)
-        )
+        limits = {"limit_messages": limit_messages, "limit_bytes": limit_bytes}
+        rows = await session_of(tx).execute(_HISTORY, {"chat": chat_id, "before": before, **limits})
         return [_message(row) for row in rows]
 
     async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None:
@@ -110,8 +130,7 @@ class PostgresMessageStore:
         return await self._write(tx, message_id, values)
 
     async def settle(self, tx: Tx, message_id: MessageId, status: MessageStatus) -> Message | None:
-        settled = update(MessageRow).where(MessageRow.id == message_id).values(status=status).returning(MessageRow)
-        row = await session_of(tx).scalar(settled, execution_options={"populate_existing": True})
+        row = (await session_of(tx).execute(_SETTLE, {"message": message_id, "status": status})).first()
         return _message(row) if row else None
 
     async def delete(self, tx: Tx, message_id: MessageId) -> None:
@@ -129,7 +148,7 @@ class PostgresMessageStore:
         return _message(row) if row else None
 
 
-def _message(row: MessageRow) -> Message:
+def _message(row: MessageRow | Row[Any]) -> Message:  # Any: a row of columns has no type of its own
     return Message(
         id=MessageId(row.id),
         chat_id=ChatId(row.chat_id),

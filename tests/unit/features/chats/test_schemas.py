@@ -11,7 +11,13 @@ ANN = UserId("ann")
 
 
 @pytest.mark.parametrize(
-    ("body", "owner"), [("{}", "ann"), ('{"user_id": 7}', "7"), ('{"user_id": "auth0|7"}', "auth0|7")]
+    ("body", "owner"),
+    [
+        ("{}", "ann"),
+        ('{"user_id": 7}', "7"),
+        ('{"user_id": "auth0|7"}', "auth0|7"),
+        ('{"user_id": "Zoë\u200b Ω"}', "Zoë\u200b Ω"),
+    ],
 )
 def test_a_chats_owner_is_kept_as_a_string(body: str, owner: str) -> None:
     draft = msgspec.json.decode(body, type=ChatCreate).draft(creator=ANN)
@@ -19,7 +25,7 @@ def test_a_chats_owner_is_kept_as_a_string(body: str, owner: str) -> None:
     assert draft == NewChat(UserId(owner))
 
 
-@pytest.mark.parametrize("user_id", ["", "x" * 256, "a\nb", "a\0b", 10**256])
+@pytest.mark.parametrize("user_id", ["", "x" * 256, "a\nb", "a\0b", "a\x85b", 10**256])
 def test_an_owner_that_no_token_could_name_is_refused(user_id: int | str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         ChatCreate(user_id=user_id).draft(creator=ANN)
