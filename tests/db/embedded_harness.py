@@ -1,5 +1,6 @@
 """Programs that use an embedded database, as real processes, and what can be seen of its processes from outside."""
 
+import asyncio
 import importlib.util
 import os
 import shutil
@@ -181,3 +182,4 @@ async def query_when_back(home: Path, sql: str) -> object:
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             if time.monotonic() > end:
                 raise
+        await asyncio.sleep(0.05)

@@ -31,10 +31,13 @@ from app.infra.db.embedded_guard import WatchGuard
 from app.infra.db.embedded_home import Home
 from app.infra.db.embedded_launch import last_words, launch_watcher
 from app.infra.db.embedded_probe import Answer, probe
+from app.infra.db.embedded_watch import GAVE_UP
 from app.kernel.shared_use import LockBusy, SharedUse, has_owner, is_used, one_at_a_time
 
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _POLL_S = 0.02
+_LONGEST_POLL_S = 0.25
+_STARTS = 3
 _RESTART_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 5.0
 
@@ -78,10 +81,12 @@ class EmbeddedPostgres:
                 with one_at_a_time(self._home.start_lock, timeout_s=self._timeout_s):
                     self._use.hold(timeout_s=end - time.monotonic())
                     self._ensure_answer(end)
-            except LockBusy as error:
-                raise self._still_busy() from error
-            except BaseException:
+            except BaseException as error:
                 self._use.release()
+                if isinstance(error, LockBusy):
+                    raise self._still_busy() from error
+                if isinstance(error, OSError):
+                    raise explain(str(error), self._home.root) from error
                 raise
             self._guard = WatchGuard(self._home.watch_lock, self._restart_watcher)
             self._guard.start()
@@ -100,14 +105,20 @@ class EmbeddedPostgres:
     def _ensure_answer(self, end: float) -> None:
         if not has_owner(self._home.watch_lock):
             self._start_watcher()
+        pause_s, starts_left = _POLL_S, _STARTS
         while (answer := probe(self._home.socket, database=self._database)) is not Answer.READY:
             if time.monotonic() > end:
                 raise self._still_busy()
             if answer is Answer.NO_SUCH_DATABASE:
                 self._create_database()
             elif not has_owner(self._home.watch_lock):
-                raise explain(last_words(self._home.log), self._home.root)
-            time.sleep(_POLL_S)
+                words = last_words(self._home.log)
+                if GAVE_UP in words or not starts_left:
+                    raise explain(words, self._home.root)
+                starts_left -= 1  # the watcher was killed
+                self._start_watcher()
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.2, _LONGEST_POLL_S)  # a server in recovery logs every question
 
     def _wait_unless_used(self) -> None:
         end = time.monotonic() + _STOP_TIMEOUT_S

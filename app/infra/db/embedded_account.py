@@ -92,4 +92,7 @@ def run(arguments: Sequence[str | Path], account: Account, *, timeout_s: float) 
             check=False,
         )
         output.seek(0)
-        return Outcome(succeeded=ended.returncode == 0, output=output.read().decode(errors="replace"))
+        text = output.read().decode(errors="replace")
+        if ended.returncode < 0:
+            text += f"\n{Path(arguments[0]).name} was ended by signal {-ended.returncode}"
+        return Outcome(succeeded=ended.returncode == 0, output=text)

@@ -12,9 +12,9 @@ from app.kernel.shared_use import LockBusy, has_owner
 
 _log = structlog.get_logger()
 _LOOK_EVERY_S = 0.5
-_LONGEST_PAUSE_S = 30.0
+_LONGEST_PAUSE_S = 5.0
 # A watch that lasted this long was well; its next end is a first one.
-_WELL_AFTER_S = 60.0
+_WELL_AFTER_S = 15.0
 _STOP_TIMEOUT_S = 10.0
 
 

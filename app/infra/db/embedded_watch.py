@@ -17,10 +17,11 @@ from queue import Empty, SimpleQueue
 
 from app.infra.db.embedded_home import Home
 from app.infra.db.embedded_server import Plan, Postmaster
-from app.kernel.shared_use import take, wait_until_unused
+from app.kernel.shared_use import LockBusy, take, wait_until_unused
 
 ON_WATCH = "[watcher] on watch"
-_OWN_TIMEOUT_S = 5.0
+GAVE_UP = "[watcher] gave up"
+_OWN_TIMEOUT_S = 1.0
 # A server that lived this long was well; its next end is a first one.
 _WELL_AFTER_S = 5.0
 _PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -37,7 +38,10 @@ def main(plan_text: str) -> None:
     The lock is taken before the fork and inherited, so when the starter's child has ended the watch is owned.
     """
     plan = Plan.from_text(plan_text)
-    watch_lock = take(Home(Path(plan.home)).watch_lock, timeout_s=_OWN_TIMEOUT_S)
+    try:
+        watch_lock = take(Home(Path(plan.home)).watch_lock, timeout_s=_OWN_TIMEOUT_S)
+    except LockBusy:  # a program that was killed while it started a watcher had got that far
+        return
     if os.fork():
         os._exit(0)
     signal.signal(signal.SIGTERM, _leave)
@@ -46,7 +50,7 @@ def main(plan_text: str) -> None:
     try:
         _keep_up(server, _happenings(Home(Path(plan.home))))
     except (OSError, subprocess.SubprocessError) as error:  # LockBusy is an OSError
-        _note(f"[watcher] gave up: {error}")
+        _note(f"{GAVE_UP}: {error}")
     finally:
         server.stop()
         # Before users_lock, which ends with the process: who gets a share must not find this watch still owned.
@@ -65,7 +69,7 @@ def _keep_up(server: Postmaster, happenings: SimpleQueue[Happening]) -> None:
         failures = 0 if time.monotonic() - started > _WELL_AFTER_S else failures + 1
         _note(f"[watcher] the server ended ({process.returncode}) while in use")
         if failures > len(_PAUSES_S):
-            _note(f"[watcher] gave up after {failures} starts")
+            _note(f"{GAVE_UP} after {failures} starts")
             return
         try:
             happenings.get(timeout=_PAUSES_S[failures - 1] if failures else 0)
