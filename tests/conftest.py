@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,8 +24,10 @@ from app.infra.db.embedded import EmbeddedPostgres
 from app.infra.db.embedded_errors import BinariesMissing
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.migrate import upgrade
+from app.kernel.shared_use import has_owner
 
 SCHEMA = "portico"
+STOP_WAIT_S = 10
 TABLES = (chats_tables,)  # imported so that the metadata knows what to empty
 
 
@@ -42,6 +45,9 @@ def database_dsn() -> Iterator[str]:
         pytest.skip(f"no PostgreSQL to test with: {missing}")
     yield server.dsn
     server.release()
+    end = time.monotonic() + STOP_WAIT_S
+    while has_owner(home / "postgres" / "watch.lock") and time.monotonic() < end:  # its files are in use until then
+        time.sleep(0.02)
     shutil.rmtree(home, ignore_errors=True)
 
 
