@@ -24,13 +24,11 @@ from app.features.chats.provider import ChatsProvider
 from app.infra.db.engine import Database
 from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background, every
-from app.infra.observability.health import HealthRegistry
+from app.infra.observability.health import INTERVAL_S, HealthRegistry
 from app.infra.observability.logs import configure_logs
 from app.infra.provider import InfraProvider
 from app.settings import ConfigProblem, ConfigurationInvalid, Settings
 from app.surfaces.api.assembly import assemble
-
-AGENT_HEALTH_S = 10
 
 log = structlog.get_logger()
 
@@ -117,8 +115,8 @@ async def _add_background(container: AsyncContainer, background: Background) -> 
     hook = await container.get(MessageHook)
     watch_agents(health, runner)
     background.add("agents", runner.prepare)
-    background.add("agents health", every(AGENT_HEALTH_S, runner.check_health))
-    background.add("health", health.run)
+    background.add("agents health", every(INTERVAL_S, runner.check_health))
+    background.add("health", every(INTERVAL_S, health.check_all))
     background.add("keys", every(REFRESH_S, keys.refresh))
     background.add("message hook", hook.run)
     if runner.uses_local_model:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+FIRST_INTERVALS_S = (0.25, 0.5, 1, 2, 2, 5)
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30
 
@@ -37,12 +38,13 @@ class Background:
 
 
 def every(interval_s: float, act: Loop) -> Loop:
-    """Make a loop that acts at once and then every so many seconds."""
+    """Make a loop that acts at once, often while everything starts, and then every so many seconds."""
 
     async def loop() -> None:
+        waits = iter(FIRST_INTERVALS_S)
         while True:
             await act()
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(min(interval_s, next(waits, interval_s)))
 
     return loop
 

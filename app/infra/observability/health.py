@@ -13,7 +13,6 @@ import structlog
 from app.kernel.errors import Fault
 
 INTERVAL_S = 10
-FIRST_INTERVALS_S = (0.25, 0.5, 1, 2, 5)
 TIMEOUT_S = 3
 
 log = structlog.get_logger()
@@ -45,7 +44,7 @@ class Dependency:
 
 @dataclass(slots=True)
 class HealthRegistry:
-    """Concurrency: one per process; `run` is the only writer."""
+    """Concurrency: one per process; `check_all`, run in the background, is the only writer."""
 
     dependencies: list[Dependency] = field(default_factory=list)
 
@@ -61,14 +60,8 @@ class HealthRegistry:
     def all(self) -> Sequence[Dependency]:
         return tuple(self.dependencies)
 
-    async def run(self) -> None:
-        """Check everything, at once, for ever: often in the beginning, then every ten seconds."""
-        waits = iter(FIRST_INTERVALS_S)
-        while True:
-            await self.check_all()
-            await asyncio.sleep(next(waits, INTERVAL_S))
-
     async def check_all(self) -> None:
+        """Ask everything at once; bounded by the slowest check's three seconds."""
         async with asyncio.TaskGroup() as group:
             for dependency in self.dependencies:
                 group.create_task(_ask(dependency))
