@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from dishka import Provider, Scope, provide
 
-from app.agents.contract import AgentBroken, Agents, FrontDoor, ModelMisconfigured
+from app.agents.contract import Agent, AgentBroken, Agents, FrontDoor, ModelMisconfigured
 from app.agents.factory import AgentFactory
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models, check_model
@@ -49,14 +49,18 @@ class AgentsProvider(Provider):
 
 def agent_flaws(settings: Settings) -> Iterable[ConfigProblem]:
     """Tell what would keep the agents from starting: a broken or duplicate file, a model that cannot be used."""
+    models = {("environment", "DEFAULT_MODEL"): settings.default_model}
     try:
-        AgentFactory.discover()
+        agents = AgentFactory.discover().agents.values()
     except AgentBroken as broken:
         yield ConfigProblem("agents", type(broken).__name__, str(broken))
-    try:
-        check_model(settings.default_model, gguf=settings.local_model_gguf)
-    except ModelMisconfigured as wrong:
-        yield ConfigProblem("environment", "DEFAULT_MODEL", str(wrong))
+    else:
+        models |= {("agents", agent.name): agent.model or "" for agent in agents if isinstance(agent, Agent)}
+    for (where, key), name in models.items():
+        try:
+            check_model(name, gguf=settings.local_model_gguf)
+        except ModelMisconfigured as wrong:
+            yield ConfigProblem(where, key, str(wrong))
 
 
 def watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:

@@ -109,7 +109,8 @@ class AgentRunner:
                 text = await self._ask(name, member, ToolContext(turn, self._front_door))
         except TimeoutError as error:  # the deadline's; an agent's own has become AgentFailed by now
             raise AgentTimedOut(f"The agent did not answer within {timeout_s:g} seconds.") from error
-        log.info("agent.answered", agent=name, request_id=turn.request_id, seconds=time.monotonic() - started_s)
+        seconds = round(time.monotonic() - started_s, 3)
+        log.info("agent.answered", agent=name, request_id=turn.request_id, seconds=seconds)
         return text
 
     async def prepare(self) -> None:

@@ -37,9 +37,13 @@ def load_provided(name: str) -> Model:
     try:
         return infer_model(name)
     except ImportError as error:
-        raise ModelMisconfigured(name, "cannot be imported", mend=str(error)) from error
+        raise ModelMisconfigured(name, "cannot be imported", mend=_one_line(error)) from error
     except (UserError, ValueError) as error:
-        raise ModelMisconfigured(name, "is refused by its library", mend=str(error)) from error
+        raise ModelMisconfigured(name, "is refused by its library", mend=_one_line(error)) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 class LocalChatModel(OpenAIChatModel):

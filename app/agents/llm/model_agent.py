@@ -86,8 +86,8 @@ class ModelAgent:
             try:
                 result = await self._run(context, history, usage)
             except AgentRunError as error:
-                # The estimate was too low: once more with half. Never after a tool has acted, which may not be twice.
-                if not (is_overflow(error) and history and not usage.tool_calls):
+                # The estimate was too low: once more with half. Only for the first request, before any tool has acted.
+                if not (is_overflow(error) and history and not usage.requests):
                     raise as_fault(error) from error
                 history = fit(history, limit_tokens=tokens_of(history) // 2, step_tokens=step)
                 continue

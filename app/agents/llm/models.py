@@ -1,6 +1,6 @@
 """Which model a name means, whether it can be used, and how it is made when it is first needed.
 
-Names: "" (the default's default: the local model where it is installed), "local", "scripted", and pydantic-ai's
+Names: "" (the default's default: the local model where it is installed), "none", "local", "scripted", and pydantic-ai's
 `provider:model`. Rule: importing this module, and asking it about names, imports no model library.
 """
 
@@ -15,6 +15,7 @@ from app.agents.llm.local_model_errors import LocalModelUnavailable
 from app.agents.llm.local_model_host import find_gguf, is_installed, require_gguf
 from app.agents.llm.providers import check_provider
 
+NONE = "none"
 LOCAL = "local"
 SCRIPTED = "scripted"
 
@@ -46,7 +47,7 @@ def check_model(name: str, *, gguf: Path | None = None, environ: Mapping[str, st
             require_gguf(gguf)
         except LocalModelUnavailable as error:
             raise ModelMisconfigured(name, "cannot be used", mend=str(error)) from error
-    elif name not in {"", SCRIPTED}:
+    elif name not in {"", NONE, SCRIPTED}:
         check_provider(name, environ)
 
 
@@ -67,9 +68,9 @@ class Models:
     def resolve(self, name: str | None) -> str:
         """Errors: ModelNotConfigured, when the default is asked for and there is none."""
         wanted = name or self.default
-        if wanted:
+        if wanted and wanted != NONE:
             return wanted
-        if is_installed() and (self.gguf or find_gguf()):
+        if wanted != NONE and is_installed() and (self.gguf or find_gguf()):
             return LOCAL
         raise ModelNotConfigured(HOW_TO_CONFIGURE)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from dishka import AsyncContainer, Provider, Scope, make_async_container
 
-from app.agents.contract import Agents, FrontDoor
-from app.agents.provider import AgentsProvider
+from app.agents.contract import AgentBroken, Agents, FrontDoor
+from app.agents.factory import AgentFactory
+from app.agents.provider import AgentsProvider, agent_flaws
 from app.agents.runner import AgentRunner
 from app.settings import Settings
 from tests.fakes.front_door import FakeFrontDoor
-from tests.unit.agents.desk import a_turn
+from tests.unit.agents.desk import a_turn, an_agent
 
 
 @pytest.fixture
@@ -39,3 +40,34 @@ async def test_the_shipped_agents_answer(container: AsyncContainer) -> None:
         ("assistant", True),
         ("echo", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("default", "keys"),
+    [("scripted", []), ("", []), ("gpt-4o", ["DEFAULT_MODEL"])],
+    ids=["usable", "none", "misspelt"],
+)
+def test_a_default_that_cannot_be_used_is_a_flaw_of_the_configuration(default: str, keys: list[str]) -> None:
+    settings = Settings(jwt_jwks_url="http://127.0.0.1:1/jwks", default_model=default)
+
+    assert [flaw.key for flaw in agent_flaws(settings)] == keys
+
+
+def test_a_model_an_agent_names_for_itself_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    factory = AgentFactory({"bad": an_agent("bad", model="nobody:model")})
+    monkeypatch.setattr(AgentFactory, "discover", lambda: factory)
+
+    flaws = list(agent_flaws(Settings(jwt_jwks_url="http://127.0.0.1:1/jwks", default_model="scripted")))
+
+    assert [(flaw.where, flaw.key) for flaw in flaws] == [("agents", "bad")]
+
+
+def test_a_broken_agent_is_a_flaw_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> AgentFactory:
+        raise AgentBroken("some.py", "line 3: NameError")
+
+    monkeypatch.setattr(AgentFactory, "discover", broken)
+
+    flaws = list(agent_flaws(Settings(jwt_jwks_url="http://127.0.0.1:1/jwks", default_model="scripted")))
+
+    assert [flaw.message for flaw in flaws] == ["some.py: line 3: NameError"]
