@@ -77,7 +77,9 @@ class HostileUpstream:
 
 
 @asynccontextmanager
-async def hostile(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[HostileUpstream]:
+async def hostile(
+    script: Script, *, tls: ssl.SSLContext | None = None, port: int = 0
+) -> AsyncIterator[HostileUpstream]:
     tasks: set[asyncio.Task[Any]] = set()  # the results of server tasks are nobody's
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,7 +95,7 @@ async def hostile(script: Script, *, tls: ssl.SSLContext | None = None) -> Async
             writer.close()
             tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
     upstream = HostileUpstream(server.sockets[0].getsockname()[1])
     try:
         yield upstream

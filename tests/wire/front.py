@@ -1,0 +1,192 @@
+"""A real gateway before a scripted upstream: what the client sees, what the upstream got, what was logged, what is left."""
+
+import asyncio
+import dataclasses
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import uvicorn
+import uvloop
+from dishka import Provider, Scope, decorate
+
+from app.edge.edge import Edge
+from app.edge.upstream_pool import PoolCounts
+from app.edge.upstreams import RetryBudget
+from app.infra.observability.health import HealthRegistry
+from app.main import create_app
+from tests.builders import some_settings
+from tests.wire.caller import Answered, Caller, calling
+from tests.wire.hostile import HostileUpstream, Script, eventually, hostile
+
+START_TIMEOUT_S = 60
+IDLE_S = 0.3
+SSE_IDLE_S = 1.2
+REQUEST_TASKS = ("RequestResponseCycle.", "RequestBody.", "_send_body", "WebSocketsSansIOProtocol.")
+
+type LogLine = MutableMapping[str, Any]  # structlog's own untyped kind
+type Server = tuple[Callable[[], asyncio.AbstractEventLoop], Literal["httptools", "h11"]]
+
+SERVERS: dict[str, Server] = {
+    "uvloop-httptools": (uvloop.new_event_loop, "httptools"),  # as `portico serve` does
+    "asyncio-httptools": (asyncio.new_event_loop, "httptools"),
+    "asyncio-h11": (asyncio.new_event_loop, "h11"),
+}
+
+
+class Inside(Provider):
+    """Shows the gateway's edge to the tests, with deadlines that a test can wait for."""
+
+    scope = Scope.APP
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edge: Edge | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    @decorate
+    async def shown(self, edge: Edge, health: HealthRegistry) -> Edge:
+        # a check in the background would be a visit that no test has asked for
+        health.dependencies = [one for one in health.dependencies if one.type != "http"]
+        edge.options = dataclasses.replace(edge.options, body_idle_s=IDLE_S, client_write_s=2)
+        self.edge, self.loop = edge, asyncio.get_running_loop()
+        return edge
+
+
+@dataclass(slots=True)
+class Front:
+    """One running gateway; its upstreams all listen, or not, on `upstream_port`."""
+
+    port: int
+    upstream_port: int
+    edge: Edge
+    loop: asyncio.AbstractEventLoop
+    lines: list[LogLine] = field(default_factory=list)
+
+    def upstream(self, script: Script) -> AbstractAsyncContextManager[HostileUpstream]:
+        return hostile(script, port=self.upstream_port)
+
+    def calling(self) -> AbstractAsyncContextManager[Caller]:
+        return calling(self.port)
+
+    async def ask(self, request: bytes) -> Answered:
+        """Send one request on a connection of its own and read the answer."""
+        async with self.calling() as caller:
+            await caller.send(request)
+            return await caller.answer(request.partition(b" ")[0])
+
+    @property
+    def answered(self) -> list[LogLine]:
+        return [line for line in self.lines if line["event"] == "request.answered"]
+
+    async def line(self) -> LogLine:
+        """Wait for the one line that the one request of this test left."""
+        await eventually(lambda: bool(self.answered))
+        (line,) = self.answered
+        return line
+
+    def counts(self, upstream: str = "main") -> PoolCounts:
+        return self.edge.upstreams[upstream].pool.counts
+
+    def begin(self) -> None:
+        """Forget what an earlier test left."""
+        for name, upstream in self.edge.upstreams.items():
+            self.edge.upstreams = {**self.edge.upstreams, name: dataclasses.replace(upstream, budget=RetryBudget())}
+
+    async def is_at_rest(self) -> None:
+        """Wait until no slot is taken, nobody stands in line, and no task of a request is left."""
+        await eventually(
+            lambda: all(one.pool.counts.in_use == one.pool.counts.waiting == 0 for one in self.edge.upstreams.values())
+        )
+        await eventually(lambda: not self.tasks())
+
+    def tasks(self) -> list[str]:
+        """Name what runs on behalf of requests."""
+        names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks(self.loop)]
+        return [name for name in names if name.startswith(REQUEST_TASKS)]
+
+
+def _rows(port: int) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
+    url = f"http://127.0.0.1:{port}"
+    upstreams: dict[str, object] = {
+        "main": {"url": url},
+        "impatient": {"url": url, "response_timeout_s": IDLE_S, "idle_timeout_s": IDLE_S, "connect_timeout_s": IDLE_S},
+        "crowded": {"url": url, "max_connections": 1},
+        "unretried": {"url": url, "retries": 0},
+    }
+    routes: list[dict[str, object]] = [
+        {"prefix": f"/{name}", "upstream": name, "access": "PUBLIC"} for name in upstreams
+    ]
+    routes += [
+        {"prefix": "/small", "upstream": "main", "access": "PUBLIC", "max_body_bytes": 1000},
+        {"prefix": "/quick", "upstream": "main", "access": "PUBLIC", "timeout_s": IDLE_S},
+        {"prefix": "/mine", "upstream": "main", "access": "COMMON"},
+        {"path": "/local", "methods": ["GET", "POST"], "local": True, "access": "PUBLIC"},
+    ]
+    return upstreams, tuple(routes)
+
+
+@contextmanager
+def running_front(server: Server, folder: Path, dsn: str) -> Iterator[Front]:
+    """Serve the whole gateway in a thread of its own, before a port on which a test may put an upstream."""
+    loop_factory, http = server
+    # bound and never listening: the port stays ours, and refuses while no test has an upstream there
+    with socket.create_server(("127.0.0.1", 0)) as bound, _reserved() as reserved:
+        upstreams, routes = _rows(reserved.getsockname()[1])
+        settings = some_settings(
+            folder, dsn=dsn, upstreams=upstreams, routes=routes, log_level=20, front_door_url="http://127.0.0.1:1",
+            cors_origins=("https://page.test",),
+        )  # fmt: skip
+        inside = Inside()
+        config = uvicorn.Config(
+            create_app(settings, inside),
+            http=http,
+            lifespan="on",
+            ws="websockets-sansio",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=5,
+        )
+        with _serving(uvicorn.Server(config), bound, loop_factory):
+            edge, loop = inside.edge, inside.loop
+            assert edge is not None
+            assert loop is not None
+            yield Front(bound.getsockname()[1], reserved.getsockname()[1], edge, loop)
+
+
+@contextmanager
+def _serving(
+    server: uvicorn.Server, bound: socket.socket, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> Iterator[None]:
+    def serve() -> None:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(server.serve(sockets=[bound]))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    end = time.monotonic() + START_TIMEOUT_S
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the gateway did not start"
+            assert time.monotonic() < end, "the gateway did not start in time"
+            time.sleep(0.02)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive(), "the gateway did not stop"
+
+
+@contextmanager
+def _reserved() -> Iterator[socket.socket]:
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved
