@@ -1,28 +1,73 @@
 """`portico db`, and Litestar's `database` group: migrations by hand, on the database the settings name."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from app.infra.db import migrate
 from app.infra.db.engine import Database
+from app.infra.db.errors import StorageUnavailable
 from app.infra.provider import database_options, embedded_postgres
 from app.settings import Settings, find_config, load_dotenv, read_settings
+from app.surfaces.cli.failures import CommandFailed
+
+DRIVER = "postgresql+asyncpg://"
+
+
+@contextmanager
+def embedded_running(settings: Settings) -> Iterator[None]:
+    """Keep our own server up for the block, so that what opens it inside attaches at once; with a DSN, do nothing."""
+    if settings.postgres_dsn:
+        yield
+        return
+    embedded = embedded_postgres(settings)
+    embedded.acquire()
+    try:
+        yield
+    finally:
+        embedded.release()
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Database]:
-    """Open the settings' database without migrating it, starting our own server where no DSN is set."""
+    """Open the settings' database without migrating it, starting our own server where no DSN is set.
+
+    Errors: CommandFailed, naming the DSN and the mend; EmbeddedPostgresUnavailable.
+    """
     embedded = None if settings.postgres_dsn else embedded_postgres(settings)
     if embedded is not None:
         await asyncio.to_thread(embedded.acquire)
-    database = Database(database_options(settings, embedded.dsn if embedded else settings.postgres_dsn))
     try:
-        yield database
+        database = _database(settings, embedded.dsn if embedded else settings.postgres_dsn)
+        try:
+            yield database
+        except StorageUnavailable as error:
+            raise _unusable(error.__cause__ or error) from error
+        except TimeoutError as error:
+            raise _unusable(error) from error
+        finally:
+            await database.aclose()
     finally:
-        await database.aclose()
         if embedded is not None:
             await asyncio.to_thread(embedded.release)
+
+
+def _database(settings: Settings, dsn: str) -> Database:
+    if not dsn.startswith(DRIVER):
+        raise CommandFailed(f"POSTGRES_DSN: must begin with {DRIVER}", code=2)
+    try:
+        return Database(database_options(settings, dsn))
+    except ValueError as error:
+        # what the library says of an address it cannot read may quote it, with the password
+        raise CommandFailed(f"POSTGRES_DSN: must be {DRIVER}USER:PASSWORD@HOST:PORT/DATABASE", code=2) from error
+
+
+def _unusable(cause: BaseException) -> CommandFailed:
+    words = " ".join(str(getattr(cause, "orig", None) or cause).split()) or "no answer in time"
+    return CommandFailed(
+        f"POSTGRES_DSN: the database cannot be used ({words}); start it, mend the DSN, or unset it to use the"
+        " embedded one"
+    )
 
 
 def _settings() -> Settings:

@@ -12,6 +12,7 @@ from app.kernel.shared_use import LockBusy, one_at_a_time
 from app.settings import Settings, default_data_dir, find_config, load_dotenv, read_settings
 from app.surfaces.cli import fleet, serve
 from app.surfaces.cli.failures import CommandFailed
+from app.surfaces.cli.model import default_model
 from app.surfaces.cli.root import Root
 from app.surfaces.cli.welcome import Welcome
 
@@ -43,7 +44,7 @@ def _serve(root: Root, folder: Path, urls: fleet.FleetUrls, bound: socket.socket
     url = serve.url_of(bound, is_tls=False)
     settings = _settings(folder, urls, has_model=has_model)
     root.check_configuration(settings)
-    welcome = Welcome(url, folder)
+    welcome = Welcome(url, folder, default_model(settings))
     threading.Thread(target=welcome.say, daemon=True).start()
     return serve.serve(root, settings, serve.Listener(), bound)
 

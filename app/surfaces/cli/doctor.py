@@ -1,13 +1,17 @@
 """`portico doctor`: everything the gateway needs, looked at one by one, each with its mend."""
 
 import asyncio
+import socket
 import sys
+from urllib.parse import urlsplit
 
-from app.agents.llm.local_model_host import find_gguf, is_installed
 from app.settings import ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
 from app.surfaces.cli.failures import MENDABLE, lines_of
+from app.surfaces.cli.model import default_model
 from app.surfaces.cli.root import Root
 from app.surfaces.cli.serve import preflight
+
+NO_MODEL = "none: set DEFAULT_MODEL, e.g. anthropic:MODEL with ANTHROPIC_API_KEY"
 
 
 def run(root: Root) -> int:
@@ -21,16 +25,25 @@ def run(root: Root) -> int:
             print(f"config       WRONG: {problem}")
         return 2
     print(f"config       {find_config()}: {len(settings.gateway.routes)} routes, nothing wrong")
-    print(f"model        {_model(settings)}")
+    print(f"model        {default_model(settings) or NO_MODEL}")
+    _upstreams(settings)
     return _database(settings)
 
 
-def _model(settings: Settings) -> str:
-    if settings.default_model:
-        return settings.default_model
-    if is_installed() and (settings.local_model_gguf or find_gguf()):
-        return "local (the default)"
-    return "none: set DEFAULT_MODEL, e.g. anthropic:MODEL with ANTHROPIC_API_KEY"
+def _upstreams(settings: Settings) -> None:
+    """A service that is away stops nobody else's, so it is told but does not count."""
+    for name, row in settings.gateway.upstreams.items():
+        address = urlsplit(row.url)
+        if address.hostname is None:
+            print(f"upstream     {name}: {row.url}")
+            continue
+        try:
+            port = address.port or (443 if address.scheme == "https" else 80)
+            socket.create_connection((address.hostname, port), timeout=row.connect_timeout_s).close()
+        except OSError as error:
+            print(f"upstream     {name}: {row.url} WRONG: {error.strerror or error}; start it, or mend its url")
+        else:
+            print(f"upstream     {name}: {row.url} accepts connections")
 
 
 def _database(settings: Settings) -> int:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,23 +21,33 @@ class FleetUrls:
     analytics: str
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    child: subprocess.Popen[bytes]
+    url: str
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[FleetUrls]:
     """Run the fleet for as long as the block; each service keeps its files in a folder of its own."""
-    with ExitStack() as stack:
-        urls = [
-            stack.enter_context(_service(name, folder / name, extra))
-            for name, extra in (
-                ("auth", ["--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD]),
-                ("agenda", []),
-                ("analytics", []),
-            )
-        ]
-        yield FleetUrls(*urls)
+    started: list[Program] = []
+    try:
+        for name, extra in (
+            ("auth", ["--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD]),
+            ("agenda", []),
+            ("analytics", []),
+        ):
+            started.append(_start(name, folder / name, extra))
+        auth, agenda, analytics = (program.url for program in started)
+        yield FleetUrls(auth, agenda, analytics)
+    finally:
+        for program in started:
+            program.child.terminate()
+        for program in started:
+            _reap(program.child)
 
 
-@contextmanager
-def _service(name: str, folder: Path, extra: list[str]) -> Iterator[str]:
+def _start(name: str, folder: Path, extra: list[str]) -> Program:
     """The socket listens before the child runs: whoever calls early waits instead of being refused."""
     with socket.create_server(("127.0.0.1", 0)) as bound:
         command = [sys.executable, "-m", f"portico_fleet.{name}", "--fd", str(bound.fileno()), "--exit-with-parent"]
@@ -48,13 +58,12 @@ def _service(name: str, folder: Path, extra: list[str]) -> Iterator[str]:
             start_new_session=True,  # Ctrl-C is for the gateway, which needs the fleet while it drains
             env=os.environ | {"PORTICO_PARENT_PID": str(os.getpid())},
         )
-        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        return Program(child, f"http://127.0.0.1:{bound.getsockname()[1]}")
+
+
+def _reap(child: subprocess.Popen[bytes]) -> None:
     try:
-        yield url
-    finally:
-        child.terminate()
-        try:
-            child.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        child.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

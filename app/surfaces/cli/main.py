@@ -1,10 +1,12 @@
 """`portico`: what it can do, and which module does it. Nothing heavy is imported before a command is chosen."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -29,6 +31,7 @@ def _guarded(run: Callable[[argparse.Namespace], int], chosen: argparse.Namespac
     """Turn what an operator can mend into one line each, and Ctrl-C into a quiet end."""
     from app.surfaces.cli.failures import MENDABLE, lines_of  # noqa: PLC0415 - keeps `--help` fast
 
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return run(chosen)
     except KeyboardInterrupt:
@@ -40,12 +43,19 @@ def _guarded(run: Callable[[argparse.Namespace], int], chosen: argparse.Namespac
         return code
 
 
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Let SIGTERM close what is open, as Ctrl-C does; `serve` takes both over once it listens."""
+    del number, frame
+    raise KeyboardInterrupt
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="portico",
         description="The authenticated front door of a microservice fleet, with AI agents at the desk.",
         epilog="Settings come from the environment, .env and gateway.toml; see .env.example.",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
     _add_serve(commands)
@@ -53,6 +63,16 @@ def build_parser() -> argparse.ArgumentParser:
     _add_db(commands)
     _add_small(commands)
     return parser
+
+
+class _Version(argparse.Action):
+    """Reads the version when it is asked for: argparse's own action wants it beforehand, which costs an import."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - keeps `--help` fast
+
+        print(f"portico {version('portico-gateway')}")
+        parser.exit()
 
 
 type Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse names it nowhere else

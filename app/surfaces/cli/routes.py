@@ -44,6 +44,7 @@ def check(root: Root, config: Path | None) -> int:
 def explain(root: Root, config: Path | None, method: str, path: str) -> int:
     """Tell which row a request takes and why, by the very functions the edge decides with."""
     settings, table = _load(root, config)
+    method = method.upper()
     raw = path.partition("?")[0].encode()
     try:
         flaw = path_flaw(raw, encoded_slashes=True)

@@ -5,21 +5,26 @@ The socket is bound by us, so that a busy port is one line, and so that the addr
 
 import asyncio
 import errno
+import signal
 import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 import uvicorn
+from litestar import Litestar
 
-from app.infra.db.errors import StorageUnavailable
 from app.settings import Settings, find_config, load_dotenv, read_settings
-from app.surfaces.cli.database import opened
+from app.surfaces.cli.database import embedded_running, opened
 from app.surfaces.cli.failures import CommandFailed
 from app.surfaces.cli.root import Root
 
 DRAIN_S = 30
+DATABASE_TIMEOUT_S = 15
 BACKLOG = 2048
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +52,59 @@ def run(root: Root, listener: Listener, *, config: Path | None = None) -> int:
 
 
 def serve(root: Root, settings: Settings, listener: Listener, bound: socket.socket) -> int:
-    """Serve on a bound socket until a signal ends it; in-flight requests get thirty seconds."""
-    asyncio.run(preflight(settings))
+    """Serve on a bound socket until a signal ends it; in-flight requests get thirty seconds.
+
+    Errors: CommandFailed, EmbeddedPostgresUnavailable.
+    """
+    where = f"unix:{listener.uds}" if listener.uds else url_of(bound, is_tls=listener.tls_cert is not None)
     if not settings.front_door_url and listener.uds is None:
-        settings = settings.model_copy(update={"front_door_url": url_of(bound, is_tls=listener.tls_cert is not None)})
-    server = uvicorn.Server(
-        uvicorn.Config(
-            root.create_app(settings),
-            ssl_certfile=listener.tls_cert,
-            ssl_keyfile=listener.tls_key,
-            loop="uvloop",
-            http="httptools",
-            ws="websockets-sansio",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
+        settings = settings.model_copy(update={"front_door_url": where})
+    with embedded_running(settings):
+        asyncio.run(preflight(settings))
+        _until_told_to_stop(_Server(_config(root.create_app(settings), listener), where), bound)
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does; uvicorn itself is silent about a socket that it was handed."""
+
+    def __init__(self, config: uvicorn.Config, where: str) -> None:
+        super().__init__(config)
+        self._where = where
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        log.info("gateway.listening", url=self._where)
+
+
+def _config(app: Litestar, listener: Listener) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        ssl_certfile=listener.tls_cert,
+        ssl_keyfile=listener.tls_key,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=DRAIN_S,
     )
-    server.run(sockets=[bound])
-    return 0 if server.started else 1
+
+
+def _until_told_to_stop(server: uvicorn.Server, bound: socket.socket) -> None:
+    """Errors: CommandFailed, when the lifespan did not open; the log has the trace."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal again when it has stopped; answered here, it lets everything be closed behind it
+        signal.signal(number, server.handle_exit)
+    try:
+        server.run(sockets=[bound])
+    except SystemExit as refused:
+        raise CommandFailed("the gateway could not start; the lines above say why") from refused
 
 
 def bind(listener: Listener) -> socket.socket:
@@ -98,15 +132,8 @@ async def preflight(settings: Settings) -> None:
 
     Errors: CommandFailed, EmbeddedPostgresUnavailable.
     """
-    try:
-        async with asyncio.timeout(15), opened(settings) as database:
-            await database.health()
-    except (StorageUnavailable, TimeoutError) as error:
-        cause = getattr(error, "evidence", {}).get("cause", "no answer within 15 s")
-        raise CommandFailed(
-            f"POSTGRES_DSN: the database cannot be used ({cause}); start it, mend the DSN, or unset it to use the"
-            " embedded one"
-        ) from error
+    async with opened(settings) as database, asyncio.timeout(DATABASE_TIMEOUT_S):
+        await database.health()
 
 
 def _bind_unix(path: Path) -> socket.socket:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.agents.llm.models import LOCAL
 from app.surfaces.cli.fleet import ADMIN_EMAIL, ADMIN_PASSWORD
 
 EMAIL = "demo@example.com"
@@ -20,10 +21,11 @@ AGENT_TIMEOUT_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Everything here goes through the front door, as a newcomer's calls will."""
+    """Everything here goes through the front door, as a newcomer's calls will; `model` is None where there is none."""
 
     url: str
     folder: Path
+    model: str | None
 
     def say(self) -> None:
         """Wait until the gateway is ready, make the demo's user and chat, and print."""
@@ -63,11 +65,11 @@ class Welcome:
         return int(chats[0]["id"])
 
     def _agent_health(self, token: str) -> str:
-        """Give a local model the seconds it takes to load, so that what is printed is true."""
+        """Give a model the seconds it takes to load, so that what is printed is true."""
         end = time.monotonic() + AGENT_TIMEOUT_S
         while True:
             health = str(self._call("GET", "/api/v1/agents/assistant", token=token)["health"])
-            if health == "ok" or time.monotonic() > end or "not configured" in health.lower():
+            if health == "ok" or self.model is None or time.monotonic() > end:
                 return health
             time.sleep(0.25)
 
@@ -97,13 +99,17 @@ curl -s -c {jar} {as_json} -d '{account}' {self.url}/api/v1/auth/sessions
 curl -s -b {jar} {self.url}/api/v1/agenda/calendars/
 curl -s -b {jar} -H 'origin: {self.url}' {as_json} -d '{say}' {exchange}
 
-{_about_model(agent_health)}
+{_about_model(self.model, agent_health)}
 Ctrl-C stops everything.
 """
 
 
-def _about_model(agent_health: str) -> str:
+def _about_model(model: str | None, agent_health: str) -> str:
     name_one = "Name a real one with DEFAULT_MODEL (e.g. anthropic:MODEL) and its key, in the environment or .env."
-    if agent_health == "ok":
+    if model is None:
+        return f"There is no language model, so the assistant cannot answer.\n{name_one}"
+    if agent_health != "ok":
+        return f"The assistant cannot answer: {agent_health}.\n{name_one}"
+    if model == LOCAL:
         return f"A small local model (135M parameters) shows that the path works, not intelligence.\n{name_one}"
-    return f"The assistant cannot answer: {agent_health}.\n{name_one}"
+    return f"The assistant answers by the model {model}."
