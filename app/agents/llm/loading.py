@@ -17,7 +17,7 @@ from app.agents.llm.local_model import MODEL_NAME, Endpoint, LocalModel
 from app.agents.llm.local_model_errors import LocalModelUnavailable
 from app.agents.llm.scripted import ScriptedModel
 
-LOCAL_ANSWER_TOKENS = 200
+LOCAL_ANSWER_TOKENS = 120
 LOCAL_TEMPERATURE = 0.2  # what the makers of SmolLM2 recommend
 LOCAL_REPEAT_PENALTY = 1.1  # without it a small model runs in circles until its cap
 LOCAL_WINDOW_TOKENS = 1536

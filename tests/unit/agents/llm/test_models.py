@@ -140,7 +140,7 @@ def test_the_local_model_has_a_cap_a_window_and_no_tools() -> None:
     model = Models("", no_local_model()).load("local")
 
     assert isinstance(model, OpenAIChatModel)
-    assert (model.settings or {}).get("max_tokens") == 200
+    assert (model.settings or {}).get("max_tokens") == 120
     assert model.context_window == 1536
     assert model.profile.get("supports_tools") is False
 
