@@ -144,10 +144,11 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        # in UTC at once: at the ends of the calendar an offset leads out of it
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         msg = "must be an ISO 8601 time"
         raise ValueError(msg) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _one_of(allowed: frozenset[str]) -> Callable[[str], str]:

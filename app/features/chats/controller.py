@@ -1,6 +1,7 @@
 """The endpoints of chats and messages: read the request, call the use case, show what it gives.
 
-The assembly provides `principal` and `request_id`, turns faults into problems and enforces `opt["access"]`.
+The assembly provides `principal` and `request_id`, turns faults into problems, enforces `opt["access"]` and describes
+`opt["faults"]`.
 """
 
 from typing import Annotated, Any
@@ -11,6 +12,17 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
+from app.agents.contract import (
+    AgentFailed,
+    AgentNotFound,
+    AgentTimedOut,
+    FrontDoorUnavailable,
+    ModelNotConfigured,
+    ModelUnavailable,
+    TurnTooLong,
+)
+from app.features.chats.domain.chat import ChatBusy, ChatNotFound
+from app.features.chats.domain.message import MessageNotFound, TurnLost
 from app.features.chats.schemas import (
     ChatCreate,
     ChatOut,
@@ -37,6 +49,8 @@ from app.features.chats.use_cases.read_messages import ReadMessages
 from app.features.chats.use_cases.restore_chat import RestoreChat
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
+from app.infra.db.errors import StorageUnavailable
+from app.kernel.errors import Forbidden
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId
 from app.kernel.paging import MAX_PAGE_SIZE, ListFields, ListQuery, parse_list_query
@@ -46,20 +60,41 @@ from app.kernel.paging import MAX_PAGE_SIZE, ListFields, ListQuery, parse_list_q
 AnyRequest = Request[Any, Any, Any]
 Who = NamedDependency[Principal]
 OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", required=False)]
-ChatFilter = Annotated[int | None, QueryParameter(name="chat_id", required=False)]
+ChatFilter = Annotated[int | None, QueryParameter(required=False)]
 After = Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="The `next` of the stretch before")]
 FILTERS = (
     "Filters: `ids`, `createdBefore`, `createdAfter`, `updatedBefore`, `updatedAfter`, `searchField` with "
     "`searchString` and `searchIgnoreCase`, `orderBy`, `sortOrder`, `currentPage`, `pageSize`."
 )
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
+ABOUT_MANY = (Forbidden, StorageUnavailable)
+ABOUT_A_CHAT = (ChatNotFound, StorageUnavailable)
+ABOUT_A_MESSAGE = (MessageNotFound, StorageUnavailable)
+ABOUT_A_TURN = (
+    *ABOUT_A_CHAT,
+    ChatBusy,
+    TurnLost,
+    TurnTooLong,
+    AgentNotFound,
+    AgentFailed,
+    AgentTimedOut,
+    FrontDoorUnavailable,
+    ModelNotConfigured,
+    ModelUnavailable,
+)
 
 
 class ChatController(Controller):
     path = "/api/v1/chats"
     tags = ("chats",)
+    opt = {"faults": ABOUT_A_CHAT}  # noqa: RUF012 - Litestar reads it as a mapping
 
-    @get("/", summary="List chats", description=f"{FILTERS} Search in `title` or `agent`.")
+    @get(
+        "/",
+        summary="List chats",
+        description=f"{FILTERS} Search in `title` or `agent`.",
+        opt={"faults": ABOUT_MANY},
+    )
     @inject
     async def list_chats(
         self,
@@ -72,36 +107,36 @@ class ChatController(Controller):
         page = await use_case(principal, query, owner=None if owner is None else user_id_of(owner))
         return ChatPageOut.of(page)
 
-    @post("/", summary="Open a chat")
+    @post("/", summary="Open a chat", opt={"faults": ABOUT_MANY})
     @inject
     async def create_chat(
         self, data: JSONBody[ChatCreate], principal: Who, use_case: FromDishka[CreateChat]
     ) -> ChatOut:
         return ChatOut.of(await use_case(principal, data.draft(creator=principal.user_id)))
 
-    @get("/{chat_id:int}", summary="Read a chat")
+    @get("/{chat_id:str}", summary="Read a chat")
     @inject
     async def read_chat(self, chat_id: FromPath[int], principal: Who, use_case: FromDishka[ReadChat]) -> ChatOut:
         return ChatOut.of(await use_case(principal, ChatId(chat_id)))
 
-    @put("/{chat_id:int}", summary="Change a chat")
+    @put("/{chat_id:str}", summary="Change a chat")
     @inject
     async def update_chat(
         self, chat_id: FromPath[int], data: JSONBody[ChatUpdate], principal: Who, use_case: FromDishka[UpdateChat]
     ) -> ChatOut:
         return ChatOut.of(await use_case(principal, ChatId(chat_id), data.change()))
 
-    @delete("/{chat_id:int}", summary="Delete a chat")
+    @delete("/{chat_id:str}", summary="Delete a chat")
     @inject
     async def delete_chat(self, chat_id: FromPath[int], principal: Who, use_case: FromDishka[DeleteChat]) -> None:
         await use_case(principal, ChatId(chat_id))
 
-    @post("/{chat_id:int}/restore", summary="Bring a deleted chat back", status_code=HTTP_200_OK)
+    @post("/{chat_id:str}/restore", summary="Bring a deleted chat back", status_code=HTTP_200_OK)
     @inject
     async def restore_chat(self, chat_id: FromPath[int], principal: Who, use_case: FromDishka[RestoreChat]) -> ChatOut:
         return ChatOut.of(await use_case(principal, ChatId(chat_id)))
 
-    @get("/{chat_id:int}/messages", summary="Read a chat's messages in order")
+    @get("/{chat_id:str}/messages", summary="Read a chat's messages in order")
     @inject
     async def read_messages(
         self,
@@ -117,12 +152,13 @@ class ChatController(Controller):
 class MessageController(Controller):
     path = "/api/v1/messages"
     tags = ("messages",)
+    opt = {"faults": ABOUT_A_MESSAGE}  # noqa: RUF012 - as above
 
     @get(
         "/",
         summary="List everybody's messages",
         description=f"{FILTERS} Search in `content`, `role` or `status`.",
-        opt={"access": "STAFF"},
+        opt={"access": "STAFF", "faults": ABOUT_MANY},
     )
     @inject
     async def list_messages(
@@ -130,27 +166,31 @@ class MessageController(Controller):
         request: AnyRequest,
         principal: Who,
         use_case: FromDishka[ListMessages],
-        chat: ChatFilter = None,
+        chat_id: ChatFilter = None,
     ) -> MessagePageOut:
         query = _list_query(request, MESSAGE_FIELDS)
-        page = await use_case(principal, query, chat_id=None if chat is None else ChatId(chat))
+        page = await use_case(principal, query, chat_id=None if chat_id is None else ChatId(chat_id))
         return MessagePageOut.of(page)
 
-    @post("/chats/{chat_id:int}/messages", summary="Write a message without asking an agent")
+    @post(
+        "/chats/{chat_id:str}/messages",
+        summary="Write a message without asking an agent",
+        opt={"faults": ABOUT_A_CHAT},
+    )
     @inject
     async def add_message(
         self, chat_id: FromPath[int], data: JSONBody[MessageCreate], principal: Who, use_case: FromDishka[AddMessage]
     ) -> MessageOut:
         return MessageOut.of(await use_case(principal, data.draft(ChatId(chat_id))))
 
-    @get("/{message_id:int}", summary="Read a message")
+    @get("/{message_id:str}", summary="Read a message")
     @inject
     async def read_message(
         self, message_id: FromPath[int], principal: Who, use_case: FromDishka[ReadMessage]
     ) -> MessageOut:
         return MessageOut.of(await use_case(principal, MessageId(message_id)))
 
-    @put("/{message_id:int}", summary="Change a message")
+    @put("/{message_id:str}", summary="Change a message")
     @inject
     async def update_message(
         self,
@@ -161,14 +201,18 @@ class MessageController(Controller):
     ) -> MessageOut:
         return MessageOut.of(await use_case(principal, MessageId(message_id), data.change()))
 
-    @delete("/{message_id:int}", summary="Delete a message")
+    @delete("/{message_id:str}", summary="Delete a message")
     @inject
     async def delete_message(
         self, message_id: FromPath[int], principal: Who, use_case: FromDishka[DeleteMessage]
     ) -> None:
         await use_case(principal, MessageId(message_id))
 
-    @post("/{chat_id:int}/exchange", summary="Say something and get the agent's answer")
+    @post(
+        "/{chat_id:str}/exchange",
+        summary="Say something and get the agent's answer",
+        opt={"faults": ABOUT_A_TURN},
+    )
     @inject
     async def exchange(
         self,

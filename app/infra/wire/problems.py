@@ -63,7 +63,7 @@ class ProblemAnswer:
     body: bytes
 
 
-def status_of(fault: Fault) -> int:
+def status_of(fault: Fault | type[Fault]) -> int:
     return STATUS_BY_TYPE.get(fault.type) or STATUS[fault.kind]
 
 

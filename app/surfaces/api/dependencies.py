@@ -1,7 +1,11 @@
-"""What the edge found out about a request, handed to handlers; and the one guard that narrows a door.
+"""What the edge found out about a request, handed to handlers; and the guards every handler stands behind.
 
-Rule: a handler may narrow what its row allows by `opt={"access": "STAFF"}`; it can never widen it.
+Rules: a handler may narrow what its row allows by `opt={"access": "STAFF"}`; it can never widen it. A numeric id is
+`{chat_id:str}` in a path and `int` in the handler: as `{chat_id:int}`, Litestar would take "+1", " 1", "1_0" and other
+scripts' digits for numbers, and answer anything else as if there were no such endpoint.
 """
+
+import re
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -10,10 +14,14 @@ from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 
 from app.edge.faults import RoleNotAllowed, TokenMissing
+from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.identity import Access, Principal
 
 # Litestar does not look into aliases made with `type`
 AnyRequest = Request[None, None, State]
+
+MAX_ID = 2**63 - 1
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 def provide_principal(request: AnyRequest) -> Principal:
@@ -44,3 +52,15 @@ def guard_access(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
     if access is Access.PUBLIC or (isinstance(principal, Principal) and principal.may_enter(access)):
         return
     raise RoleNotAllowed(f"This door is for {access.value}.")
+
+
+def guard_ids(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg] # any connection
+    """Refuse what is not a number where the handler takes one, before it is read. Errors: ValidationFailed."""
+    taken = handler.parsed_fn_signature.parameters
+    wrong = [
+        FieldError(name, f"must be a whole number from 0 to {MAX_ID}")
+        for name, text in connection.path_params.items()
+        if taken[name].annotation is int and not (_NUMBER.fullmatch(text) and int(text) <= MAX_ID)
+    ]
+    if wrong:
+        raise ValidationFailed("Some fields are not valid.", errors=wrong)

@@ -10,6 +10,7 @@ import msgspec
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, Response, get
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 
 from app.infra.observability.health import Dependency, HealthRegistry, Wellness
 from app.kernel.identity import Principal
@@ -33,23 +34,26 @@ class ReadyView(msgspec.Struct, frozen=True):
     status: str
 
 
+NOT_READY = "Something required is down"
+
+
 class HealthController(Controller):
     path = "/api/health"
     tags = ("health",)
     opt = {"access": "PUBLIC"}  # noqa: RUF012 - Litestar reads it as a mapping
 
-    @get("/ping", status_code=204, operation_id="Ping")
+    @get("/ping", status_code=204)
     async def ping(self) -> None:
         """Answer that the process is alive."""
 
-    @get("/ready", operation_id="Ready")
+    @get("/ready", responses={503: ResponseSpec(ReadyView, description=NOT_READY)})
     @inject
     async def ready(self, health: FromDishka[HealthRegistry]) -> Response[ReadyView]:
         """Answer 200 while everything required is there, else 503."""
         is_ready = health.is_ready
         return Response(ReadyView("ok" if is_ready else "error"), status_code=200 if is_ready else 503)
 
-    @get("/service_health", operation_id="ServiceHealth")
+    @get("/service_health", responses={503: ResponseSpec(HealthView, description=NOT_READY)})
     @inject
     async def service_health(
         self, request: Request[None, None, State], health: FromDishka[HealthRegistry]
