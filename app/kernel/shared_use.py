@@ -125,7 +125,10 @@ def _try(fd: int, mode: int) -> bool:
 
 
 def _is_refused(lock: Path, mode: int) -> bool:
-    fd = _open(lock)
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # to ask must not make the folder of something that was removed
+        return False
     try:
         return not _try(fd, mode)
     finally:

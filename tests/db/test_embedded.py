@@ -15,6 +15,7 @@ from app.infra.db.embedded_home import Home
 from tests.db.embedded_harness import (
     Program,
     an_empty_home,
+    kill,
     needs_binaries,
     nothing_runs_on,
     postmaster_pid,
@@ -86,6 +87,18 @@ async def test_a_share_outlives_the_other_shares_of_its_process(home: Path) -> N
     assert await query(home, "select count(*) from pg_database where datname = 'another'") == 1
     assert postmaster_pid(home) == server
     second.release()
+
+
+def test_a_folder_taken_from_under_its_program_is_not_made_again(empty_home: Path) -> None:
+    program = Program.start(empty_home).ready()
+
+    empty_home.rename(empty_home.parent / "taken away")
+    kill(*processes_on(empty_home))
+
+    assert "embedded_postgres.watcher_missed" in program.says()
+    assert not empty_home.exists()
+    assert not processes_on(empty_home)
+    program.kill()
 
 
 def test_a_released_database_can_be_acquired_again(home: Path) -> None:

@@ -134,6 +134,8 @@ class EmbeddedPostgres:
 
     def _restart_watcher(self) -> None:
         """Called by the guard while we hold our share; never makes a new, empty cluster under a running program."""
+        if not self._home.root.is_dir():
+            raise FolderRefused(f"{self._home.root} was removed while in use")
         with one_at_a_time(self._home.start_lock, timeout_s=_RESTART_TIMEOUT_S):
             if has_owner(self._home.watch_lock):
                 return

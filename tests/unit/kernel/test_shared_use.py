@@ -42,6 +42,7 @@ def another_process_holds(lock: Path, how: str) -> Iterator[subprocess.Popen[str
 def test_nobody_uses_a_new_lock(lock: Path) -> None:
     assert not is_used(lock)
     assert not has_owner(lock)
+    assert not lock.parent.exists()
 
 
 def test_a_share_is_use_without_an_owner_until_it_is_released(lock: Path) -> None:
