@@ -5,18 +5,12 @@ import os
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic_ai import models
 from sqlalchemy import text
-from sqlalchemy.exc import SADeprecationWarning
-
-with warnings.catch_warnings():
-    # advanced-alchemy 1.12 still uses a decorator that SQLAlchemy 2.1 deprecates, once, at its import
-    warnings.simplefilter("ignore", SADeprecationWarning)
-    import advanced_alchemy.base  # noqa: F401
 
 from app.features.chats import tables as chats_tables
 from app.infra.db.base import Base
@@ -25,6 +19,8 @@ from app.infra.db.embedded_errors import BinariesMissing
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.migrate import upgrade
 from app.kernel.shared_use import has_owner
+
+models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 
 SCHEMA = "portico"
 STOP_WAIT_S = 10

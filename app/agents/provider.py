@@ -64,9 +64,21 @@ def agent_flaws(settings: Settings) -> Iterable[ConfigProblem]:
 
 
 def watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:
-    """Register each agent's health; none is required, since the edge and the chats work without it."""
+    """Register each agent's health, and whether the model library is loaded, without which no traffic should come.
+
+    No agent is required: the edge and the chats work without it.
+    """
+    health.add("agents", "models", _prepared(runner), is_required=True)
     for card in runner.cards():
         health.add("agent", card.name, _check(runner, card.name))
+
+
+def _prepared(runner: AgentRunner) -> Check:
+    async def check() -> None:
+        if not runner.is_prepared:
+            raise NotWell("the model library is being loaded")
+
+    return check
 
 
 def _check(runner: AgentRunner, name: str) -> Check:

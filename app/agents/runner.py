@@ -83,6 +83,7 @@ class AgentRunner:
         self._loaded: dict[str, object] = {}
         self._making = asyncio.Lock()
         self._open = AsyncExitStack()
+        self.is_prepared = False
         self._troubles: dict[str, str | None] = dict.fromkeys(agents, _NOT_CHECKED)
 
     @property
@@ -125,6 +126,7 @@ class AgentRunner:
         for spec in named:
             await self._voice(spec)
         await self.check_health()
+        self.is_prepared = True
 
     async def check_health(self) -> None:
         """Ask each agent's model, or its own `health`, and remember the answers for `cards`; bounded by seconds."""

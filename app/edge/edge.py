@@ -50,7 +50,7 @@ class Edge:
 
     def log_access(self, record: Record) -> None:
         """One line a request, always: who, what, where to, what came of it and why."""
-        level = logging.ERROR if record.status >= 500 or record.reason == "internal" else logging.INFO
+        level = logging.WARNING if record.status >= 500 or record.reason == "internal" else logging.INFO
         log.log(
             level,
             "request.answered",
