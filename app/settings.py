@@ -14,15 +14,25 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 NOT_ENFORCED_YET = frozenset({"rate_limit", "burst", "websocket", "urls", "openapi"})
 
 
@@ -60,8 +70,17 @@ def _pem(value: object) -> object:
     return value.replace("\\n", "\n").strip() if isinstance(value, str) else value
 
 
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no browser sends as `Origin`, and what stands for any: `*`, `null`, a URL with a path."""
+    wrong = [value for value in values if not ORIGIN.fullmatch(value)]
+    if wrong:
+        msg = f"no origins: {', '.join(wrong)}; write scheme://host or scheme://host:port, in lower case"
+        raise ValueError(msg)
+    return values
+
+
 type Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
-type Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+type Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 type Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -143,7 +162,7 @@ class Settings(BaseSettings):
     database_pool_recycle: int = Field(default=300, ge=1)
     data_dir: Path = Field(default_factory=default_data_dir)
     jwt_public_key: Annotated[str, BeforeValidator(_pem)] = ""
-    jwt_jwks_url: str = ""
+    jwt_jwks_url: str = Field(default="", pattern=r"^(https?://[^\s/]+\S*)?$", validate_default=True)
     jwt_algorithm: Literal["RS256"] = "RS256"
     jwt_issuer: str = ""
     jwt_audience: str = ""
@@ -161,15 +180,17 @@ class Settings(BaseSettings):
     front_door_url: str = ""
     docs: bool | None = None
     trusted_proxies: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-    cors_origins: Words = ()
+    cors_origins: Origins = ()
     gateway: GatewayFile = GatewayFile()
 
-    @model_validator(mode="after")
-    def _one_key_source(self) -> Self:
-        if bool(self.jwt_public_key) == bool(self.jwt_jwks_url):
+    @field_validator("jwt_jwks_url")
+    @classmethod
+    def _one_key_source(cls, url: str, others: ValidationInfo) -> str:
+        # of the field, not of the model: pydantic asks a model's own rules only once every field is right
+        if bool(others.data.get("jwt_public_key")) == bool(url):
             msg = "set either JWT_PUBLIC_KEY (a PEM) or JWT_JWKS_URL (the auth service's JWKS document)"
             raise ValueError(msg)
-        return self
+        return url
 
     @property
     def is_prod(self) -> bool:
@@ -192,9 +213,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over what `read_settings` passes in from the file."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
+        """Let the environment win over what `read_settings` passes in from the file; the rows come from there alone."""
+        del env_settings, dotenv_settings, file_secret_settings
+        environment = EnvSettingsSource(settings_cls)
+        environment.env_vars = {name: value for name, value in environment.env_vars.items() if name != "gateway"}
+        return environment, init_settings
 
 
 def find_config(explicit: Path | None = None) -> Path:
@@ -259,7 +282,7 @@ def _read_toml(config: Path, problems: list[ConfigProblem]) -> dict[str, Any]:
 def _read_rows(
     document: dict[str, Any], settings: Mapping[str, object], where: str, problems: list[ConfigProblem]
 ) -> GatewayFile:
-    used = {route.get("upstream") for route in document.get("routes", ()) if isinstance(route, dict)}
+    used = _upstreams_of(document.get("routes"))
     upstreams: Any = document.get("upstreams")
     if not isinstance(upstreams, dict):
         upstreams = {}
@@ -277,6 +300,12 @@ def _read_rows(
     except ValidationError as error:
         problems += [_row_problem(item, where) for item in error.errors()]
         return GatewayFile()
+
+
+def _upstreams_of(routes: object) -> list[object]:
+    if not isinstance(routes, list):
+        return []
+    return [route.get("upstream") for route in routes if isinstance(route, dict)]
 
 
 def _expand(row: dict[str, Any], settings: Mapping[str, object]) -> set[str]:
@@ -305,10 +334,7 @@ def _row_problem(item: ErrorDetails, where: str) -> ConfigProblem:
 
 
 def _setting_problem(item: ErrorDetails, given: Mapping[str, object], file: str) -> ConfigProblem:
-    name = str(item["loc"][0]) if item["loc"] else ""
-    if not name:
-        key = "JWT_PUBLIC_KEY, JWT_JWKS_URL"
-        return ConfigProblem("environment", key, str(item.get("ctx", {}).get("error", item["msg"])))
+    name = str(item["loc"][0])
     from_file = name in given and not os.environ.get(name.upper())
     where, key = (file, f"settings.{name}") if from_file else ("environment", name.upper())
-    return ConfigProblem(where, key, item["msg"], "see .env.example")
+    return ConfigProblem(where, key, item["msg"].removeprefix("Value error, "), "see .env.example")

@@ -3,7 +3,8 @@
 Facts
 - Hop-by-hop fields end at each hop, and so does every field named in `Connection` (RFC 9110 §7.6.1). Strip first, add
   last: a client's `Connection: x-user-id` must not remove what we add.
-- Many servers read `X_User_Id` as `X-User-Id` (CGI, RFC 3875 §4.1.18), so names are compared with `_` as `-`.
+- Many servers read `X_User_Id` as `X-User-Id` (CGI, RFC 3875 §4.1.18), some `X.User.Id` too (lighttpd), so names are
+  compared with every mark as `-`.
 - `Set-Cookie` may repeat and must not be joined (RFC 6265 §3).
 """
 
@@ -20,6 +21,7 @@ HOP_BY_HOP = frozenset({
 _NEVER_FORWARDED = HOP_BY_HOP | {
     b"host", b"content-length", b"expect", b"http2-settings", b"x-request-id", b"x-original-url", b"x-rewrite-url",
     b"x-http-method-override", b"x-http-method", b"x-method-override", b"authorization", b"cookie",
+    b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
 }  # fmt: skip
 _ONLY_FROM_TRUSTED = frozenset({b"forwarded", b"x-real-ip", b"traceparent", b"tracestate"})
 _NEVER_PREFIXES = (b"x-user-", b"proxy-")
@@ -28,11 +30,13 @@ _TRUSTED_PREFIX = b"x-forwarded-"
 _NEVER_RETURNED = HOP_BY_HOP | {b"content-length", b"server", b"x-powered-by", b"date", b"x-request-id"}
 _CORS_PREFIX = b"access-control-"
 _BODILESS = frozenset({204, 304})
+_MARKS = bytes(byte for byte in range(256) if not chr(byte).isalnum() or byte > 0x7F)
+_MARKS_AS_DASH = bytes.maketrans(_MARKS, b"-" * len(_MARKS))
 
 
 def named_in_connection(headers: Headers) -> frozenset[bytes]:
     return frozenset(
-        token.strip().lower().replace(b"_", b"-")
+        token.strip().lower().translate(_MARKS_AS_DASH)
         for name, value in headers
         if name == b"connection"
         for token in value.split(b",")
@@ -40,27 +44,20 @@ def named_in_connection(headers: Headers) -> frozenset[bytes]:
 
 
 def forwarded_headers(headers: Headers, *, is_peer_trusted: bool) -> Headers:
-    """Keep what a client may tell an upstream; authorization and cookies are decided elsewhere."""
+    """Keep what a client may tell an upstream; what `proxy.py` writes itself is left out."""
     named = named_in_connection(headers)
     kept: Headers = []
     for name, value in headers:
-        plain = name.replace(b"_", b"-") if b"_" in name else name
+        plain = name.translate(_MARKS_AS_DASH)
         if plain in _NEVER_FORWARDED or plain.startswith(_NEVER_PREFIXES) or plain in named:
             continue
-        if not is_peer_trusted and (plain in _ONLY_FROM_TRUSTED or plain.startswith(_TRUSTED_PREFIX)):
-            continue
-        if plain != name and (plain in _ONLY_FROM_TRUSTED or plain.startswith(_TRUSTED_PREFIX)):
+        is_about_client = plain in _ONLY_FROM_TRUSTED or plain.startswith(_TRUSTED_PREFIX)
+        if is_about_client and not (is_peer_trusted and plain == name):
             continue
         kept.append((name, value))
     if any(name == b"te" and b"trailers" in value.lower() for name, value in headers):
         kept.append((b"te", b"trailers"))
     return kept
-
-
-def without_forwarding(headers: Headers) -> Headers:
-    """Drop the three `X-Forwarded-*` fields that the edge writes itself."""
-    ours = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
-    return [(name, value) for name, value in headers if name not in ours]
 
 
 def returned_headers(status: int, headers: Headers) -> Headers:
@@ -69,7 +66,9 @@ def returned_headers(status: int, headers: Headers) -> Headers:
     kept = [
         (name, value)
         for name, value in headers
-        if name not in _NEVER_RETURNED and name not in named and not name.startswith(_CORS_PREFIX)
+        if name not in _NEVER_RETURNED
+        and name.translate(_MARKS_AS_DASH) not in named
+        and not name.startswith(_CORS_PREFIX)
     ]
     if status in _BODILESS:
         return kept

@@ -22,13 +22,15 @@ from app.kernel.clock import Clock
 
 REFETCH_S = 10
 REFRESH_S = 300
+FETCH_S = 3
 MIN_KEY_BITS = 2048
+MAX_KEY_BITS = 8192  # each check of a signature costs the square of it
 MAX_KEYS = 100
 
 log = structlog.get_logger()
 
 type Fetch = Callable[[str], Awaitable[bytes]]
-"""Get a document by URL: bounded in bytes and seconds. Errors: OSError when it cannot be had."""
+"""Get a document by URL, bounded in bytes. Errors: OSError when it cannot be had."""
 
 
 class KeyUnusable(Exception):
@@ -70,8 +72,8 @@ def read_pem(text: str) -> RSAPublicKey:
         raise KeyUnusable("is not a public key in PEM form (-----BEGIN PUBLIC KEY-----)") from None
     if not isinstance(key, RSAPublicKey):
         raise KeyUnusable("is not an RSA key, which RS256 needs")
-    if key.key_size < MIN_KEY_BITS:
-        raise KeyUnusable(f"has {key.key_size} bits; at least {MIN_KEY_BITS} are needed")
+    if not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:
+        raise KeyUnusable(f"has {key.key_size} bits; {MIN_KEY_BITS} to {MAX_KEY_BITS} are accepted")
     return key
 
 
@@ -116,13 +118,16 @@ class JwksKeys:
 
     async def _fetch(self) -> None:
         try:
-            found = read_jwks(await self.fetch(self.url))
+            async with asyncio.timeout(FETCH_S):
+                document = await self.fetch(self.url)
+            found = read_jwks(document)
         except (OSError, KeyUnusable) as error:
-            self.detail = f"kept the last good keys: {error}"
-            log.warning("keys.fetch_failed", url=self.url, cause=str(error))
+            cause = str(error) or f"no answer in {FETCH_S} s"
+            self.detail = f"kept the last good keys: {cause}"
+            log.warning("keys.fetch_failed", url=self.url, cause=cause)
             return
         self.detail = f"{len(found)} keys"
-        if _numbers(found) != _numbers(self._keys.by_id):
+        if found != self._keys.by_id:
             self._keys = KeySet(by_id=found)
             log.info("keys.changed", url=self.url, kids=sorted(found))
 
@@ -162,8 +167,4 @@ def _read_jwk(entry: Mapping[str, Any]) -> RSAPublicKey | None:
         key = jwt.PyJWK({"kty": "RSA", "n": entry["n"], "e": entry["e"]}, algorithm="RS256").key
     except (jwt.PyJWTError, KeyError, TypeError, ValueError):
         return None
-    return key if isinstance(key, RSAPublicKey) and key.key_size >= MIN_KEY_BITS else None
-
-
-def _numbers(keys: Mapping[str, RSAPublicKey]) -> dict[str, int]:
-    return {kid: key.public_numbers().n for kid, key in keys.items()}
+    return key if isinstance(key, RSAPublicKey) and MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS else None

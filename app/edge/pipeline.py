@@ -40,7 +40,7 @@ def build_stages(table: Callable[[], RouteRegistry], tokens: TokenVerifier, opti
         NoteOrigin(options.cors_origins),  # before anything can be refused: a page must be able to read why
         CheckHead(),  # before the route: what two parsers could read differently has no route
         FindRoute(table),  # before CORS and the token: the row says what they are to check
-        ApplyCors(options.cors_origins, table),  # before the token: a preflight carries none
+        ApplyCors(table),  # before the token: a preflight carries none
         Authenticate(tokens, options.access_cookie, options.cors_origins),  # who
         CheckAccess(),  # may this role use this door
     )

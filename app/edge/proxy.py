@@ -7,8 +7,8 @@ import secrets
 import string
 from enum import Enum, auto
 
-from app.edge.faults import UpstreamAnswerBroken, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
-from app.edge.headers import cookie_header, forwarded_headers, without_forwarding
+from app.edge.faults import HeadMalformed, UpstreamAnswerBroken, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+from app.edge.headers import cookie_header, forwarded_headers
 from app.edge.record import Headers, Record
 from app.edge.routes import Route
 from app.edge.upstream_failures import (
@@ -36,14 +36,20 @@ class BodyFraming(Enum):
 def request_head(
     record: Record, route: Route, *, authority: bytes, session_cookies: tuple[bytes, ...], framing: BodyFraming
 ) -> bytes:
-    """Write the head an upstream is sent. Strip first, add last: nothing a client wrote stands behind what we add."""
+    """Write the head an upstream is sent. Errors: HeadMalformed.
+
+    Strip first, add last: nothing a client wrote stands behind what we add.
+    """
     target = record.upstream_path + (b"?" + record.query if record.query else b"")
     lines = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (record.method, target, authority)]
     kept = forwarded_headers(record.headers, is_peer_trusted=record.is_peer_trusted)
-    for name, value in without_forwarding(kept) + _added(record, route, session_cookies, framing):
+    for name, value in kept + _added(record, route, session_cookies, framing):
         lines.append(b"%b: %b\r\n" % (name, value))
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    head = b"".join(lines)
+    # a server that lets line breaks or NUL through in a value must not let a client frame what we send (promise P1)
+    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
+        raise HeadMalformed("A field of the head holds a line break or NUL.")
+    return head + b"\r\n"
 
 
 def _added(record: Record, route: Route, session_cookies: tuple[bytes, ...], framing: BodyFraming) -> Headers:

@@ -36,6 +36,7 @@ class Record:
     principal: Principal | None = None
     is_token_from_cookie: bool = False
     allowed_origin: bytes | None = None
+    varies_by_origin: bool = False
     are_keys_fresh: bool = False
 
     status: int = 0

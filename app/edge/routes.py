@@ -1,16 +1,17 @@
 """The route table: who may enter by which path, and where it goes. One row answers both questions; no row, no entry.
 
 `RouteRegistry.compile` checks the rows as a whole and reports everything wrong at once; what it returns is immutable
-and is replaced, never changed. Pure matching rules live in `routing.py`, the rows' shape in `rows.py`.
+and is replaced, never changed. Pure matching rules live in `routing.py`, the rows' shape in `rows.py`, the flaws of a
+single row in `route_flaws.py`.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from app.edge.faults import PathNotAllowed, RouteMethodNotAllowed, RouteNotFound
-from app.edge.routing import METHODS, find_rows, path_flaw, strip_run, with_unreserved_decoded
+from app.edge.route_flaws import base_path, row_flaws, strip_span
+from app.edge.routing import METHODS, RowIndex, as_understood, path_flaw, strip_run
 from app.edge.rows import RouteRow, UpstreamRow
 from app.kernel.identity import Access
 
@@ -76,44 +77,40 @@ class Route:
         path = self.base_path + path
         flaw = path_flaw(path, encoded_slashes=self.encoded_slashes)
         if flaw is not None:
-            raise PathNotAllowed("The path this route makes of it is not one the front door passes on: " + flaw + ".")
+            raise PathNotAllowed(f"What this route makes of the path is not passed on: {flaw}.")
         return path
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRegistry:
-    """Cost: matching is one dictionary look-up a path segment, for 5 rows as for 5,000."""
-
     routes: tuple[Route, ...]
-    _exact: Mapping[bytes, tuple[Route, ...]] = field(repr=False)
-    _prefixes: Mapping[bytes, tuple[Route, ...]] = field(repr=False)
+    _index: RowIndex[Route] = field(repr=False)
+    _index_as_understood: RowIndex[Route] = field(repr=False)
 
     @classmethod
     def compile(cls, routes: Sequence[RouteRow], upstreams: Mapping[str, UpstreamRow]) -> "RouteRegistry":
         """Check and compile rows. Errors: RouteTableInvalid with every problem."""
         problems: list[RouteProblem] = []
-        compiled = [
-            route for number, row in enumerate(routes, 1) for route in _compile(number, row, upstreams, problems)
-        ]
-        exact: dict[bytes, tuple[Route, ...]] = {}
-        prefixes: dict[bytes, tuple[Route, ...]] = {}
-        for route in compiled:
-            table = exact if route.is_exact else prefixes
-            rivals = table.get(route.pattern, ())
-            problems += [_ambiguity(route, rival) for rival in rivals if _overlap(route, rival)]
-            # among rows of the same path the one that names the method wins
-            table[route.pattern] = tuple(sorted((*rivals, route), key=lambda one: not one.methods))
+        compiled: list[Route] = []
+        for number, row in enumerate(routes, 1):
+            where = f"routes[{number}] ({_label(row)})"
+            found = [RouteProblem(where, message, mend) for message, mend in row_flaws(row, upstreams)]
+            problems += found
+            if not found:
+                compiled.append(_compile(row, upstreams))
+        exact, prefixes = _by_pattern(compiled, is_exact=True), _by_pattern(compiled, is_exact=False)
+        for rivals in (*exact.values(), *prefixes.values()):
+            problems += _contradictions(rivals)
         if problems:
             raise RouteTableInvalid(problems)
-        return cls(tuple(compiled), exact, prefixes)
+        index = RowIndex.build(exact, prefixes)
+        return cls(tuple(compiled), index, index.as_understood())
 
     def rows_of(self, path: bytes) -> Sequence[Route]:
         """Find the rows of a raw path, whatever the method. Errors: RouteNotFound, PathNotAllowed."""
-        rows = find_rows(self._exact, self._prefixes, path)
-        if b"%" in path:
-            plain = with_unreserved_decoded(path)
-            if plain != path and find_rows(self._exact, self._prefixes, plain) is not rows:
-                raise PathNotAllowed("The path encodes characters that need no encoding, and would mean another route.")
+        rows = self._index.find(path)
+        if (b"%" in path or b";" in path) and self._index_as_understood.find(as_understood(path)) is not rows:
+            raise PathNotAllowed("The path is spelled so that it could mean another route.")
         if not rows:
             raise RouteNotFound("No route leads to this path.")
         return rows
@@ -121,38 +118,36 @@ class RouteRegistry:
     def match(self, method: bytes, path: bytes) -> Route:
         """Find the one row of a request. Errors: RouteNotFound, RouteMethodNotAllowed, PathNotAllowed."""
         rows = self.rows_of(path)
-        if method in METHODS:
-            for route in rows:
-                if route.takes(method):
-                    return route
-        allowed = b", ".join(allowed_methods(rows)).decode()
-        raise RouteMethodNotAllowed(f"This path takes {allowed}.", headers={"allow": allowed})
+        route = next((route for route in rows if route.takes(method)), None) if method in METHODS else None
+        if route is None:
+            allowed = b", ".join(allowed_methods(rows)).decode()
+            raise RouteMethodNotAllowed(f"This path takes {allowed}.", headers={"allow": allowed})
+        flaw = path_flaw(path) if b"%" in path and not route.encoded_slashes else None
+        if flaw is not None:
+            raise PathNotAllowed(f"The path is not passed on: {flaw}.")
+        return route
 
 
 def allowed_methods(rows: Sequence[Route]) -> list[bytes]:
     return [method for method in METHODS if any(route.takes(method) for route in rows)]
 
 
-def _compile(
-    number: int, row: RouteRow, upstreams: Mapping[str, UpstreamRow], problems: list[RouteProblem]
-) -> Iterable[Route]:
-    pattern = row.path if row.path is not None else row.prefix
-    label = f"{'path' if row.path is not None else 'prefix'} {pattern}"
-    found = list(_flaws(row, pattern, upstreams))
-    if found or pattern is None:
-        where = f"routes[{number}] ({label})"
-        problems += [RouteProblem(where, message, mend) for message, mend in found]
-        return
-    methods = frozenset(method.encode() for method in row.methods)
+def _label(row: RouteRow) -> str:
+    methods = "|".join(row.methods) + " " if row.methods else ""
+    return f"{methods}{row.path}" if row.path is not None else f"{methods}{(row.prefix or '').rstrip('/')}/*"
+
+
+def _compile(row: RouteRow, upstreams: Mapping[str, UpstreamRow]) -> Route:
+    pattern = row.path or row.prefix or ""
     limit = DEFAULT_MAX_LOCAL_BODY_BYTES if row.local else DEFAULT_MAX_BODY_BYTES
-    yield Route(
-        label=f"{'|'.join(row.methods) + ' ' if row.methods else ''}{pattern}{'' if row.path is not None else '/*'}",
+    return Route(
+        label=_label(row),
         pattern=pattern.encode(),
         is_exact=row.path is not None,
-        methods=methods,
+        methods=frozenset(method.encode() for method in row.methods),
         access=Access(row.access),
         upstream=row.upstream,
-        strip_span=_strip_span(pattern, row.strip) if row.strip else None,
+        strip_span=strip_span(pattern, row.strip) if row.strip else None,
         rewrites=tuple(
             Rewrite(frozenset(m.encode() for m in r.methods) or frozenset(METHODS), re.compile(r.match), r.to)
             for r in row.rewrite
@@ -162,62 +157,29 @@ def _compile(
         encoded_slashes=row.encoded_slashes,
         forward_token=row.forward_token,
         forward_cookies=frozenset(name.encode() for name in row.forward_cookies),
-        base_path=urlsplit(upstreams[row.upstream].url).path.rstrip("/").encode() if row.upstream else b"",
+        base_path=base_path(upstreams[row.upstream]) if row.upstream else b"",
     )
 
 
-def _flaws(row: RouteRow, pattern: str | None, upstreams: Mapping[str, UpstreamRow]) -> Iterable[tuple[str, str]]:
-    if pattern is None or (row.path is not None and row.prefix is not None):
-        yield "needs either `path` or `prefix`", "`path` is exact, `prefix` takes everything below it"
-        return
-    flaw = path_flaw(pattern.encode())
-    if flaw is not None:
-        yield f"is no path a client could send: {flaw}", "write it as clients send it"
-    if row.prefix is not None and pattern != "/" and pattern.endswith("/"):
-        yield "a prefix ends without a slash", f'write prefix = "{pattern.rstrip("/")}"'
-    if row.local == (row.upstream is not None):
-        yield "needs either `upstream` or `local = true`", "say where it goes"
-    if row.upstream is not None and row.upstream not in upstreams:
-        known = ", ".join(sorted(upstreams)) or "none"
-        yield f"upstream {row.upstream!r} is unknown or not set", f"known: {known}"
-    if row.local and (row.strip or row.rewrite or row.forward_cookies or row.forward_token):
-        yield "a local row forwards nothing", "remove strip, rewrite, forward_token and forward_cookies"
-    unknown = [method for method in row.methods if method.encode() not in METHODS]
-    if unknown:
-        yield f"does not know the method {', '.join(unknown)}", f"known: {b', '.join(METHODS).decode()}"
-    if row.strip and _strip_span(pattern, row.strip) is None:
-        yield f"strip {row.strip!r} is no run of whole segments of it", "it must stand in the row's own path"
-    yield from _rewrite_flaws(row)
+def _by_pattern(routes: Iterable[Route], *, is_exact: bool) -> dict[bytes, tuple[Route, ...]]:
+    """Group rows by path; among rows of the same path the one that names the method stands before the one for all."""
+    found: dict[bytes, tuple[Route, ...]] = {}
+    for route in sorted(routes, key=lambda one: not one.methods):
+        if route.is_exact is is_exact:
+            found[route.pattern] = (*found.get(route.pattern, ()), route)
+    return found
 
 
-def _rewrite_flaws(row: RouteRow) -> Iterable[tuple[str, str]]:
-    for rewrite in row.rewrite:
-        try:
-            groups = re.compile(rewrite.match).groups
-            re.sub(rewrite.match, rewrite.to, "")  # parses the replacement, too
-        except (re.error, IndexError) as error:
-            yield f"rewrite {rewrite.match!r} -> {rewrite.to!r}: {error}", "a regular expression and its replacement"
-            continue
-        if not groups and path_flaw(rewrite.to.encode()) is not None:
-            yield f"rewrites to {rewrite.to!r}, which is no path", "start with a slash"
-
-
-def _strip_span(pattern: str, strip: str) -> tuple[int, int] | None:
-    if not strip.startswith("/") or strip.endswith("/"):
-        return None
-    start = pattern.find(strip)
-    while start >= 0:
-        end = start + len(strip)
-        if end == len(pattern) or pattern[end] == "/":
-            return start, end
-        start = pattern.find(strip, start + 1)
-    return None
-
-
-def _overlap(one: Route, other: Route) -> bool:
-    return bool(one.methods) == bool(other.methods) and (not one.methods or not one.methods.isdisjoint(other.methods))
-
-
-def _ambiguity(route: Route, rival: Route) -> RouteProblem:
-    shared = ", ".join(sorted(m.decode() for m in route.methods & rival.methods)) or "every method"
-    return RouteProblem(route.label, f"takes the same requests as {rival.label} ({shared})", "remove one of them")
+def _contradictions(rivals: Sequence[Route]) -> Iterable[RouteProblem]:
+    """Tell which rows of one path take the same requests, and which take none, since the others take them all."""
+    taken: set[bytes] = set()
+    for number, route in enumerate(rivals):
+        for rival in rivals[:number]:
+            shared = route.methods & rival.methods
+            if shared or not rival.methods:
+                words = ", ".join(sorted(method.decode() for method in shared)) or "every method"
+                message = f"takes the same requests as {rival.label} ({words})"
+                yield RouteProblem(route.label, message, "remove one of them")
+        if not route.methods and taken.issuperset(METHODS):
+            yield RouteProblem(route.label, "is shadowed: other rows of this path take every method", "remove it")
+        taken |= route.methods

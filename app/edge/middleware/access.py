@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.edge.faults import RoleNotAllowed
 from app.edge.record import Answer, Record
+from app.kernel.identity import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,6 @@ class CheckAccess:
         route, principal = record.route, record.principal
         if route is None:
             raise RoleNotAllowed("This door is closed.")
-        if route.access.value == "PUBLIC" or (principal is not None and principal.may_enter(route.access)):
+        if route.access is Access.PUBLIC or (principal is not None and principal.may_enter(route.access)):
             return None
         raise RoleNotAllowed(f"This door is for {route.access.value}.")

@@ -52,16 +52,17 @@ class Authenticate:
         in_cookies = cookies(record.headers, self.cookie_name)
         if len(fields) > 1 or len(in_cookies) > 1:
             raise TokenInvalid("More than one token was given.")
+        cookie = in_cookies[0] if in_cookies else b""
         if bearers:
             found = _BEARER.fullmatch(bearers[0])
             if found is None:
                 raise TokenInvalid("The Authorization field is not `Bearer TOKEN`.")
-            if in_cookies and in_cookies[0] != found[1]:
+            if cookie and cookie != found[1]:
                 raise TokenInvalid("The cookie and the Authorization field carry different tokens.")
             return found[1]
-        if in_cookies and in_cookies[0]:
+        if cookie:
             record.is_token_from_cookie = True
-            return in_cookies[0]
+            return cookie
         raise TokenMissing("Send `Authorization: Bearer TOKEN` or the session cookie.")
 
     def _check_origin(self, record: Record) -> None:

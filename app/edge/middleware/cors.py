@@ -3,6 +3,7 @@
 It stands after the route, since the row knows the methods, and before the token, since preflights carry none.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,27 +12,7 @@ from app.edge.routes import RouteRegistry, allowed_methods
 
 MAX_AGE_S = 600
 
-
-@dataclass(frozen=True, slots=True)
-class ApplyCors:
-    """Answer preflights of listed origins; remember a listed origin, so that the mount names it in whatever answer."""
-
-    origins: frozenset[bytes]
-    table: Callable[[], RouteRegistry]
-
-    def __call__(self, record: Record) -> Answer | None:
-        if record.allowed_origin is None or preflight_method(record) is None:
-            return None
-        methods = b", ".join(allowed_methods(self.table().rows_of(record.path)))
-        headers = [
-            (b"access-control-allow-methods", methods),
-            (b"access-control-max-age", b"%d" % MAX_AGE_S),
-        ]
-        asked = record.first(b"access-control-request-headers")
-        if asked is not None and len(asked) <= 1024 and asked.isascii() and asked.decode().isprintable():
-            headers.append((b"access-control-allow-headers", asked))
-        record.reason = "preflight"
-        return Answer(204, headers, b"")
+_FIELD_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+\-.^_`|~, ]{1,1024}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +23,54 @@ class NoteOrigin:
 
     def __call__(self, record: Record) -> Answer | None:
         if self.origins:
+            record.varies_by_origin = True
             origin = record.first(b"origin")
-            if origin is not None and (origin in self.origins or b"*" in self.origins):
+            if origin in self.origins:
                 record.allowed_origin = origin
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class ApplyCors:
+    """Answer preflights of listed origins; others are requests like any, with the method OPTIONS."""
+
+    table: Callable[[], RouteRegistry]
+
+    def __call__(self, record: Record) -> Answer | None:
+        if preflight_method(record) is None:
+            return None
+        methods = b", ".join(allowed_methods(self.table().rows_of(record.path)))
+        headers = [
+            (b"access-control-allow-methods", methods),
+            (b"access-control-max-age", b"%d" % MAX_AGE_S),
+        ]
+        asked = record.first(b"access-control-request-headers")
+        if asked is not None and _FIELD_NAMES.fullmatch(asked):
+            headers.append((b"access-control-allow-headers", asked))
+        record.reason = "preflight"
+        return Answer(204, headers, b"")
+
+
 def preflight_method(record: Record) -> bytes | None:
-    """Tell which method a preflight asks for; None when this is no preflight."""
-    if record.method != b"OPTIONS" or record.first(b"origin") is None:
+    """Tell which method a listed origin's preflight asks for; None when this is no preflight."""
+    if record.method != b"OPTIONS" or record.allowed_origin is None:
         return None
     return record.first(b"access-control-request-method")
 
 
 def cors_headers(record: Record) -> Headers:
-    """Make the fields that every answer to a listed origin carries."""
-    if record.allowed_origin is None:
+    """Make the fields that every answer carries: the origin that may read it, and that others get another answer.
+
+    Source: Fetch, "CORS protocol and HTTP caches".
+    """
+    if not record.varies_by_origin:
         return []
+    vary = (b"vary", b"Origin")
+    if record.allowed_origin is None:
+        return [vary]
     return [
         (b"access-control-allow-origin", record.allowed_origin),
         (b"access-control-allow-credentials", b"true"),
         (b"access-control-expose-headers", b"X-Request-Id, Location, Retry-After"),
-        (b"vary", b"Origin"),
+        vary,
     ]

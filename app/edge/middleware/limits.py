@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from app.edge.faults import HeadMalformed, HeadTooLarge, PathNotAllowed, TargetTooLong
 from app.edge.record import Answer, Record
-from app.edge.routing import path_flaw, query_flaw
+from app.edge.routing import METHODS, path_flaw, query_flaw
 
 MAX_TARGET_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 32 * 1024
@@ -22,7 +22,10 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 @dataclass(frozen=True, slots=True)
 class CheckHead:
-    """Refuse what two readers could understand differently. Errors: 400, 414, 431."""
+    """Refuse what two readers could understand differently. Errors: 400, 414, 431.
+
+    `OPTIONS *` asks about no path but about us, and is answered here (RFC 9110 §9.3.7).
+    """
 
     def __call__(self, record: Record) -> Answer | None:
         if len(record.path) + len(record.query) + 1 > MAX_TARGET_BYTES:
@@ -41,6 +44,9 @@ class CheckHead:
             raise HeadTooLarge(f"The head may have {MAX_HEAD_BYTES} bytes.")
         if hosts != 1:
             raise HeadMalformed("The head must have exactly one Host field.")
+        if record.method == b"OPTIONS" and record.path == b"*":
+            record.reason = "options"
+            return Answer(204, [(b"allow", b", ".join(METHODS))], b"")
         # a route may allow encoded slashes: that is decided when the route is known
         flaw = path_flaw(record.path, encoded_slashes=True) or (query_flaw(record.query) if record.query else None)
         if flaw is not None:
