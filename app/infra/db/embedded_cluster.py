@@ -61,6 +61,9 @@ def prepare_cluster(home: Home, account: Account, binaries: Binaries) -> Path:
 
     Errors: FolderRefused, OtherMajorVersion, DiskFull, ServerDidNotStart.
     """
+    # At every start: the initdb of a program that was killed may have gone on writing during the last sweep.
+    for left_behind in home.root.glob("making-*"):
+        shutil.rmtree(left_behind, ignore_errors=True)
     cluster = home.cluster(binaries.major)
     if has_cluster(cluster):
         _check_cluster(cluster, account, binaries.major)
@@ -68,8 +71,6 @@ def prepare_cluster(home: Home, account: Account, binaries: Binaries) -> Path:
     _refuse_other_majors(home, binaries.major)
     if cluster.exists() and any(cluster.iterdir()):
         raise FolderRefused(f"{cluster} is not empty and holds no database: move it away or choose another DATA_DIR")
-    for left_behind in home.root.glob("making-*"):
-        shutil.rmtree(left_behind, ignore_errors=True)
     try:
         _make_cluster(cluster, account, binaries)
     except OSError as error:
