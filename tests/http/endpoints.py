@@ -1,0 +1,77 @@
+"""Every endpoint of ours and what each takes: the table that refusals, JSON attacks and the description are run on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ID = "the id"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`path` holds `{chat_id}` or `{message_id}` where the caller's own belongs.
+
+    `body` is one that would be taken. `malformed` is a body, a query or `ID` that breaks the one thing `flawed` names;
+    None where there is nothing a caller could get wrong.
+    """
+
+    method: str
+    path: str
+    wrong_role: str = "guest"
+    body: Mapping[str, object] | None = None
+    malformed: str | Mapping[str, object] | None = ID
+    flawed: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def is_about_one(self) -> bool:
+        """Whether it is about one person's chat or message."""
+        return "_id}" in self.path
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/api/v1/chats/", malformed="pageSize=0", flawed="pageSize"),
+    Endpoint("POST", "/api/v1/chats/", body={"title": "Plans"}, malformed={"title": 5}, flawed="title"),
+    Endpoint("GET", "/api/v1/chats/{chat_id}", flawed="chat_id"),
+    Endpoint("PUT", "/api/v1/chats/{chat_id}", body={"title": "New"}, malformed={"colour": "red"}, flawed="colour"),
+    Endpoint("DELETE", "/api/v1/chats/{chat_id}", flawed="chat_id"),
+    Endpoint("POST", "/api/v1/chats/{chat_id}/restore", flawed="chat_id"),
+    Endpoint("GET", "/api/v1/chats/{chat_id}/messages", malformed="limit=101", flawed="limit"),
+    Endpoint("GET", "/api/v1/messages/", wrong_role="user", malformed="sortOrder=up", flawed="sortOrder"),
+    Endpoint(
+        "POST",
+        "/api/v1/messages/chats/{chat_id}/messages",
+        body={"role": "user", "content": "hello"},
+        malformed={"role": "owner", "content": "hello"},
+        flawed="role",
+    ),
+    Endpoint("GET", "/api/v1/messages/{message_id}", flawed="message_id"),
+    Endpoint(
+        "PUT",
+        "/api/v1/messages/{message_id}",
+        body={"content": "other"},
+        malformed={"in_prompt": "perhaps"},
+        flawed="in_prompt",
+    ),
+    Endpoint("DELETE", "/api/v1/messages/{message_id}", flawed="message_id"),
+    Endpoint(
+        "POST",
+        "/api/v1/messages/{chat_id}/exchange",
+        body={"content": "hello"},
+        malformed={"content": ""},
+        flawed="content",
+    ),
+    Endpoint("GET", "/api/v1/agents/", malformed=None),
+    Endpoint("GET", "/api/v1/agents/{name}", malformed=None),
+)
+
+# Anybody may ask these, so there is nobody to refuse, and they take nothing that could be malformed.
+OPEN_TO_ALL = (
+    Endpoint("GET", "/api/health/ping"),
+    Endpoint("GET", "/api/health/ready"),
+    Endpoint("GET", "/api/health/service_health"),
+    Endpoint("GET", "/openapi.json"),
+)
+
+WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint.body is not None)
