@@ -4,18 +4,25 @@
 `begin` block and nowhere else, so that no connection is held across a wait on someone else.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.infra.db.errors import translated
 from app.kernel.transaction import Tx
 
 STATEMENT_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 5
+TRUSTED_IDLE_S = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +79,12 @@ class Database:
 
 def make_engine(options: DatabaseOptions) -> AsyncEngine:
     """Build the engine; every connection looks into our schema first and bounds its statements."""
-    return create_async_engine(
+    engine = create_async_engine(
         options.dsn,
         pool_size=options.pool_size,
         max_overflow=options.max_overflow,
         pool_timeout=options.pool_timeout_s,
         pool_recycle=options.pool_recycle_s,
-        pool_pre_ping=True,
         connect_args={
             "timeout": CONNECT_TIMEOUT_S,
             "server_settings": {
@@ -89,3 +95,27 @@ def make_engine(options: DatabaseOptions) -> AsyncEngine:
             },
         },
     )
+    event.listen(engine.sync_engine, "checkin", _note_idle)
+    event.listen(engine.sync_engine, "checkout", _look_alive)
+    return engine
+
+
+def _note_idle(connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+    del connection
+    entry.info["idle_since_s"] = time.monotonic()
+
+
+def _look_alive(connection: Any, entry: ConnectionPoolEntry, fairy: object) -> None:  # Any: the driver's own type
+    """Replace a connection that died in the pool, before it is used.
+
+    The driver notices a closed socket by itself; asking the server costs three round trips (SQLAlchemy's `pre_ping`
+    opens a transaction for it), so it is done only after a pause, when a silent loss is possible and time is at hand.
+    """
+    del fairy
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+    if time.monotonic() - entry.info.get("idle_since_s", inf) > TRUSTED_IDLE_S:
+        try:
+            connection.ping()
+        except (connection.dbapi.Error, OSError) as error:
+            raise DisconnectionError from error

@@ -27,6 +27,10 @@ _OF_LIVE_CHAT = MessageRow.chat_id.in_(select(ChatRow.id).where(ChatRow.deleted_
 
 # What an exchange needs is built once and tracks no rows: building and tracking cost more than running the statements.
 
+_SHOWN = tuple(
+    MESSAGES.c[name] for name in ("id", "chat_id", "role", "content", "in_prompt", "status", "created_at", "updated_at")
+)
+
 # The update locks the chat's row until the commit (see the port), and marks the chat as active now.
 _TOUCHED = (
     update(CHATS)
@@ -43,13 +47,10 @@ _ADD = (
             _TOUCHED.c.id, *(bindparam(name, type_=MESSAGES.c[name].type) for name in ("role", "content", "status"))
         ),
     )
-    .returning(*MESSAGES.c)
+    .returning(*_SHOWN)
 )
 _SETTLE = (
-    update(MESSAGES)
-    .where(MESSAGES.c.id == bindparam("message"))
-    .values(status=bindparam("status"))
-    .returning(*MESSAGES.c)
+    update(MESSAGES).where(MESSAGES.c.id == bindparam("message")).values(status=bindparam("status")).returning(*_SHOWN)
 )
 _NEWEST = (
     select(MESSAGES.c.id, func.octet_length(MESSAGES.c.content).label("size_bytes"))
@@ -68,7 +69,7 @@ _SUMMED = select(
     _NEWEST.c.id, func.sum(_NEWEST.c.size_bytes).over(order_by=_NEWEST.c.id.desc()).label("from_newest_bytes")
 ).subquery("summed")
 _FITTING = select(_SUMMED.c.id).where(_SUMMED.c.from_newest_bytes <= bindparam("limit_bytes", type_=BigInteger()))
-_HISTORY = select(*MESSAGES.c).where(MESSAGES.c.id.in_(_FITTING)).order_by(MESSAGES.c.id)
+_HISTORY = select(*_SHOWN).where(MESSAGES.c.id.in_(_FITTING)).order_by(MESSAGES.c.id)
 
 
 class MessageRows(SQLAlchemyAsyncRepository[MessageRow]):
@@ -81,7 +82,7 @@ class PostgresMessageStore:
             return None
         values = {"chat": draft.chat_id, "role": draft.role, "content": draft.content, "status": draft.status}
         row = (await session_of(tx).execute(_ADD, values)).first()
-        return _message(row) if row else None
+        return _shown(row) if row else None
 
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None:
         if not is_storable_id(message_id):
@@ -119,7 +120,7 @@ class PostgresMessageStore:
     ) -> Sequence[Message]:
         limits = {"limit_messages": limit_messages, "limit_bytes": limit_bytes}
         rows = await session_of(tx).execute(_HISTORY, {"chat": chat_id, "before": before, **limits})
-        return [_message(row) for row in rows]
+        return [_shown(row) for row in rows]
 
     async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None:
         fields: dict[str, object] = {"content": change.content, "in_prompt": change.in_prompt}
@@ -131,7 +132,7 @@ class PostgresMessageStore:
 
     async def settle(self, tx: Tx, message_id: MessageId, status: MessageStatus) -> Message | None:
         row = (await session_of(tx).execute(_SETTLE, {"message": message_id, "status": status})).first()
-        return _message(row) if row else None
+        return _shown(row) if row else None
 
     async def delete(self, tx: Tx, message_id: MessageId) -> None:
         await self._write(tx, message_id, {"deleted_at": func.now()})
@@ -148,7 +149,17 @@ class PostgresMessageStore:
         return _message(row) if row else None
 
 
-def _message(row: MessageRow | Row[Any]) -> Message:  # Any: a row of columns has no type of its own
+_ROLES = {role.value: role for role in MessageRole}
+_STATUSES = {status.value: status for status in MessageStatus}
+
+
+def _shown(row: Row[Any]) -> Message:  # Any: a row of columns has no type of its own
+    """Read a row of `_SHOWN` by position: a history has two hundred, and names cost more than all the rest."""
+    id_, chat_id, role, content, in_prompt, status, created_at, updated_at = row  # type: ignore[misc] # typed as one
+    return Message(id_, chat_id, _ROLES[role], content, in_prompt, _STATUSES[status], created_at, updated_at)
+
+
+def _message(row: MessageRow) -> Message:
     return Message(
         id=MessageId(row.id),
         chat_id=ChatId(row.chat_id),
