@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from app.features.chats import tables as chats_tables
 from app.infra.db.base import Base
-from app.infra.db.embedded import EmbeddedPostgres
-from app.infra.db.embedded_errors import BinariesMissing
+from app.infra.db.embedded.errors import BinariesMissing
+from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.migrate import upgrade
 from app.kernel.shared_use import has_owner

@@ -7,7 +7,7 @@ import structlog
 from dishka import Provider, Scope, from_context, provide
 
 from app.infra.db import migrate
-from app.infra.db.embedded import EmbeddedPostgres
+from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from app.features.chats import tables as chats_tables
 from app.infra.db.base import Base
-from app.infra.db.embedded import EmbeddedPostgres
+from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import DatabaseOptions, make_engine
 from app.infra.db.migrate import alone_in_schema
 from app.settings import Settings, find_config, load_dotenv, read_settings

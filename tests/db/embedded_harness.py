@@ -18,7 +18,7 @@ from typing import Self
 import asyncpg
 import pytest
 
-from app.infra.db.embedded_home import Home
+from app.infra.db.embedded.home import Home
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 40.0
@@ -28,7 +28,7 @@ needs_binaries = pytest.mark.skipif(
 _PROGRAM = """
 import sys
 from pathlib import Path
-from app.infra.db.embedded import EmbeddedPostgres
+from app.infra.db.embedded.postgres import EmbeddedPostgres
 
 database = EmbeddedPostgres(Path(sys.argv[1]))
 try:
@@ -139,7 +139,7 @@ def processes_on(home: Path) -> dict[int, str]:
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode() if entry.name.isdigit() else ""
-            if ("embedded_watch" in command or "postgres" in command) and (
+            if ("embedded.watch" in command or "postgres" in command) and (
                 f"{home}/" in command or f'"{home}"' in command or Home(home).mark in command
             ):
                 found[int(entry.name)] = command
@@ -147,7 +147,7 @@ def processes_on(home: Path) -> dict[int, str]:
 
 
 def watcher_pid(home: Path) -> int | None:
-    return next((pid for pid, command in processes_on(home).items() if "embedded_watch" in command), None)
+    return next((pid for pid, command in processes_on(home).items() if "embedded.watch" in command), None)
 
 
 def postmaster_pid(home: Path) -> int | None:

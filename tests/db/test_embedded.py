@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.infra.db.embedded import EmbeddedPostgres
-from app.infra.db.embedded_home import Home
+from app.infra.db.embedded.home import Home
+from app.infra.db.embedded.postgres import EmbeddedPostgres
 from tests.db.embedded_harness import (
     Program,
     an_empty_home,

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from app.infra.db.embedded_home import Home
+from app.infra.db.embedded.home import Home
 from tests.db.embedded_harness import (
     Program,
     an_empty_home,

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.infra.db.embedded import EmbeddedPostgres
-from app.infra.db.embedded_errors import (
+from app.infra.db.embedded.errors import (
     BinariesMissing,
     EmbeddedPostgresUnavailable,
     FolderRefused,
@@ -16,7 +15,8 @@ from app.infra.db.embedded_errors import (
     ServerDidNotStart,
     StillBusy,
 )
-from app.infra.db.embedded_home import Home
+from app.infra.db.embedded.home import Home
+from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.kernel.shared_use import one_at_a_time
 from tests.db.embedded_harness import PATIENCE_S, REPOSITORY, an_empty_home, needs_binaries, nothing_runs_on
 
@@ -124,7 +124,7 @@ def test_a_full_disk_is_named_as_such(empty_home: Path) -> None:
         pytest.skip("a small file system of its own takes root and mount namespaces")
     code = f"import sys; sys.argv=['', '{empty_home}/pg']; exec(sys.stdin.read())"
     user = (
-        "from pathlib import Path; from app.infra.db.embedded import EmbeddedPostgres\n"
+        "from pathlib import Path; from app.infra.db.embedded.postgres import EmbeddedPostgres\n"
         "try: EmbeddedPostgres(Path(sys.argv[1])).acquire()\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from app.infra.db.embedded import EmbeddedPostgres
+from app.infra.db.embedded.postgres import EmbeddedPostgres
 from tests.builders import bearer, public_pem
 from tests.e2e.program import PORTICO, Program, a_home, becomes_true, free_port, run, running
 from tests.e2e.upstream import raw_upstream

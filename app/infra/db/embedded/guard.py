@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from app.infra.db.embedded_errors import EmbeddedPostgresUnavailable
+from app.infra.db.embedded.errors import EmbeddedPostgresUnavailable
 from app.kernel.shared_use import LockBusy, has_owner
 
 _log = structlog.get_logger()

@@ -23,15 +23,15 @@ import threading
 import time
 from pathlib import Path
 
-from app.infra.db.embedded_account import server_account
-from app.infra.db.embedded_binaries import find_binaries
-from app.infra.db.embedded_cluster import create_database, has_cluster, prepare_cluster, prepare_home
-from app.infra.db.embedded_errors import FolderRefused, StillBusy, explain
-from app.infra.db.embedded_guard import WatchGuard
-from app.infra.db.embedded_home import Home
-from app.infra.db.embedded_launch import last_words, launch_watcher
-from app.infra.db.embedded_probe import Answer, probe
-from app.infra.db.embedded_watch import GAVE_UP
+from app.infra.db.embedded.account import server_account
+from app.infra.db.embedded.binaries import find_binaries
+from app.infra.db.embedded.cluster import create_database, has_cluster, prepare_cluster, prepare_home
+from app.infra.db.embedded.errors import FolderRefused, StillBusy, explain
+from app.infra.db.embedded.guard import WatchGuard
+from app.infra.db.embedded.home import Home
+from app.infra.db.embedded.launch import last_words, launch_watcher
+from app.infra.db.embedded.probe import Answer, probe
+from app.infra.db.embedded.watch import GAVE_UP
 from app.kernel.shared_use import LockBusy, SharedUse, has_owner, is_used, one_at_a_time
 
 _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")

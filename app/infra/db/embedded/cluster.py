@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from app.infra.db.embedded_account import Account, Outcome, run
-from app.infra.db.embedded_binaries import Binaries
-from app.infra.db.embedded_errors import FolderRefused, OtherMajorVersion, explain
-from app.infra.db.embedded_home import Home
+from app.infra.db.embedded.account import Account, Outcome, run
+from app.infra.db.embedded.binaries import Binaries
+from app.infra.db.embedded.errors import FolderRefused, OtherMajorVersion, explain
+from app.infra.db.embedded.home import Home
 
 _INITDB_TIMEOUT_S = 120.0
 _CREATEDB_TIMEOUT_S = 60.0

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.infra.db.embedded_home import Home
+from app.infra.db.embedded.home import Home
 from app.kernel.shared_use import LockBusy, take
 
 _POSTMASTER_PATIENCE_S = 10.0

