@@ -1,0 +1,320 @@
+import contextlib
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.edge.faults import PathNotAllowed, RouteMethodNotAllowed, RouteNotFound
+from app.edge.routes import RouteRegistry, RouteTableInvalid
+from app.edge.routing import METHODS, path_flaw
+from app.kernel.errors import Fault
+from app.settings import GatewayFile
+from tests.unit.edge.parts import a_route, a_table, unhurried
+
+SHIPPED = a_table(
+    {"path": "/api/v1/auth/sessions", "methods": ["POST", "PUT"], "access": "PUBLIC"},
+    {"path": "/api/v1/auth/sessions", "methods": ["DELETE"]},
+    {"prefix": "/api/v1/auth"},
+    {"prefix": "/api/v1/agenda", "strip": "/agenda"},
+    {"prefix": "/api/v1", "local": True, "access": "STAFF"},
+)
+
+
+def taken(table: RouteRegistry, method: str, path: str) -> str:
+    """The label of the row a request takes, or the type of the refusal."""
+    try:
+        return table.match(method.encode(), path.encode()).label
+    except Fault as fault:
+        return fault.type
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "row"),
+    [
+        ("POST", "/api/v1/auth/sessions", "POST|PUT /api/v1/auth/sessions"),
+        ("DELETE", "/api/v1/auth/sessions", "DELETE /api/v1/auth/sessions"),
+        ("GET", "/api/v1/auth/sessions", "method-not-allowed"),
+        ("GET", "/api/v1/auth/sessions/7", "/api/v1/auth/*"),
+        ("GET", "/api/v1/auth", "/api/v1/auth/*"),
+        ("GET", "/api/v1/auth/", "/api/v1/auth/*"),
+        ("GET", "/api/v1/authority", "/api/v1/*"),
+        ("GET", "/api/v1/agendas", "/api/v1/*"),
+        ("GET", "/api/v1/agenda/x/y", "/api/v1/agenda/*"),
+        ("GET", "/api/v2", "route-not-found"),
+        ("GET", "/", "route-not-found"),
+        ("GET", "/API/v1/auth", "route-not-found"),
+        ("get", "/api/v1/auth", "method-not-allowed"),
+        ("TRACE", "/api/v1/auth", "method-not-allowed"),
+        ("CONNECT", "/api/v1/auth", "method-not-allowed"),
+        ("", "/api/v1/auth", "method-not-allowed"),
+    ],
+)
+def test_a_request_takes_the_most_exact_row(method: str, path: str, row: str) -> None:
+    assert taken(SHIPPED, method, path) == row
+
+
+def test_no_row_for_the_method_tells_those_there_are() -> None:
+    with pytest.raises(RouteMethodNotAllowed) as refused:
+        SHIPPED.match(b"GET", b"/api/v1/auth/sessions")
+
+    assert refused.value.headers == {"allow": "POST, PUT, DELETE"}
+
+
+def test_the_row_that_names_the_method_wins_whatever_the_order() -> None:
+    rows: list[dict[str, object]] = [{"path": "/a", "access": "ADMIN"}, {"path": "/a", "methods": ["GET"]}]
+
+    for order in itertools.permutations(rows):
+        assert taken(a_table(*order), "GET", "/a") == "GET /a"
+        assert taken(a_table(*order), "POST", "/a") == "/a"
+
+
+ADMIN_CORNER = a_table(
+    {"prefix": "/api", "access": "PUBLIC", "encoded_slashes": True},
+    {"path": "/api/users/@me", "access": "ADMIN"},
+    {"prefix": "/api/admin", "access": "ADMIN"},
+    {"prefix": "/api/caf%C3%A9", "access": "ADMIN"},
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/%61dmin",
+        "/api/%61dmin/x",
+        "/api/admi%6E/x",
+        "/api/admin%2Fx",
+        "/api%2Fadmin",
+        "/%61pi/users",
+        "/api/users/%40me",
+        "/api/users/%40m%65",
+        "/api/users%2F@me",
+        "/api/admin;v=1/x",
+        "/api;x/admin/y",
+        "/api/users/@me;jsessionid=1",
+        "/api/caf%c3%a9",
+        "/api/caf%c3%A9/x",
+    ],
+)
+def test_another_spelling_does_not_reach_another_row(path: str) -> None:
+    with pytest.raises(PathNotAllowed):
+        ADMIN_CORNER.match(b"GET", path.encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "row"),
+    [
+        ("/api/a%40b", "/api/*"),
+        ("/api/%7Euser/x%20y", "/api/*"),
+        ("/api/a;v=1", "/api/*"),
+        ("/api/x%2Fy", "/api/*"),
+        ("/api/caf%C3%A9/x", "/api/caf%C3%A9/*"),
+        ("/api/admin/%61", "/api/admin/*"),
+        ("/api/admin/a%3Bb", "/api/admin/*"),
+    ],
+)
+def test_another_spelling_within_the_same_row_is_as_good(path: str, row: str) -> None:
+    assert taken(ADMIN_CORNER, "GET", path) == row
+
+
+@unhurried
+@given(st.data())
+def test_encoding_any_letters_of_a_path_never_opens_another_row(data: st.DataObject) -> None:
+    plain = data.draw(st.sampled_from(["/api/admin/x", "/api/users/@me", "/api/users/you", "/api/adm", "/other"]))
+    spelled = "".join(
+        data.draw(st.sampled_from([letter, f"%{ord(letter):02x}", f"%{ord(letter):02X}"])) if letter != "/" else letter
+        for letter in plain
+    )
+
+    assert taken(ADMIN_CORNER, "GET", spelled) in {taken(ADMIN_CORNER, "GET", plain), "path-not-allowed"}
+
+
+def test_an_encoded_slash_needs_the_rows_leave() -> None:
+    table = a_table({"prefix": "/files", "encoded_slashes": True}, {"prefix": "/notes"})
+
+    assert taken(table, "GET", "/files/a%2Fb") == "/files/*"
+    assert taken(table, "GET", "/notes/a%2Fb") == "path-not-allowed"
+
+
+# ---- what the upstream is sent
+
+
+@pytest.mark.parametrize(
+    ("row", "path", "sent"),
+    [
+        ({"prefix": "/api/v1/agenda", "strip": "/agenda"}, "/api/v1/agenda/calendars/", "/api/v1/calendars/"),
+        ({"prefix": "/api/v1/agenda", "strip": "/agenda"}, "/api/v1/agenda", "/api/v1"),
+        ({"prefix": "/agenda", "strip": "/agenda"}, "/agenda", "/"),
+        ({"prefix": "/agenda", "strip": "/agenda"}, "/agenda/agenda", "/agenda"),
+        ({"prefix": "/a/b/c", "strip": "/a/b"}, "/a/b/c/d", "/c/d"),
+        ({"prefix": "/agendas/agenda", "strip": "/agenda"}, "/agendas/agenda/x", "/agendas/x"),
+        ({"path": "/a/b", "strip": "/b"}, "/a/b", "/a"),
+        ({"prefix": "/a"}, "/a/%41%7E;x=1/", "/a/%41%7E;x=1/"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a/(.*)", "to": r"/b/\1"}]}, "/a/x/y", "/b/x/y"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a/(?P<rest>.*)", "to": r"/b/\g<rest>"}]}, "/a/x", "/b/x"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a/x", "to": "/b"}]}, "/a/x/y", "/a/x/y"),
+        ({"prefix": "/a", "rewrite": [{"match": "a/x", "to": "/b"}]}, "/a/x", "/a/x"),
+        ({"prefix": "/a", "rewrite": [{"match": "^/a/x$", "to": "/b"}, {"match": "/a/.*", "to": "/c"}]}, "/a/x", "/b"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a", "to": "/b", "methods": ["POST"]}]}, "/a", "/a"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a", "to": "/b", "methods": ["GET"]}]}, "/a", "/b"),
+        ({"prefix": "/v/a", "strip": "/v", "rewrite": [{"match": "/a", "to": "/b"}]}, "/v/a", "/b"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_upstream_is_sent_what_the_row_says(row: dict[str, object], path: str, sent: str) -> None:
+    assert a_table(row).routes[0].upstream_path(b"GET", path.encode()) == sent.encode()
+
+
+@pytest.mark.parametrize(
+    ("match", "to", "path"),
+    [("/a/(.*)", r"/b/\1/c", "/a/"), (r"/a/(\.*)x", r"/b/\1", "/a/..x"), ("/a/(%)25(..)", r"/b/x\1\2", "/a/%252F")],
+    ids=["empty segment", "dot segment", "encoded slash"],
+)
+def test_a_rewrite_that_makes_an_unsafe_path_is_refused(match: str, to: str, path: str) -> None:
+    route = a_route(prefix="/a", rewrite=[{"match": match, "to": to}])
+
+    with pytest.raises(PathNotAllowed):
+        route.upstream_path(b"GET", path.encode())
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("http://h:1", "/a"),
+        ("http://h:1/", "/a"),
+        ("http://h:1/base", "/base/a"),
+        ("https://h/b/c/", "/b/c/a"),
+        ("unix:/run/there.sock", "/a"),
+    ],
+)
+def test_the_path_in_an_upstreams_url_goes_before(url: str, sent: str) -> None:
+    table = a_table({"prefix": "/a"}, upstreams={"there": {"url": url}})
+
+    assert table.routes[0].upstream_path(b"GET", b"/a") == sent.encode()
+
+
+@unhurried
+@given(st.binary(max_size=40))
+def test_the_path_that_was_authorised_is_the_path_that_is_sent(tail: bytes) -> None:
+    path = b"/v/agenda" + tail
+    table = a_table({"prefix": "/v/agenda", "strip": "/agenda"}, {"prefix": "/"})
+
+    if path_flaw(path) is None:
+        try:
+            route = table.match(b"GET", path)
+        except PathNotAllowed:
+            return
+        cut = path.removeprefix(b"/v/agenda")
+        assert route.upstream_path(b"GET", path) == (b"/v" + cut if route.strip_span else path)
+
+
+# ---- what is wrong with a table
+
+OK_ROW: dict[str, object] = {"path": "/ok"}
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({}, "either `path` or `prefix`"),
+        ({"path": "/a", "prefix": "/a"}, "either `path` or `prefix`"),
+        ({"path": "a"}, "no path a client could send"),
+        ({"path": ""}, "no path a client could send"),
+        ({"path": "/a/../b"}, "dot segment"),
+        ({"path": "/a//b"}, "empty segment"),
+        ({"path": "/a b"}, 'write it as clients send it, e.g. "/a%20b"'),
+        ({"path": "/caf\u00e9"}, 'e.g. "/caf%C3%A9"'),
+        ({"path": "/caf%c3%a9"}, 'write "/caf%C3%A9"'),
+        ({"path": "/%61"}, 'write "/a"'),
+        ({"path": "/users/%40me"}, 'write "/users/@me"'),
+        ({"path": "/a;v=1"}, 'write "/a%3Bv=1"'),
+        ({"path": "/a*"}, ""),
+        ({"prefix": "/a/"}, 'write prefix = "/a"'),
+        ({"path": "/a", "local": True, "upstream": "there"}, "either `upstream` or `local = true`"),
+        ({"path": "/a", "local": False, "upstream": None}, "either `upstream` or `local = true`"),
+        ({"path": "/a", "upstream": "nowhere"}, "known: there"),
+        ({"path": "/a", "local": True, "strip": "/a"}, "a local row forwards nothing"),
+        ({"path": "/a", "local": True, "forward_token": True}, "a local row forwards nothing"),
+        ({"path": "/a", "local": True, "forward_cookies": ["x"]}, "a local row forwards nothing"),
+        ({"path": "/a", "methods": ["get"]}, "does not know the method get"),
+        ({"path": "/a", "methods": ["GET", "TRACE", "FOO"]}, "TRACE, FOO"),
+        ({"prefix": "/agendas", "strip": "/agenda"}, "no run of whole segments"),
+        ({"prefix": "/a/b", "strip": "b"}, "no run of whole segments"),
+        ({"prefix": "/a/b", "strip": "/b/"}, "no run of whole segments"),
+        ({"prefix": "/a/b", "strip": "/"}, "no run of whole segments"),
+        ({"prefix": "/a/b", "strip": "/b/c"}, "no run of whole segments"),
+        ({"prefix": "/a", "rewrite": [{"match": "(", "to": "/"}]}, "a regular expression"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a", "to": r"/\1"}]}, "invalid group reference"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a", "to": r"/\g<x>"}]}, "unknown group"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a", "to": "b"}]}, "makes no path"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a/(.*)", "to": r"/b?x=\1"}]}, "leave the query out"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a/(.*)", "to": r"\1"}]}, "start with a slash"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a", "to": "/b", "methods": ["GRAB"]}]}, "GRAB"),
+        ({"prefix": "/a", "methods": ["GET"], "rewrite": [{"match": "/a", "to": "/b", "methods": ["PUT"]}]}, "for PUT"),
+        ({"prefix": "/a", "rewrite": [{"match": "/a", "to": "/b"}, {"match": "/a", "to": "/c"}]}, "shadowed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_flaw_of_a_row_is_told_with_its_mend(row: dict[str, object], words: str) -> None:
+    if not words:
+        a_table(row)
+        return
+
+    with pytest.raises(RouteTableInvalid) as invalid:
+        a_table(row, OK_ROW)
+
+    assert any(words in f"{problem.message}; {problem.mend}" for problem in invalid.value.problems)
+    assert all(problem.row.startswith("routes[1]") for problem in invalid.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"path": "/a"}, {"path": "/a"}], "every method"),
+        ([{"path": "/a", "methods": ["GET"]}, {"path": "/a", "methods": ["PUT", "GET"]}], "(GET)"),
+        ([{"prefix": "/a"}, {"prefix": "/a", "access": "PUBLIC"}], "every method"),
+        ([{"path": "/a"}, {"path": "/a", "methods": [method.decode() for method in METHODS]}], "shadowed"),
+    ],
+)
+def test_rows_that_contradict_each_other_are_refused(rows: list[dict[str, object]], words: str) -> None:
+    with pytest.raises(RouteTableInvalid, match="/a") as invalid:
+        a_table(*rows)
+
+    assert len(invalid.value.problems) == 1
+    assert words in invalid.value.problems[0].message
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"path": "/a"}, {"prefix": "/a"}],
+        [{"path": "/a", "methods": ["GET"]}, {"path": "/a", "methods": ["PUT"]}, {"path": "/a"}],
+        [{"prefix": "/"}, {"prefix": "/a"}, {"path": "/"}],
+        [{"path": "/a"}, {"path": "/a/"}],
+        [{"prefix": "/a", "rewrite": [{"match": "/a", "to": "/b", "methods": ["GET"]}, {"match": "/a", "to": "/c"}]}],
+    ],
+)
+def test_rows_with_an_order_between_them_are_not_ambiguous(rows: list[dict[str, object]]) -> None:
+    assert len(a_table(*rows).routes) == len(rows)
+
+
+def test_every_problem_of_a_table_is_told_at_once() -> None:
+    with pytest.raises(RouteTableInvalid) as invalid:
+        a_table({"path": "bad"}, OK_ROW, {"path": "/x", "methods": ["NO"], "strip": "/y"}, OK_ROW)
+
+    assert [problem.row for problem in invalid.value.problems] == ["routes[1] (bad)", *["routes[3] (NO /x)"] * 2, "/ok"]
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://h:99999999/x", "::", "http://h/a b", "http://h/../x"])
+def test_a_broken_url_of_an_upstream_breaks_nothing_here(url: str) -> None:
+    file = GatewayFile.model_validate(
+        {"upstreams": {"there": {"url": url}}, "routes": [{"path": "/a", "upstream": "there"}]}
+    )
+
+    with contextlib.suppress(RouteTableInvalid):
+        RouteRegistry.compile(file.routes, file.upstreams)
+
+
+def test_no_row_no_entry() -> None:
+    with pytest.raises(RouteNotFound):
+        a_table().match(b"GET", b"/")
