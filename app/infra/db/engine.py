@@ -90,7 +90,7 @@ def make_engine(options: DatabaseOptions) -> AsyncEngine:
             "server_settings": {
                 "application_name": "portico",
                 "search_path": f"{options.schema},public",
-                "statement_timeout": str(STATEMENT_TIMEOUT_S * 1000),
+                "statement_timeout": str(int(STATEMENT_TIMEOUT_S * 1000)),
                 "idle_in_transaction_session_timeout": "60000",
             },
         },
