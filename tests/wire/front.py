@@ -1,4 +1,4 @@
-"""A real gateway before a scripted upstream: what the client sees, what the upstream got, what was logged, what is left."""
+"""A real gateway before a scripted upstream: what the client sees, the upstream got, was logged, and is left behind."""
 
 import asyncio
 import dataclasses
