@@ -1,0 +1,146 @@
+"""`/openapi.json` says what the endpoints really do: each is there, with every answer it may give."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.http.calls import Json, as_, open_chat, somebody, write
+from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, Endpoint
+
+ALWAYS = {"400", "413", "414", "431", "500"}
+BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
+TURN = BEHIND_A_TOKEN | {"404", "409", "502", "504"}
+DESCRIBED = [endpoint for endpoint in (*ENDPOINTS, *OPEN_TO_ALL) if endpoint.path != "/openapi.json"]
+
+
+@pytest.fixture(scope="module")
+def document(gateway_url: str) -> Json:
+    answer = httpx.get(f"{gateway_url}/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    found: Json = answer.json()
+    return found
+
+
+def operation_of(document: Json, endpoint: Endpoint) -> Json:
+    found: Json = document["paths"][endpoint.path.rstrip("/")][endpoint.method.lower()]
+    return found
+
+
+def operations(document: Json) -> Iterator[tuple[str, Json]]:
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            yield path, operation
+
+
+def references(part: object) -> Iterator[str]:
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key == "$ref":
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from references(value)
+
+
+def test_it_is_openapi_3_1(document: Json) -> None:
+    assert document["openapi"].startswith("3.1.")
+    assert set(document["info"]) >= {"title", "version"}
+    assert len(list(operations(document))) == len(DESCRIBED)
+
+
+def test_every_reference_leads_somewhere(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+
+    assert {reference.removeprefix("#/components/schemas/") for reference in references(document)} <= set(schemas)
+
+
+def test_every_operation_has_a_name_of_its_own_and_a_place(document: Json) -> None:
+    found = [operation for _, operation in operations(document)]
+
+    names = [operation["operationId"] for operation in found]
+    assert len(set(names)) == len(names)
+    assert {"ListChats", "Exchange"} <= set(names)
+    assert all(operation["tags"] and operation["summary"] for operation in found)
+
+
+def test_every_parameter_of_a_path_is_described(document: Json) -> None:
+    for path, operation in operations(document):
+        named = {part[1:-1] for part in path.split("/") if part.startswith("{")}
+        described = {one["name"]: one for one in operation.get("parameters", ()) if one["in"] == "path"}
+
+        assert set(described) == named
+        assert all(one["required"] and one["schema"]["type"] in {"integer", "string"} for one in described.values())
+
+
+def test_ids_are_described_as_numbers(document: Json) -> None:
+    ids = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
+
+    assert {one["schema"]["type"] for one in ids if one["name"].endswith("_id") and one["in"] == "path"} == {"integer"}
+
+
+@pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
+def test_every_refusal_is_described_as_a_problem(document: Json, endpoint: Endpoint) -> None:
+    refusals = {
+        status: response
+        for status, response in operation_of(document, endpoint)["responses"].items()
+        if status >= "400" and not (status == "503" and endpoint in OPEN_TO_ALL)
+    }
+
+    expected = TURN if endpoint.path.endswith("/exchange") else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
+    assert set(refusals) - {"404"} == expected - {"404"}
+    assert ("404" in refusals) == ("{" in endpoint.path)
+    for response in refusals.values():
+        schema = response["content"]["application/problem+json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/Problem"}
+        assert response["description"].startswith("`")
+
+
+def test_a_refusal_names_its_types(document: Json) -> None:
+    exchange = document["paths"]["/api/v1/messages/{chat_id}/exchange"]["post"]["responses"]
+
+    assert "`chat-busy`" in exchange["409"]["description"]
+    assert "`token-expired`" in exchange["401"]["description"]
+    assert "`model-not-configured`" in exchange["503"]["description"]
+
+
+@pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
+def test_what_an_endpoint_answers_is_what_is_described(
+    client: httpx.Client, document: Json, endpoint: Endpoint
+) -> None:
+    owner = somebody()
+    chat_id = open_chat(client, owner, agent="echo")["id"]
+    message_id = write(client, owner, chat_id, "hello")["id"]
+    path = endpoint.path.format(chat_id=chat_id, message_id=message_id, name="echo")
+
+    role = "manager" if endpoint.wrong_role == "user" else "user"
+    answer = client.request(endpoint.method, path, json=endpoint.body, headers=as_(owner, role))
+
+    described = operation_of(document, endpoint)["responses"][str(answer.status_code)]
+    assert answer.status_code in {200, 201, 204}
+    if answer.status_code == 204:
+        assert "content" not in described
+    else:
+        assert_fits(answer.json(), described["content"]["application/json"]["schema"], document)
+
+
+def assert_fits(value: object, schema: Json, document: Json) -> None:
+    """Check a value against what we use of JSON Schema, and that an object has no property more than its schema."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if "oneOf" in schema:
+        schema = next(one for one in schema["oneOf"] if (one.get("type") == "null") == (value is None))
+        assert_fits(value, schema, document)
+    elif isinstance(value, dict) and "properties" in schema:
+        assert set(schema["required"]) <= set(value) <= set(schema["properties"])
+        for name, inner in value.items():
+            assert_fits(inner, schema["properties"][name], document)
+    elif isinstance(value, list):
+        assert schema["type"] == "array"
+        for inner in value:
+            assert_fits(inner, schema["items"], document)
+    else:
+        kinds = {str: "string", bool: "boolean", int: "integer", dict: "object", type(None): "null"}
+        assert schema.get("type", "string") == kinds[type(value)]
