@@ -1,0 +1,290 @@
+import re
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from app.settings import ConfigurationInvalid, GatewayFile, Settings, find_config, load_dotenv, read_settings
+from tests.builders import public_pem
+
+type Write = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the machine's own settings, an empty folder, and the one setting there is no default for."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("GATEWAY_CONFIG", "THERE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JWT_PUBLIC_KEY", public_pem())
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a `gateway.toml` and tell where it is."""
+
+    def to_file(text: str) -> Path:
+        file = tmp_path / "gateway.toml"
+        file.write_text(text, "utf-8")
+        return file
+
+    return to_file
+
+
+def problems_of(file: Path) -> list[str]:
+    with pytest.raises(ConfigurationInvalid) as invalid:
+        read_settings(file)
+    return [str(problem).removeprefix(f"{file}: ") for problem in invalid.value.problems]
+
+
+# ---- where a value comes from
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_default(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "10")
+
+    settings = read_settings(write('[settings]\nlog_level = 30\nmode = "PROD"'))
+
+    assert (settings.log_level, settings.mode, settings.postgres_schema) == (10, "PROD", "portico")
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setenv("MODE", "")
+
+    assert read_settings(write('[settings]\nmode = "STAGE"')).mode == "STAGE"
+
+
+def test_dotenv_fills_the_environment_and_never_overrides_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write: Write
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "10")
+    monkeypatch.setenv("UNKNOWN_NAME", "")
+    monkeypatch.setenv("MODE", "")
+    monkeypatch.delenv("UNKNOWN_NAME")
+    monkeypatch.delenv("MODE")
+    (tmp_path / ".env").write_text("LOG_LEVEL=40\nMODE=STAGE\nUNKNOWN_NAME=1\nNO_VALUE\n")
+
+    load_dotenv()
+    settings = read_settings(write(""))
+
+    assert (settings.log_level, settings.mode) == (10, "STAGE")
+
+
+def test_the_rows_come_from_the_file_alone(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setenv("GATEWAY", '{"routes": [{"prefix": "/", "local": true, "access": "PUBLIC"}]}')
+
+    assert read_settings(write("")).gateway == GatewayFile()
+
+
+def test_the_config_is_what_was_asked_for_then_the_one_here_then_the_shipped_one(
+    monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path
+) -> None:
+    shipped = find_config()
+    here = write("")
+    monkeypatch.setenv("GATEWAY_CONFIG", "/elsewhere.toml")
+
+    assert shipped.is_file()
+    assert find_config(tmp_path / "x.toml") == tmp_path / "x.toml"
+    assert find_config() == Path("/elsewhere.toml")
+    monkeypatch.delenv("GATEWAY_CONFIG")
+    assert find_config().resolve() == here
+
+
+# ---- what values look like
+
+
+def test_lists_are_comma_separated_in_the_environment_and_lists_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", " https://a.test, http://b.test:81 ,")
+
+    settings = read_settings(write('[settings]\ntrusted_proxies = ["10.0.0.1/8", "::1"]'))
+
+    assert settings.cors_origins == ("https://a.test", "http://b.test:81")
+    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+
+
+def test_a_pem_may_stand_in_one_line(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setenv("JWT_PUBLIC_KEY", public_pem().replace("\n", "\\n"))
+
+    assert read_settings(write("")).jwt_public_key == public_pem().strip()
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "docs", "json"),
+    [("DEV", {}, True, False), ("PROD", {}, False, True), ("PROD", {"DOCS": "true", "LOG_JSON": "false"}, True, False)],
+)
+def test_prod_shuts_the_docs_and_logs_json_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, write: Write, mode: str, given: dict[str, str], *, docs: bool, json: bool
+) -> None:
+    for name, value in {"MODE": mode, **given}.items():
+        monkeypatch.setenv(name, value)
+
+    settings = read_settings(write(""))
+
+    assert (settings.docs_are_served, settings.logs_are_json) == (docs, json)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MODE", "prod", "MODE"),
+        ("LOG_LEVEL", "INFO", "LOG_LEVEL"),
+        ("LOG_JSON", "maybe", "LOG_JSON"),
+        ("POSTGRES_SCHEMA", 'x"; drop', "POSTGRES_SCHEMA"),
+        ("DATABASE_POOL_SIZE", "0", "DATABASE_POOL_SIZE"),
+        ("JWT_ALGORITHM", "HS256", "JWT_ALGORITHM"),
+        ("JWT_ALGORITHM", "none", "JWT_ALGORITHM"),
+        ("JWT_COOKIE_NAME", "a b", "JWT_COOKIE_NAME"),
+        ("JWT_COOKIE_NAME", "a=b", "JWT_COOKIE_NAME"),
+        ("JWT_LEEWAY_S", "-1", "JWT_LEEWAY_S"),
+        ("JWT_LEEWAY_S", "301", "JWT_LEEWAY_S"),
+        ("JWT_LEEWAY_S", "nan", "JWT_LEEWAY_S"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,here", "'here' does not appear to be"),
+        ("CORS_ORIGINS", "*", "no origins: *"),
+        ("CORS_ORIGINS", "https://a.test,null", "no origins: null"),
+        ("CORS_ORIGINS", "https://a.test/", "no origins: https://a.test/"),
+        ("CORS_ORIGINS", "https://*.a.test", "no origins"),
+        ("CORS_ORIGINS", "a.test", "no origins"),
+        ("CORS_ORIGINS", "https://A.test", "in lower case"),
+        ("JWT_JWKS_URL", "http://auth.test/jwks", "set either JWT_PUBLIC_KEY"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused(
+    monkeypatch: pytest.MonkeyPatch, write: Write, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    problems = problems_of(write(""))
+
+    assert len(problems) == 1
+    assert problems[0].startswith(f"environment: {name}: ")
+    assert words in problems[0]
+    assert "see .env.example" in problems[0]
+
+
+@pytest.mark.parametrize("url", ["", "auth.test/jwks", "file:///etc/passwd", "http://", "http:// x"])
+def test_there_is_one_source_of_keys(monkeypatch: pytest.MonkeyPatch, write: Write, url: str) -> None:
+    monkeypatch.delenv("JWT_PUBLIC_KEY")
+    monkeypatch.setenv("JWT_JWKS_URL", url)
+
+    assert [problem.split(": ")[1] for problem in problems_of(write(""))] == ["JWT_JWKS_URL"]
+
+
+def test_keys_may_be_fetched(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.delenv("JWT_PUBLIC_KEY")
+    monkeypatch.setenv("JWT_JWKS_URL", "https://auth.test/.well-known/jwks.json")
+
+    assert read_settings(write("")).jwt_jwks_url == "https://auth.test/.well-known/jwks.json"
+
+
+# ---- the file
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[settings]\ncolour = 1", r"settings\.colour: is not a setting; remove it"),
+        ("[settings]\nMODE = 'DEV'", r"settings\.MODE: is not a setting"),
+        ("[settings]\ngateway = {}", r"settings\.gateway: is not a setting"),
+        ("[settings]\nmode = 'prod'", r"settings\.mode: Input should be"),
+        ("[settings]\ncors_origins = 5", r"settings\.cors_origins"),
+        ("[settings]\ntrusted_proxies = ['x']", r"settings\.trusted_proxies"),
+        ("settings = 5", "settings: must be a table"),
+        ("colour = 1", "colour: is not a known key"),
+        ("routes = 5", "routes: "),
+        ("routes = [5]", "routes.0: "),
+        ("[routes]\nx = 1", "routes: "),
+        ("upstreams = 5", "upstreams: "),
+        ("upstreams = {there = 5}", "upstreams.there: "),
+        ("[upstreams.there]", "upstreams.there.url: "),
+        ("[[routes]]\nupstream = []", "routes.0.upstream: "),
+        ("[[routes]]\npath = '/a'\naccess = 'ALL'", "routes.0.access: "),
+        ("[[routes]]\npath = '/a'\ntimeout_s = nan", "routes.0.timeout_s: "),
+        ("[[routes]]\npath = '/a'\nrewrite = [{match = '/a'}]", "routes.0.rewrite.0.to: "),
+        ("[groups]\nGUESTS = ['guest']", "groups.GUESTS: is not a known key"),
+        ("[[routes", "file: is not valid TOML"),
+        *[
+            (
+                f"[[routes]]\npath = '/a'\n{key} = {value}",
+                rf"routes\.0\.{key}: is not enforced by this version; remove it",
+            )
+            for key, value in (("rate_limit", "'1/s'"), ("burst", "1"), ("websocket", "true"))
+        ],
+        *[
+            (f"[upstreams.there]\nurl = 'http://h'\n{key} = {value}", rf"upstreams\.there\.{key}: is not enforced")
+            for key, value in (("urls", "['http://h']"), ("openapi", "'/o'"))
+        ],
+    ],
+    ids=lambda value: value.replace("\n", " ") if "\\" not in value else "",
+)
+def test_a_flaw_of_the_file_is_told_with_its_key(write: Write, text: str, problem: str) -> None:
+    problems = problems_of(write(text))
+
+    assert len(problems) == 1
+    assert re.match(problem, problems[0])
+
+
+def test_a_file_that_is_not_there_is_told_with_the_way_to_name_another(tmp_path: Path) -> None:
+    assert problems_of(tmp_path / "none.toml") == [
+        "file: cannot be read (No such file or directory); name the file with --config or GATEWAY_CONFIG"
+    ]
+
+
+def test_a_file_of_other_bytes_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_bytes(b"\xff\xfe")
+
+    assert problems_of(file)[0].startswith("file: is not valid TOML")
+
+
+USED = '[upstreams.there]\nurl = "${THERE_URL}/base"\n[[routes]]\nprefix = "/a"\nupstream = "there"\n'
+
+
+def test_a_variable_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setenv("THERE_URL", "http://there.test")
+
+    assert read_settings(write(USED)).gateway.upstreams["there"].url == "http://there.test/base"
+
+
+def test_a_variable_may_be_a_setting_of_the_file(write: Write) -> None:
+    text = USED.replace("THERE_URL", "AUTH_SERVICE_URL") + '[settings]\nauth_service_url = "http://auth.test"'
+
+    assert read_settings(write(text)).gateway.upstreams["there"].url == "http://auth.test/base"
+
+
+def test_an_unset_variable_matters_only_where_a_route_uses_it(write: Write) -> None:
+    unused = USED.partition("[[routes]]")[0]
+
+    assert read_settings(write(unused)).gateway.upstreams == {}
+    assert problems_of(write(USED)) == [
+        "upstreams.there: THERE_URL is not set; set THERE_URL in the environment or .env"
+    ]
+
+
+def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.delenv("JWT_PUBLIC_KEY")
+    monkeypatch.setenv("MODE", "prod")
+
+    problems = problems_of(write(USED + 'colour = 1\n[settings]\nlog_level = "x"\nshape = 1'))
+
+    assert [problem.removeprefix("environment: ").partition(":")[0] for problem in problems] == [
+        "settings.shape",
+        "upstreams.there",
+        "routes.0.colour",
+        "MODE",
+        "JWT_JWKS_URL",
+        "settings.log_level",
+    ]
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings()
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.mode = "PROD"
