@@ -8,7 +8,14 @@ from types import MappingProxyType
 
 from dishka import Provider, Scope
 
-from app.agents.contract import AgentFailed, AgentTimedOut, ModelNotConfigured, ModelUnavailable, Turn
+from app.agents.contract import (
+    AgentFailed,
+    AgentTimedOut,
+    FrontDoorUnavailable,
+    ModelNotConfigured,
+    ModelUnavailable,
+    Turn,
+)
 from app.agents.factory import AgentFactory
 
 PATIENCE_S = 20
@@ -20,6 +27,7 @@ _FAILURES: dict[str, Callable[[], Exception]] = {
     "dawdle": lambda: AgentTimedOut("The agent did not answer within 60 seconds."),
     "vanish": lambda: ModelUnavailable("The language model cannot be reached.", headers={"retry-after": "7"}),
     "forget": lambda: ModelNotConfigured("Set DEFAULT_MODEL."),
+    "lose the way": lambda: FrontDoorUnavailable(evidence={"cause": SECRET}),
 }
 
 

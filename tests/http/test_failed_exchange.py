@@ -66,6 +66,7 @@ def turn(agent: Moody) -> Iterator[ThinkingTurn]:
         ("dawdle", 504, "agent-timed-out"),
         ("vanish", 503, "model-unavailable"),
         ("forget", 503, "model-not-configured"),
+        ("lose the way", 503, "front-door-unavailable"),
     ],
 )
 def test_a_failing_agent_leaves_the_question_and_a_chat_that_goes_on(

@@ -2,9 +2,7 @@
 
 import json
 import socket
-import time
-from collections.abc import Iterator, MutableMapping
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,10 +19,9 @@ from app.kernel.transaction import Tx
 from tests.builders import a_token, some_settings
 from tests.gateway import running_gateway
 from tests.http.calls import as_, open_chat, somebody
+from tests.http.events import Event, wait_for
 
-PATIENCE_S = 15
-# Any: structlog's events hold whatever was logged
-type Events = list[MutableMapping[str, Any]]
+type Events = list[Event]
 
 STATEMENTS = {
     "wrong": "SELECT password FROM no_such_table",
@@ -59,16 +56,6 @@ def gateway_url(migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> 
 def events() -> Iterator[Events]:
     with capture_logs() as events:
         yield events
-
-
-def wait_for(events: Events, event: str, **fields: object) -> MutableMapping[str, Any]:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        for found in list(events):
-            if found["event"] == event and fields.items() <= found.items():
-                return found
-        time.sleep(0.01)
-    raise AssertionError(f"nothing was logged as {event} with {fields}")
 
 
 REFUSED = [
