@@ -1,7 +1,6 @@
 """A real gateway on a real socket, inside the test process, so that a test can reach into it and count its lines."""
 
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dishka import Provider
 
 from app.main import create_app
 from app.settings import Settings
+from app.surfaces.cli.serve import bind_tcp
 
 START_TIMEOUT_S = 60
 
@@ -20,7 +20,7 @@ START_TIMEOUT_S = 60
 @contextmanager
 def running_gateway(settings: Settings, *overrides: Provider) -> Iterator[str]:
     """Serve `create_app` by uvicorn in a thread of its own; yield the URL once it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
+    with bind_tcp("127.0.0.1", 0) as bound:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         server = uvicorn.Server(
             uvicorn.Config(

@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from app.features.chats.domain.chat import Chat, ChatChange, NewChat
-from app.features.chats.domain.message import Message, MessageChange, MessageStatus, NewMessage, OwnedMessage
+from app.features.chats.domain.message import Message, MessageChange, MessageStatus, NewMessage, OwnedMessage, Said
 from app.kernel.ids import ChatId, MessageId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
@@ -61,7 +61,7 @@ class MessageStore(Protocol):
 
     async def read_history(
         self, tx: Tx, chat_id: ChatId, *, before: MessageId, limit_messages: int, limit_bytes: int
-    ) -> Sequence[Message]:
+    ) -> Sequence[Said]:
         """Read the newest complete messages before one that belong into a prompt; oldest first.
 
         Cost: one query; at most `limit_messages` rows and `limit_bytes` of content leave the database.

@@ -113,10 +113,22 @@ def bind(listener: Listener) -> socket.socket:
     try:
         if listener.uds is not None:
             return _bind_unix(listener.uds)
-        family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-        return socket.create_server((listener.host, listener.port), family=family, backlog=BACKLOG)
+        return bind_tcp(listener.host, listener.port)
     except OSError as error:
         raise CommandFailed(_why_unbound(listener, error)) from error
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """Listen on a socket that says it is TCP: on others asyncio leaves Nagle's algorithm on, at 40 ms an answer."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(BACKLOG)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def url_of(bound: socket.socket, *, is_tls: bool) -> str:

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-from app.features.chats.domain.message import Message, MessageRole
+from app.features.chats.domain.message import MessageRole, Said
 
 HISTORY_LIMIT_MESSAGES = 200
 HISTORY_LIMIT_BYTES = 256 * 1024
 
 
 def trim_history(
-    messages: Sequence[Message],
+    messages: Sequence[Said],
     *,
     limit_messages: int = HISTORY_LIMIT_MESSAGES,
     limit_bytes: int = HISTORY_LIMIT_BYTES,
-) -> Sequence[Message]:
+) -> Sequence[Said]:
     """Keep the longest end of `messages` that is within both limits and starts with a turn.
 
     A turn starts with a user's message, or with the system's messages right before it, so that no model sees an

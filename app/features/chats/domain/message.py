@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from app.features.chats.domain.storable import text_problem
 from app.kernel.errors import Conflict, FieldError, NotFound
@@ -43,6 +44,21 @@ class Message:
     status: MessageStatus
     created_at: datetime
     updated_at: datetime
+
+
+class Said(Protocol):
+    """What a model is shown of a message: a history is read on every exchange, so a store may leave out the rest."""
+
+    @property
+    def role(self) -> MessageRole: ...
+    @property
+    def content(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SaidBefore:
+    role: MessageRole
+    content: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,24 @@
 """Chats in PostgreSQL."""
 
+from typing import Any
+
 from advanced_alchemy.filters import ComparisonFilter, NullFilter
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import func, update
+from sqlalchemy import bindparam, func, select, update
 
 from app.features.chats.domain.chat import KEPT, Chat, ChatChange, NewChat
 from app.features.chats.repository.filters import filters_of, is_storable_id
-from app.features.chats.tables import ChatRow
+from app.features.chats.tables import CHATS, ChatRow
 from app.infra.db.engine import session_of
 from app.kernel.ids import ChatId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
+
+# built once, and tracks no row: an exchange begins with it
+_FIND = select(
+    *(CHATS.c[name] for name in ("id", "user_id", "title", "agent", "created_at", "updated_at", "deleted_at")),
+    CHATS.c.metadata.label("details"),
+).where(CHATS.c.id == bindparam("chat"))
 
 
 class ChatRows(SQLAlchemyAsyncRepository[ChatRow]):
@@ -29,7 +37,7 @@ class PostgresChatStore:
     async def find_kept(self, tx: Tx, chat_id: ChatId) -> Chat | None:
         if not is_storable_id(chat_id):
             return None
-        row = await ChatRows(session=session_of(tx)).get_one_or_none(id=chat_id)
+        row = (await session_of(tx).execute(_FIND, {"chat": chat_id})).first()
         return _chat(row) if row else None
 
     async def list(self, tx: Tx, query: ListQuery, *, owner: UserId | None) -> Page[Chat]:
@@ -68,7 +76,7 @@ class PostgresChatStore:
         return _chat(row) if row else None
 
 
-def _chat(row: ChatRow) -> Chat:
+def _chat(row: Any) -> Chat:  # Any: a tracked row, or one of columns, which has no type of its own
     return Chat(
         id=ChatId(row.id),
         user_id=UserId(row.user_id),

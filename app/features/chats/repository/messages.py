@@ -14,6 +14,8 @@ from app.features.chats.domain.message import (
     MessageStatus,
     NewMessage,
     OwnedMessage,
+    Said,
+    SaidBefore,
 )
 from app.features.chats.repository.filters import filters_of, is_storable_id
 from app.features.chats.tables import CHATS, MESSAGES, ChatRow, MessageRow
@@ -69,7 +71,7 @@ _SUMMED = select(
     _NEWEST.c.id, func.sum(_NEWEST.c.size_bytes).over(order_by=_NEWEST.c.id.desc()).label("from_newest_bytes")
 ).subquery("summed")
 _FITTING = select(_SUMMED.c.id).where(_SUMMED.c.from_newest_bytes <= bindparam("limit_bytes", type_=BigInteger()))
-_HISTORY = select(*_SHOWN).where(MESSAGES.c.id.in_(_FITTING)).order_by(MESSAGES.c.id)
+_HISTORY = select(MESSAGES.c.role, MESSAGES.c.content).where(MESSAGES.c.id.in_(_FITTING)).order_by(MESSAGES.c.id)
 
 
 class MessageRows(SQLAlchemyAsyncRepository[MessageRow]):
@@ -117,10 +119,10 @@ class PostgresMessageStore:
 
     async def read_history(
         self, tx: Tx, chat_id: ChatId, *, before: MessageId, limit_messages: int, limit_bytes: int
-    ) -> Sequence[Message]:
+    ) -> Sequence[Said]:
         limits = {"limit_messages": limit_messages, "limit_bytes": limit_bytes}
         rows = await session_of(tx).execute(_HISTORY, {"chat": chat_id, "before": before, **limits})
-        return [_shown(row) for row in rows]
+        return [SaidBefore(_ROLES[role], content) for role, content in rows]
 
     async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None:
         fields: dict[str, object] = {"content": change.content, "in_prompt": change.in_prompt}
@@ -154,7 +156,7 @@ _STATUSES = {status.value: status for status in MessageStatus}
 
 
 def _shown(row: Row[Any]) -> Message:  # Any: a row of columns has no type of its own
-    """Read a row of `_SHOWN` by position: a history has two hundred, and names cost more than all the rest."""
+    """Read a row of `_SHOWN` by position: reading by name costs more than the rest of it."""
     id_, chat_id, role, content, in_prompt, status, created_at, updated_at = row  # type: ignore[misc] # typed as one
     return Message(id_, chat_id, _ROLES[role], content, in_prompt, _STATUSES[status], created_at, updated_at)
 
