@@ -58,7 +58,9 @@ def explain(root: Root, config: Path | None, method: str, path: str) -> int:
     print(f"{method} {path}")
     print(f"  row     {route.label} ({'exact path' if route.is_exact else 'longest prefix'})")
     print(f"  access  {route.access.value}: {_who(settings, route)}")
-    print(f"  to      {_target(settings, route)}{target if route.upstream else ''}")
+    # the path in the upstream's URL is part of what is sent
+    origin = _target(settings, route).removesuffix(route.base_path.decode())
+    print(f"  to      {origin}{target if route.upstream else ''}")
     return 0
 
 

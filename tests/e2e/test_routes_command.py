@@ -1,0 +1,149 @@
+"""`portico routes` as operators run it: what it prints, what it finds wrong, what it says about one request."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.builders import public_pem
+from tests.e2e.program import run
+
+GOOD = """
+[upstreams.agenda]
+url = "${AGENDA_SERVICE_URL}/base"
+
+[[routes]]
+path = "/api/v1/agenda/public"
+methods = ["GET"]
+upstream = "agenda"
+access = "PUBLIC"
+
+[[routes]]
+prefix = "/api/v1/agenda"
+upstream = "agenda"
+access = "STAFF"
+strip = "/agenda"
+
+[[routes]]
+prefix = "/api/v1"
+local = true
+access = "PRIVATE"
+"""
+
+
+def routes(folder: Path, table: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    config = folder / "gateway.toml"
+    config.write_text(table, "utf-8")
+    values = {"JWT_PUBLIC_KEY": public_pem(), "MODE": "PROD", "AGENDA_SERVICE_URL": "http://agenda.test:8001", **env}
+    return run(folder, "routes", "--config", str(config), *arguments, env=values)
+
+
+def test_the_table_is_printed_row_by_row(tmp_path: Path) -> None:
+    said = routes(tmp_path, GOOD)
+
+    rows = [line.split() for line in said.stdout.splitlines()]
+    assert said.returncode == 0
+    assert rows == [
+        ["GET", "/api/v1/agenda/public", "PUBLIC", "http://agenda.test:8001/base"],
+        ["*", "/api/v1/agenda/*", "STAFF", "http://agenda.test:8001/base"],
+        ["*", "/api/v1/*", "PRIVATE", "local"],
+    ]
+
+
+def test_a_good_table_is_checked_with_nothing_to_say(tmp_path: Path) -> None:
+    said = routes(tmp_path, GOOD, "check")
+
+    assert said.returncode == 0
+    assert said.stdout == f"{tmp_path}/gateway.toml: 3 routes, nothing wrong\n"
+    assert said.stderr == ""
+
+
+def test_every_problem_of_the_rows_is_listed_with_file_key_and_mend(tmp_path: Path) -> None:
+    table = GOOD.replace('strip = "/agenda"', 'strip = "/agend"').replace('upstream = "agenda"', 'upstream = "gone"', 1)
+
+    said = routes(tmp_path, table + '[[routes]]\nprefix = "/x/"\nlocal = true\nmethods = ["get"]', "check")
+
+    problems = said.stderr.splitlines()
+    assert said.returncode == 2
+    assert [problem.partition("gateway.toml: ")[2].partition(": ")[0] for problem in problems] == [
+        "routes[1] (GET /api/v1/agenda/public)",
+        "routes[2] (/api/v1/agenda/*)",
+        "routes[4] (get /x/*)",
+        "routes[4] (get /x/*)",
+    ]
+    assert all("gateway.toml: " in problem and "; " in problem for problem in problems)
+
+
+def test_every_problem_of_the_settings_is_listed_with_file_key_and_mend(tmp_path: Path) -> None:
+    table = GOOD + 'rate_limit = "1/s"\ncolour = "red"\n[settings]\nlog_level = "loud"\nshape = 1\n'
+
+    said = routes(tmp_path, table, "check", MODE="prod", AGENDA_SERVICE_URL="", CORS_ORIGINS="*")
+
+    problems = said.stderr
+    assert said.returncode == 2
+    for words in (
+        f"{tmp_path}/gateway.toml: settings.shape: is not a setting; remove it or mend its name",
+        "upstreams.agenda: AGENDA_SERVICE_URL is not set; set AGENDA_SERVICE_URL in the environment or .env",
+        "routes.2.rate_limit: is not enforced by this version; remove it",
+        "routes.2.colour: is not a known key; remove it or mend its name",
+        "settings.log_level: ",
+        "environment: MODE: ",
+        "environment: CORS_ORIGINS: no origins: *",
+    ):
+        assert words in problems
+    assert "Traceback" not in problems
+
+
+@pytest.mark.parametrize(
+    ("request_", "lines"),
+    [
+        (
+            ("GET", "/api/v1/agenda/public"),
+            [
+                "row     GET /api/v1/agenda/public (exact path)",
+                "access  PUBLIC: everybody, with or without a token",
+                "to      http://agenda.test:8001/base/api/v1/agenda/public",
+            ],
+        ),
+        (
+            ("post", "/api/v1/agenda/calendars/?x=1"),
+            [
+                "row     /api/v1/agenda/* (longest prefix)",
+                "access  STAFF: roles admin, manager",
+                "to      http://agenda.test:8001/base/api/v1/calendars/",
+            ],
+        ),
+        (("GET", "/api/v1/chats"), ["row     /api/v1/* (longest prefix)", "access  PRIVATE: nobody", "to      local"]),
+    ],
+    ids=["exact", "stripped", "local"],
+)
+def test_a_request_is_explained(tmp_path: Path, request_: tuple[str, str], lines: list[str]) -> None:
+    said = routes(tmp_path, GOOD, "explain", *request_)
+
+    assert said.returncode == 0
+    assert [line.strip() for line in said.stdout.splitlines()[1:]] == lines
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "type_"),
+    [
+        ("POST", "/api/v1/agenda/public", "method-not-allowed"),
+        ("GET", "/elsewhere", "route-not-found"),
+        ("GET", "/api/v1/../admin", "path-not-allowed"),
+        ("GET", "/api/v1/a%2Fb", "path-not-allowed"),
+        ("GET", "/api/v1/%61genda", "path-not-allowed"),
+    ],
+)
+def test_a_refusal_is_explained(tmp_path: Path, method: str, path: str, type_: str) -> None:
+    said = routes(tmp_path, GOOD, "explain", method, path)
+
+    assert said.returncode == 1
+    assert f"refused with {type_}: " in said.stderr
+    assert said.stdout == ""
+
+
+def test_a_file_that_is_not_there_is_bad_configuration(tmp_path: Path) -> None:
+    said = run(tmp_path, "routes", "--config", "none.toml", "check", env={"JWT_PUBLIC_KEY": public_pem()})
+
+    assert said.returncode == 2
+    assert "none.toml: file: cannot be read" in said.stderr
