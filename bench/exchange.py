@@ -2,20 +2,21 @@
 
 import json
 
-from bench.system import Caller, measure, running_demo
+from bench.system import Caller, measure, running_gateway
 
 TIMES = 300
-CHEAP = "/api/health/ping"
 
 
 def run() -> None:
-    """An exchange with `echo`: two transactions, the turn's lease and the edge; beside it, the cheapest local call."""
-    with running_demo() as demo:
-        caller = Caller.open(demo.url, demo.token("1"))
+    """An exchange with `echo`: two transactions, the turn's lease and the edge; beside it, two cheaper local calls."""
+    with running_gateway() as (url, token):
+        caller = Caller.open(url, token)
         chat_id = json.loads(caller.call("POST", "/api/v1/chats/", {"agent": "echo"}))["id"]
-        path = f"/api/v1/messages/{chat_id}/exchange"
-        ping = measure(lambda: caller.call("GET", CHEAP), times=TIMES)
-        exchange = measure(lambda: caller.call("POST", path, {"content": "hello"}), times=TIMES)
-        print(f"ping               {ping}")
-        print(f"exchange with echo {exchange}")
-        print(f"added by the gateway, at the median: {exchange.median:.2f} ms (limit 10)")
+        exchange = f"/api/v1/messages/{chat_id}/exchange"
+        print(f"ping               {measure(lambda: caller.call('GET', '/api/health/ping'), times=TIMES)}")
+        print(f"reading a chat     {measure(lambda: caller.call('GET', f'/api/v1/chats/{chat_id}'), times=TIMES)}")
+        first = measure(lambda: caller.call("POST", exchange, {"content": "hello"}), times=20, warm_up=2)
+        print(f"exchange, new chat {first}")
+        later = measure(lambda: caller.call("POST", exchange, {"content": "hello"}), times=TIMES, warm_up=100)
+        print(f"with a history     {later}  (200 earlier messages read each time)")
+        print(f"added by the gateway, at the median: {later.median:.2f} ms (limit 10)")
