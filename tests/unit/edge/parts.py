@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import settings
 
 from app.edge.keys import KeySet, read_pem
@@ -92,8 +91,3 @@ def outcome(stage: Callable[[Record], Answer | None], record: Record) -> str:
     except Fault as fault:
         return fault.type
     return str(answer.status) if answer else "goes on"
-
-
-def table(*rows: tuple[str, object], names: str) -> pytest.MarkDecorator:
-    """Parametrize by rows of an id and a value."""
-    return pytest.mark.parametrize(names, [value for _, value in rows], ids=[name for name, _ in rows])
