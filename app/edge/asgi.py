@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from app.edge.asgi_client import ASGIApp, Client, ClientGone, Receive, Scope, Send, limited
+from app.edge.asgi_handshake import as_handshake, noting_handshake
 from app.edge.asgi_proxy import forward
 from app.edge.edge import Edge
 from app.edge.faults import InternalFault, UpgradeNotOffered
@@ -69,10 +70,7 @@ class EdgeMiddleware:
         if answer is not None:
             await client.answer(answer)
         elif record.route is None or record.route.upstream is None:
-            scope.setdefault("state", {}).update(
-                principal=record.principal, request_id=record.id, edge_record=record, access=record.route
-            )
-            record.reason = "local"
+            _hand_over(scope, record)
             await self.app(scope, limited(record, receive), client.send)
         else:
             await forward(self.edge, record, record.route, receive, client)
@@ -84,17 +82,20 @@ class EdgeMiddleware:
             await self.edge.decide(record)
             if record.route is None or record.route.upstream is not None:
                 raise UpgradeNotOffered("This route takes no WebSocket.")
-            scope.setdefault("state", {}).update(
-                principal=record.principal, request_id=record.id, edge_record=record, access=record.route
-            )
-            record.reason = "local"
-            await self.app(scope, receive, send)
+            _hand_over(scope, record)
+            await self.app(scope, receive, noting_handshake(record, send))
         except Fault as fault:
-            record.reason = fault.reason
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": fault.title})
+            await receive()  # the server's `websocket.connect`
+            await Client(record, as_handshake(scope, send)).refuse(fault)
         finally:
             self.edge.log_access(record)
+
+
+def _hand_over(scope: Scope, record: Record) -> None:
+    scope.setdefault("state", {}).update(
+        principal=record.principal, request_id=record.id, edge_record=record, access=record.route
+    )
+    record.reason = "local"
 
 
 def record_of(scope: Scope, started_s: float) -> Record:

@@ -29,6 +29,8 @@ class Client:
     record: Record
     _send: Send
     is_started: bool = False
+    is_answered: bool = False
+    """the last byte was handed to the server"""
 
     async def send(self, message: Message) -> None:
         """Pass on an ASGI message of whoever answers. Errors: ClientGone."""
@@ -42,6 +44,7 @@ class Client:
             await self._send(message)
         except OSError:
             raise ClientGone from None
+        self.is_answered = message["type"] == "http.response.body" and not message.get("more_body", False)
 
     async def answer(self, answer: Answer) -> None:
         length = [] if answer.status == 204 else [(b"content-length", b"%d" % len(answer.body))]

@@ -1,37 +1,41 @@
 """Proxying over ASGI: one request to an upstream and its answer back, streaming both ways.
 
-One task alone calls `receive()`, for the whole exchange: that is how a client that vanishes is noticed in every phase,
-also before the first byte, and the upstream connection closed at once.
+Beside it runs the body's `pump`, which also hears a client leave: its error ends the exchange, in whatever phase, and
+the upstream connection is closed at once.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 
+from app.edge.asgi_body import RequestBody
 from app.edge.asgi_client import Client, ClientGone, Message, Receive
 from app.edge.edge import Edge
-from app.edge.faults import BodyTooLarge, ClientTooSlow, HeadMalformed, RequestTooSlow
+from app.edge.faults import ClientTooSlow
 from app.edge.headers import returned_headers
-from app.edge.proxy import BodyFraming, fault_of, may_retry, request_head
+from app.edge.proxy import fault_of, may_retry, request_head
 from app.edge.record import Record
 from app.edge.routes import Route
-from app.edge.upstream import LAST_CHUNK, Deadlines, chunk
+from app.edge.upstream import Deadlines
 from app.edge.upstream_answer import AnswerHead
 from app.edge.upstream_exchange import Exchange
 from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstreams import Upstream
-from app.kernel.errors import Fault
 
 
 async def forward(edge: Edge, record: Record, route: Route, receive: Receive, client: Client) -> None:
     """Carry one request that was let in. Errors: any Fault of an upstream, ClientGone; the answer may have begun."""
     upstream = edge.upstreams[route.upstream or ""]
-    body = RequestBody(record, route, receive, idle_s=edge.options.body_idle_s)
+    body = RequestBody(client, route.max_body_bytes, edge.options, receive)
     record.reason = "proxied"
     upstream.budget.earn()
-    async with beside(body.pump()):
-        await _with_one_retry(edge, Passage(record, route, upstream, body, client, edge.options.client_write_s))
+    try:
+        async with beside(body.pump()):
+            await _with_one_retry(edge, Passage(record, route, upstream, body, client, edge.options.client_write_s))
+    except ClientGone:
+        if not client.is_answered:  # else it is the server that says that nothing more is to be received
+            raise
 
 
 @asynccontextmanager
@@ -50,66 +54,6 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Pick the cause: that the client is gone explains whatever else broke."""
     leaves = [_first(one) if isinstance(one, BaseExceptionGroup) else one for one in group.exceptions]
     return next((one for one in leaves if isinstance(one, ClientGone)), leaves[0])
-
-
-@dataclass(slots=True)
-class RequestBody:
-    """What the client still sends: one message at a time, counted, with a deadline between two of them."""
-
-    record: Record
-    route: Route
-    receive: Receive
-    idle_s: float
-    is_started: bool = False
-    _messages: asyncio.Queue[Message] = field(default_factory=lambda: asyncio.Queue(maxsize=1))
-
-    @property
-    def framing(self) -> BodyFraming:
-        if self.record.first(b"transfer-encoding") is not None:
-            return BodyFraming.CHUNKED
-        if self.record.first(b"content-length") is not None:
-            return BodyFraming.LENGTH
-        return BodyFraming.NONE
-
-    async def pump(self) -> None:
-        """Read until the client is gone. Errors: ClientGone, RequestTooSlow."""
-        is_complete = False
-        while True:
-            try:
-                async with asyncio.timeout(None if is_complete else self.idle_s):
-                    message = await self.receive()
-            except TimeoutError:
-                raise RequestTooSlow(f"No byte of the body came for {self.idle_s:g} s.") from None
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            if not is_complete:
-                is_complete = not message.get("more_body", False)
-                await self._messages.put(message)
-
-    async def send_to(self, exchange: Exchange) -> None:
-        """Frame and send the whole body. Errors: BodyTooLarge, HeadMalformed, UpstreamFailure."""
-        framing = self.framing
-        more = framing is not BodyFraming.NONE
-        while more:
-            message = await self._messages.get()
-            more = message.get("more_body", False)
-            piece = message.get("body", b"")
-            self._count(piece, is_last=not more)
-            if piece and not await exchange.send(chunk(piece) if framing is BodyFraming.CHUNKED else piece):
-                return
-        if framing is BodyFraming.CHUNKED:
-            await exchange.send(LAST_CHUNK)
-        exchange.finish()
-
-    def _count(self, piece: bytes, *, is_last: bool) -> None:
-        self.is_started = True
-        self.record.bytes_in += len(piece)
-        if self.record.bytes_in > self.route.max_body_bytes:
-            raise BodyTooLarge(f"This route takes bodies of up to {self.route.max_body_bytes} bytes.")
-        if self.framing is BodyFraming.LENGTH:
-            declared = int(self.record.first(b"content-length") or 0)
-            if self.record.bytes_in > declared or (is_last and self.record.bytes_in < declared):
-                raise HeadMalformed("The body is not as long as the Content-Length field says.")
 
 
 @dataclass(slots=True)
@@ -151,9 +95,8 @@ async def _once(edge: Edge, passage: Passage) -> None:
             session_cookies=(edge.options.access_cookie, edge.options.refresh_cookie),
             framing=body.framing,
         )
-        has_body = body.framing is not BodyFraming.NONE
-        exchange.begin(record.method, head, deadlines=_deadlines(upstream, route), body_follows=has_body)
-        if not has_body:
+        exchange.begin(record.method, head, deadlines=_deadlines(upstream, route), body_follows=not body.is_empty)
+        if body.is_empty:
             await _give_back(exchange, passage)
             return
         async with beside(_send_body(body, exchange)):
@@ -163,24 +106,21 @@ async def _once(edge: Edge, passage: Passage) -> None:
 def _deadlines(upstream: Upstream, route: Route) -> Deadlines:
     if route.timeout_s is None:
         return upstream.deadlines
-    return Deadlines(response_timeout_s=route.timeout_s, idle_timeout_s=upstream.deadlines.idle_timeout_s)
+    return replace(upstream.deadlines, response_timeout_s=route.timeout_s)
 
 
 async def _send_body(body: RequestBody, exchange: Exchange) -> None:
-    try:
+    # whoever reads the answer hears of a failure too, and knows whether an answer came before it
+    with suppress(UpstreamFailure):
         await body.send_to(exchange)
-    except UpstreamFailure:
-        return  # whoever reads the answer hears of it too, and knows whether an answer came before it
-    except Fault:
-        exchange.abort()
-        raise
 
 
 async def _give_back(exchange: Exchange, passage: Passage) -> None:
     """Pass the answer on as it comes. One that is cut stays unfinished towards the client (promise P2)."""
     head = await exchange.head()
     client = passage.client
-    await client.send(_start(head))
+    exchange.allow_idle(passage.upstream.idle_timeout_s(head))
+    await _send_in_time(client, _start(head), passage)
     async for piece in exchange.body():
         await _send_in_time(client, {"type": "http.response.body", "body": piece, "more_body": True}, passage)
     await _send_in_time(client, {"type": "http.response.body", "body": b"", "more_body": False}, passage)

@@ -30,6 +30,7 @@ class EdgeOptions:
     access_cookie: bytes = b"pg_access_token"
     refresh_cookie: bytes = b"pg_refresh_token"
     body_idle_s: float = 30
+    body_min_bytes_per_s: int = 1024
     client_write_s: float = 30
 
 

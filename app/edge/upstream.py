@@ -13,7 +13,7 @@ import ssl
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Protocol, cast
 
@@ -170,6 +170,12 @@ class UpstreamConnection(asyncio.Protocol):
         """Say that the request is complete."""
         if self._sink is not None:
             self._is_request_done = True
+            self._restart_clock()
+
+    def allow_idle(self, idle_timeout_s: float) -> None:
+        """Set how long the answer may be silent from now on, after its head has told what it is."""
+        if self._deadlines.idle_timeout_s != idle_timeout_s:
+            self._deadlines = replace(self._deadlines, idle_timeout_s=idle_timeout_s)
             self._restart_clock()
 
     def abort(self) -> None:

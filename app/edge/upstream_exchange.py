@@ -96,6 +96,11 @@ class Exchange:
             raise self._failure or self._given_up()
         return self._head
 
+    def allow_idle(self, idle_timeout_s: float) -> None:
+        """See `UpstreamConnection.allow_idle`."""
+        if self._connection is not None:
+            self._connection.allow_idle(idle_timeout_s)
+
     async def body(self) -> AsyncGenerator[bytes]:
         """Yield the body as it comes; it ends without an error only if the answer is complete."""
         try:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from app.edge.routes import RouteProblem
 from app.edge.upstream import Deadlines
+from app.edge.upstream_answer import AnswerHead
 from app.edge.upstream_pool import Endpoint, UpstreamPool
 
 SSE_IDLE_TIMEOUT_S = 300
@@ -72,7 +73,15 @@ class Upstream:
     connect_timeout_s: float
     retries: int
     health_path: str | None = None
+    event_idle_timeout_s: float = SSE_IDLE_TIMEOUT_S
     budget: RetryBudget = field(default_factory=RetryBudget)
+
+    def idle_timeout_s(self, head: AnswerHead) -> float:
+        """Tell how long an answer's body may be silent: a stream of events much longer, as it waits for them."""
+        media_type = next((value for name, value in head.headers if name == b"content-type"), b"")
+        if media_type.partition(b";")[0].strip().lower() == b"text/event-stream":
+            return max(self.event_idle_timeout_s, self.deadlines.idle_timeout_s)
+        return self.deadlines.idle_timeout_s
 
 
 def open_upstreams(rows: Mapping[str, UpstreamTableRow]) -> dict[str, Upstream]:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,8 +84,12 @@ class Caller:
             except ConnectionError:
                 return True
 
+    def close(self) -> None:
+        """Leave with a FIN, or with an RST where something was not read."""
+        self.writer.close()
+
     def reset(self) -> None:
-        """Vanish with an RST."""
+        """Leave with an RST."""
         stream = self.writer.get_extra_info("socket")
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
@@ -112,6 +116,10 @@ class Caller:
             assert answered.all(b"connection") == [b"close"]
             answered.body = await self.reader.read()
             answered.is_whole = True
+
+
+type Leave = Callable[[Caller], None]
+LEAVES: dict[str, Leave] = {"fin": Caller.close, "rst": Caller.reset}
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from tests.wire.hostile import HostileUpstream, Script, eventually, hostile
 
 START_TIMEOUT_S = 60
 IDLE_S = 0.3
-SSE_IDLE_S = 1.2
+EVENT_IDLE_S = 1.5
 REQUEST_TASKS = ("RequestResponseCycle.", "RequestBody.", "_send_body", "WebSocketsSansIOProtocol.")
 
 type LogLine = MutableMapping[str, Any]  # structlog's own untyped kind
@@ -40,7 +40,7 @@ SERVERS: dict[str, Server] = {
 
 
 class Inside(Provider):
-    """Shows the gateway's edge to the tests, with deadlines that a test can wait for."""
+    """Shows the gateway's edge to the tests."""
 
     scope = Scope.APP
 
@@ -53,7 +53,6 @@ class Inside(Provider):
     async def shown(self, edge: Edge, health: HealthRegistry) -> Edge:
         # a check in the background would be a visit that no test has asked for
         health.dependencies = [one for one in health.dependencies if one.type != "http"]
-        edge.options = dataclasses.replace(edge.options, body_idle_s=IDLE_S, client_write_s=2)
         self.edge, self.loop = edge, asyncio.get_running_loop()
         return edge
 
@@ -93,10 +92,21 @@ class Front:
     def counts(self, upstream: str = "main") -> PoolCounts:
         return self.edge.upstreams[upstream].pool.counts
 
+    @contextmanager
+    def patience(self, **options: float) -> Iterator[None]:
+        """Set deadlines of the edge for one test, such that it can wait for them."""
+        before = self.edge.options
+        self.edge.options = dataclasses.replace(before, **options)  # type: ignore[arg-type] # only numbers are given
+        yield
+        self.edge.options = before
+
     def begin(self) -> None:
         """Forget what an earlier test left."""
-        for name, upstream in self.edge.upstreams.items():
-            self.edge.upstreams = {**self.edge.upstreams, name: dataclasses.replace(upstream, budget=RetryBudget())}
+        fresh = {
+            name: dataclasses.replace(upstream, budget=RetryBudget(), event_idle_timeout_s=EVENT_IDLE_S)
+            for name, upstream in self.edge.upstreams.items()
+        }
+        self.edge.upstreams = fresh
 
     async def is_at_rest(self) -> None:
         """Wait until no slot is taken, nobody stands in line, and no task of a request is left."""

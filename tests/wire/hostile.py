@@ -63,6 +63,9 @@ class Visit:
             while piece := await self.reader.read(65536):
                 self.received += piece
 
+    def close(self) -> None:
+        self.writer.close()
+
     def reset(self) -> None:
         """Close with an RST instead of a FIN."""
         stream = self.writer.get_extra_info("socket")
@@ -100,12 +103,19 @@ async def hostile(
     try:
         yield upstream
     finally:
+        await eventually(lambda: not _is_accepting())  # asyncio would drop such a connection without closing it
         server.close()
         for task in tuple(tasks):
             task.cancel()
         for visit in upstream.visits:
             visit.writer.transport.abort()
         await eventually(lambda: not tasks)
+
+
+def _is_accepting() -> bool:
+    """Whether a connection is accepted, and asyncio has not made a transport of it yet."""
+    names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
+    return any(name.endswith("_accept_connection2") for name in names)
 
 
 def answering(*answers: bytes) -> Script:

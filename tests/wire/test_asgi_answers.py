@@ -88,8 +88,9 @@ async def test_fields_keep_their_order_their_duplicates_and_their_bytes(front: F
 
         assert answered.all(b"set-cookie") == [b"a=1; Path=/", b"b=2"]
         assert answered.all(b"x-name") == [b"caf\xc3\xa9 \xe9"]
-        names = [name for name, _ in answered.fields if name in {b"set-cookie", b"x-one", b"vary"}]
-        assert names == [b"set-cookie", b"x-one", b"set-cookie", b"vary"]
+        names = [name for name, _ in answered.fields if name in {b"set-cookie", b"x-one"}]
+        assert names == [b"set-cookie", b"x-one", b"set-cookie"]
+        assert answered.first(b"vary") == b"Accept"
 
 
 async def test_a_compressed_body_is_passed_on_unchanged(front: Front) -> None:
@@ -118,7 +119,7 @@ async def test_hop_by_hop_fields_and_what_names_the_upstream_stay_with_us(front:
         answered = await front.ask(get(b"/main/x"))
 
         names = {name for name, _ in answered.fields}
-        assert names == {b"content-length", b"date", b"x-request-id"}
+        assert names == {b"content-length", b"date", b"x-request-id", b"vary"}
 
 
 async def test_every_size_of_piece_arrives_in_order(front: Front) -> None:

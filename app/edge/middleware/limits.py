@@ -44,6 +44,7 @@ class CheckHead:
             raise HeadTooLarge(f"The head may have {MAX_HEAD_BYTES} bytes.")
         if hosts != 1:
             raise HeadMalformed("The head must have exactly one Host field.")
+        _check_framing(record)
         if record.method == b"OPTIONS" and record.path == b"*":
             record.reason = "options"
             return Answer(204, [(b"allow", b", ".join(METHODS))], b"")
@@ -52,3 +53,14 @@ class CheckHead:
         if flaw is not None:
             raise PathNotAllowed(f"The path is not passed on: {flaw}.")
         return None
+
+
+def _check_framing(record: Record) -> None:
+    """Refuse what leaves open where the body ends. Source: RFC 9112 §6.1, §6.3; a parser may skip an upgrade's body."""
+    encodings, lengths = record.all(b"transfer-encoding"), record.all(b"content-length")
+    if not encodings and not lengths:
+        return
+    if len(encodings) + len(lengths) > 1 or (encodings and encodings[0].lower() != b"chunked"):
+        raise HeadMalformed("The body's framing is ambiguous.")
+    if lengths != [b"0"] and record.first(b"upgrade") is not None:
+        raise HeadMalformed("A request that asks for an upgrade may have no body.")
