@@ -1,11 +1,18 @@
 import asyncio
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from app.infra.observability import health as health_module
 from app.infra.observability.health import HealthRegistry, NotWell, Wellness
 from app.kernel.errors import Unavailable
+
+
+@pytest.fixture(autouse=True)
+def _every_level_is_logged() -> None:
+    """A gateway that ran in this process before may have left a level behind."""
+    structlog.reset_defaults()
 
 
 async def well() -> str | None:
