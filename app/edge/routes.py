@@ -7,13 +7,13 @@ single row in `route_flaws.py`.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.edge.faults import PathNotAllowed, RouteMethodNotAllowed, RouteNotFound
 from app.edge.route_flaws import base_path, row_flaws, strip_span
 from app.edge.routing import METHODS, RowIndex, as_understood, path_flaw, strip_run
 from app.edge.rows import RouteRow, UpstreamRow
-from app.kernel.identity import Access
+from app.kernel.identity import Access, Principal
 
 DEFAULT_MAX_BODY_BYTES = 2 * 1024**3
 DEFAULT_MAX_LOCAL_BODY_BYTES = 4 * 1024**2
@@ -59,6 +59,17 @@ class Route:
     forward_token: bool = False
     forward_cookies: frozenset[bytes] = frozenset()
     base_path: bytes = b""
+    also_access: Access = Access.PUBLIC
+
+    @property
+    def is_public(self) -> bool:
+        return self.access is Access.PUBLIC and self.also_access is Access.PUBLIC
+
+    def admits(self, principal: Principal | None) -> bool:
+        """Say whether the door opens for this caller, or for an anonymous one."""
+        if self.is_public:
+            return True
+        return principal is not None and principal.may_enter(self.access) and principal.may_enter(self.also_access)
 
     def takes(self, method: bytes) -> bool:
         return not self.methods or method in self.methods
@@ -125,7 +136,16 @@ class RouteRegistry:
         flaw = path_flaw(path) if b"%" in path and not route.encoded_slashes else None
         if flaw is not None:
             raise PathNotAllowed(f"The path is not passed on: {flaw}.")
-        return route
+        return route if route.is_exact else self._with_neighbour(route, method, path)
+
+    def _with_neighbour(self, route: Route, method: bytes, path: bytes) -> Route:
+        """Ask for the access of the exact row that differs by a slash at the end, too.
+
+        Many an upstream serves `/admin/` as `/admin`: a wider prefix around a strict path must not be a way round it.
+        """
+        neighbours = self._index.exact.get(path[:-1] if path.endswith(b"/") else path + b"/", ())
+        neighbour = next((one for one in neighbours if one.takes(method)), None)
+        return route if neighbour is None else replace(route, also_access=neighbour.access)
 
 
 def allowed_methods(rows: Sequence[Route]) -> list[bytes]:

@@ -12,9 +12,10 @@ class CheckAccess:
     """Errors: RoleNotAllowed. Fails closed: a row that asks for a group is never entered without a principal."""
 
     def __call__(self, record: Record) -> Answer | None:
-        route, principal = record.route, record.principal
+        route = record.route
         if route is None:
             raise RoleNotAllowed("This door is closed.")
-        if route.access is Access.PUBLIC or (principal is not None and principal.may_enter(route.access)):
+        if route.admits(record.principal):
             return None
-        raise RoleNotAllowed(f"This door is for {route.access.value}.")
+        asked = {route.access.value, route.also_access.value} - {Access.PUBLIC.value}
+        raise RoleNotAllowed(f"This door is for {' and '.join(sorted(asked))}.")

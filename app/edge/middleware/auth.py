@@ -14,7 +14,6 @@ from app.edge.headers import cookies
 from app.edge.record import SAFE_METHODS, Answer, Record
 from app.edge.tokens import TokenVerifier
 from app.kernel.errors import Fault
-from app.kernel.identity import Access
 
 _BEARER = re.compile(rb"bearer +([A-Za-z0-9._~+/=-]+) *", re.IGNORECASE)
 
@@ -31,7 +30,7 @@ class Authenticate:
     origins: frozenset[bytes]
 
     def __call__(self, record: Record) -> Answer | None:
-        if record.route is not None and record.route.access is Access.PUBLIC:
+        if record.route is not None and record.route.is_public:
             try:
                 self._identify(record)
             except Fault:
