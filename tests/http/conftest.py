@@ -21,3 +21,10 @@ def gateway_url(migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> 
 def client(gateway_url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=gateway_url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def caller(gateway_url: str) -> Iterator[httpx.Client]:
+    """One client for a whole table of cases: to make one costs more than most requests (it reads every CA there is)."""
+    with httpx.Client(base_url=gateway_url, timeout=30) as caller:
+        yield caller

@@ -56,9 +56,9 @@ def owner() -> str:
 
 @pytest.fixture(scope="module")
 def ids(gateway_url: str, owner: str) -> dict[str, int]:
-    with httpx.Client(base_url=gateway_url) as client:
-        chat_id = open_chat(client, owner, agent="echo")["id"]
-        return {"chat_id": chat_id, "message_id": write(client, owner, chat_id, "hello")["id"]}
+    with httpx.Client(base_url=gateway_url) as caller:
+        chat_id = open_chat(caller, owner, agent="echo")["id"]
+        return {"chat_id": chat_id, "message_id": write(caller, owner, chat_id, "hello")["id"]}
 
 
 @pytest.fixture(params=WITH_BODY, ids=str)
@@ -68,21 +68,21 @@ def endpoint(request: pytest.FixtureRequest) -> Endpoint:
 
 
 @pytest.fixture
-def send(client: httpx.Client, endpoint: Endpoint, ids: dict[str, int], owner: str) -> "Send":
-    return Send(client, endpoint, ids, owner)
+def send(caller: httpx.Client, endpoint: Endpoint, ids: dict[str, int], owner: str) -> "Send":
+    return Send(caller, endpoint, ids, owner)
 
 
 class Send:
     """Post bytes to the endpoint as the owner of what it is about."""
 
-    def __init__(self, client: httpx.Client, endpoint: Endpoint, ids: dict[str, int], owner: str) -> None:
-        self._client = client
+    def __init__(self, caller: httpx.Client, endpoint: Endpoint, ids: dict[str, int], owner: str) -> None:
+        self._caller = caller
         self._method, self._path = endpoint.method, endpoint.path.format(**ids)
         self._headers = as_(owner)
 
     def __call__(self, body: bytes | Iterator[bytes], *, content_type: str = "application/json") -> httpx.Response:
         headers = {**self._headers, "content-type": content_type}
-        return self._client.request(self._method, self._path, content=body, headers=headers)
+        return self._caller.request(self._method, self._path, content=body, headers=headers)
 
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
@@ -167,8 +167,8 @@ METADATA = {
 
 
 @pytest.mark.parametrize("metadata", METADATA.values(), ids=METADATA)
-def test_metadata_that_cannot_be_kept_is_refused(client: httpx.Client, metadata: str) -> None:
-    answer = client.post("/api/v1/chats/", content=f'{{"metadata": {metadata}}}', headers=as_(somebody()))
+def test_metadata_that_cannot_be_kept_is_refused(caller: httpx.Client, metadata: str) -> None:
+    answer = caller.post("/api/v1/chats/", content=f'{{"metadata": {metadata}}}', headers=as_(somebody()))
 
     assert answer.status_code == 400
     assert fields_of(answer) == ["metadata"]
@@ -190,8 +190,8 @@ def test_metadata_that_cannot_be_kept_is_refused(client: httpx.Client, metadata:
     ],
     ids=str,
 )
-def test_a_field_that_cannot_be_kept_is_refused(client: httpx.Client, body: dict[str, object], field: str) -> None:
-    answer = client.post("/api/v1/chats/", json=body, headers=as_(somebody(), "admin"))
+def test_a_field_that_cannot_be_kept_is_refused(caller: httpx.Client, body: dict[str, object], field: str) -> None:
+    answer = caller.post("/api/v1/chats/", json=body, headers=as_(somebody(), "admin"))
 
     assert answer.status_code == 400
     assert fields_of(answer) == [field]

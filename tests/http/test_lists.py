@@ -19,16 +19,16 @@ class Shelf:
     chats: list[Json]
     messages: list[Json]
 
-    def titles(self, client: httpx.Client, **filters: object) -> list[str]:
-        answer = client.get(f"/api/v1/chats/?{urlencode(filters)}", headers=as_(self.owner))
+    def titles(self, caller: httpx.Client, **filters: object) -> list[str]:
+        answer = caller.get(f"/api/v1/chats/?{urlencode(filters)}", headers=as_(self.owner))
         assert answer.status_code == 200, answer.text
         return [chat["title"] for chat in answer.json()["items"]]
 
-    def contents(self, client: httpx.Client, **filters: object) -> list[str]:
+    def contents(self, caller: httpx.Client, **filters: object) -> list[str]:
         """What a manager finds among everybody's messages, of these."""
         ours = ",".join(str(message["id"]) for message in self.messages)
         query = urlencode({"ids": ours, **filters})
-        answer = client.get(f"/api/v1/messages/?{query}", headers=as_("boss", "manager"))
+        answer = caller.get(f"/api/v1/messages/?{query}", headers=as_("boss", "manager"))
         assert answer.status_code == 200, answer.text
         return [message["content"] for message in answer.json()["items"]]
 
@@ -36,60 +36,60 @@ class Shelf:
 @pytest.fixture(scope="module")
 def shelf(gateway_url: str) -> Shelf:
     owner = somebody()
-    with httpx.Client(base_url=gateway_url) as client:
-        chats = [open_chat(client, owner, title=title) for title in TITLES]
-        messages = [write(client, owner, chat["id"], str(chat["title"])) for chat in chats]
-        chats = [client.get(f"/api/v1/chats/{chat['id']}", headers=as_(owner)).json() for chat in chats]
+    with httpx.Client(base_url=gateway_url) as caller:
+        chats = [open_chat(caller, owner, title=title) for title in TITLES]
+        messages = [write(caller, owner, chat["id"], str(chat["title"])) for chat in chats]
+        chats = [caller.get(f"/api/v1/chats/{chat['id']}", headers=as_(owner)).json() for chat in chats]
     return Shelf(owner, chats, messages)
 
 
-def test_the_newest_comes_first(client: httpx.Client, shelf: Shelf) -> None:
-    assert shelf.titles(client) == list(reversed(TITLES))
-    assert shelf.contents(client) == list(reversed(TITLES))
+def test_the_newest_comes_first(caller: httpx.Client, shelf: Shelf) -> None:
+    assert shelf.titles(caller) == list(reversed(TITLES))
+    assert shelf.contents(caller) == list(reversed(TITLES))
 
 
 @pytest.mark.parametrize("field", ["id", "created_at", "updated_at"])
-def test_order_is_chosen(client: httpx.Client, shelf: Shelf, field: str) -> None:
-    assert shelf.titles(client, orderBy=field, sortOrder="asc") == list(TITLES)
-    assert shelf.contents(client, orderBy=field, sortOrder="asc") == list(TITLES)
-    assert shelf.titles(client, orderBy=field, sortOrder="desc") == list(reversed(TITLES))
+def test_order_is_chosen(caller: httpx.Client, shelf: Shelf, field: str) -> None:
+    assert shelf.titles(caller, orderBy=field, sortOrder="asc") == list(TITLES)
+    assert shelf.contents(caller, orderBy=field, sortOrder="asc") == list(TITLES)
+    assert shelf.titles(caller, orderBy=field, sortOrder="desc") == list(reversed(TITLES))
 
 
-def test_pages_follow_each_other_without_gap_or_overlap(client: httpx.Client, shelf: Shelf) -> None:
-    pages = [shelf.titles(client, currentPage=page, pageSize=4, sortOrder="asc") for page in (1, 2, 3)]
+def test_pages_follow_each_other_without_gap_or_overlap(caller: httpx.Client, shelf: Shelf) -> None:
+    pages = [shelf.titles(caller, currentPage=page, pageSize=4, sortOrder="asc") for page in (1, 2, 3)]
 
     assert pages == [list(TITLES[:4]), list(TITLES[4:]), []]
 
 
-def test_a_page_says_where_it_stands(client: httpx.Client, shelf: Shelf) -> None:
-    page = client.get("/api/v1/chats/?currentPage=3&pageSize=4", headers=as_(shelf.owner)).json()
+def test_a_page_says_where_it_stands(caller: httpx.Client, shelf: Shelf) -> None:
+    page = caller.get("/api/v1/chats/?currentPage=3&pageSize=4", headers=as_(shelf.owner)).json()
 
     assert page == {"items": [], "total": 6, "limit": 4, "offset": 8}
 
 
-def test_ids_are_given_with_commas_or_one_by_one(client: httpx.Client, shelf: Shelf) -> None:
+def test_ids_are_given_with_commas_or_one_by_one(caller: httpx.Client, shelf: Shelf) -> None:
     first, second = shelf.chats[0]["id"], shelf.chats[1]["id"]
 
-    assert shelf.titles(client, ids=f"{first},{second}", sortOrder="asc") == list(TITLES[:2])
-    answer = client.get(f"/api/v1/chats/?ids={first}&ids={second}", headers=as_(shelf.owner))
+    assert shelf.titles(caller, ids=f"{first},{second}", sortOrder="asc") == list(TITLES[:2])
+    answer = caller.get(f"/api/v1/chats/?ids={first}&ids={second}", headers=as_(shelf.owner))
     assert answer.json()["total"] == 2
 
 
-def test_ids_of_somebody_else_are_not_there(client: httpx.Client, shelf: Shelf) -> None:
-    foreign = open_chat(client, somebody())["id"]
+def test_ids_of_somebody_else_are_not_there(caller: httpx.Client, shelf: Shelf) -> None:
+    foreign = open_chat(caller, somebody())["id"]
 
-    assert shelf.titles(client, ids=foreign) == []
+    assert shelf.titles(caller, ids=foreign) == []
 
 
 @pytest.mark.parametrize("name", ["created", "updated"])
-def test_times_are_exclusive_bounds(client: httpx.Client, shelf: Shelf, name: str) -> None:
+def test_times_are_exclusive_bounds(caller: httpx.Client, shelf: Shelf, name: str) -> None:
     third = shelf.chats[2][f"{name}_at"]
 
-    assert shelf.titles(client, **{f"{name}Before": third}, sortOrder="asc") == list(TITLES[:2])
-    assert shelf.titles(client, **{f"{name}After": third}, sortOrder="asc") == list(TITLES[3:])
+    assert shelf.titles(caller, **{f"{name}Before": third}, sortOrder="asc") == list(TITLES[:2])
+    assert shelf.titles(caller, **{f"{name}After": third}, sortOrder="asc") == list(TITLES[3:])
     said = shelf.messages[2][f"{name}_at"]
-    assert shelf.contents(client, **{f"{name}Before": said}, sortOrder="asc") == list(TITLES[:2])
-    assert shelf.contents(client, **{f"{name}After": said}, sortOrder="asc") == list(TITLES[3:])
+    assert shelf.contents(caller, **{f"{name}Before": said}, sortOrder="asc") == list(TITLES[:2])
+    assert shelf.contents(caller, **{f"{name}After": said}, sortOrder="asc") == list(TITLES[3:])
 
 
 @pytest.mark.parametrize(
@@ -103,24 +103,24 @@ def test_times_are_exclusive_bounds(client: httpx.Client, shelf: Shelf, name: st
         ("nowhere", []),
     ],
 )
-def test_search_takes_wildcards_as_they_are(client: httpx.Client, shelf: Shelf, text: str, found: list[str]) -> None:
-    assert shelf.titles(client, searchField="title", searchString=text, sortOrder="asc") == found
-    assert shelf.contents(client, searchField="content", searchString=text, sortOrder="asc") == found
+def test_search_takes_wildcards_as_they_are(caller: httpx.Client, shelf: Shelf, text: str, found: list[str]) -> None:
+    assert shelf.titles(caller, searchField="title", searchString=text, sortOrder="asc") == found
+    assert shelf.contents(caller, searchField="content", searchString=text, sortOrder="asc") == found
 
 
-def test_search_may_mind_the_case(client: httpx.Client, shelf: Shelf) -> None:
+def test_search_may_mind_the_case(caller: httpx.Client, shelf: Shelf) -> None:
     asked = {"searchField": "title", "searchString": "SURE"}
 
-    assert shelf.titles(client, **asked, searchIgnoreCase="false") == []
-    assert shelf.titles(client, **asked, searchIgnoreCase="true") == ["100 sure", "100% sure"]
+    assert shelf.titles(caller, **asked, searchIgnoreCase="false") == []
+    assert shelf.titles(caller, **asked, searchIgnoreCase="true") == ["100 sure", "100% sure"]
 
 
 @pytest.mark.parametrize("field", ["role", "status"])
-def test_messages_are_found_by_role_and_status(client: httpx.Client, shelf: Shelf, field: str) -> None:
+def test_messages_are_found_by_role_and_status(caller: httpx.Client, shelf: Shelf, field: str) -> None:
     value = {"role": "user", "status": "complete"}[field]
 
-    assert len(shelf.contents(client, searchField=field, searchString=value)) == len(TITLES)
-    assert shelf.contents(client, searchField=field, searchString="system") == []
+    assert len(shelf.contents(caller, searchField=field, searchString=value)) == len(TITLES)
+    assert shelf.contents(caller, searchField=field, searchString="system") == []
 
 
 @pytest.mark.parametrize(
@@ -155,33 +155,33 @@ def test_messages_are_found_by_role_and_status(client: httpx.Client, shelf: Shel
     ],
 )
 @pytest.mark.parametrize("path", ["/api/v1/chats/", "/api/v1/messages/"])
-def test_a_filter_that_makes_no_sense_is_refused(client: httpx.Client, path: str, query: str, field: str) -> None:
+def test_a_filter_that_makes_no_sense_is_refused(caller: httpx.Client, path: str, query: str, field: str) -> None:
     for_this_list = query.replace("agent", "role") if "messages" in path else query
 
-    answer = client.get(f"{path}?{for_this_list}", headers=as_("boss", "manager"))
+    answer = caller.get(f"{path}?{for_this_list}", headers=as_("boss", "manager"))
 
     assert answer.status_code == 400
     assert answer.json()["type"] == "validation-failed"
     assert field in fields_of(answer)
 
 
-def test_every_filter_that_makes_no_sense_is_named(client: httpx.Client) -> None:
-    answer = client.get("/api/v1/chats/?pageSize=0&sortOrder=up&ids=x", headers=as_(somebody()))
+def test_every_filter_that_makes_no_sense_is_named(caller: httpx.Client) -> None:
+    answer = caller.get("/api/v1/chats/?pageSize=0&sortOrder=up&ids=x", headers=as_(somebody()))
 
     assert set(fields_of(answer)) == {"pageSize", "sortOrder", "ids"}
 
 
 @pytest.mark.parametrize("text", ["x", "1.5", "9" * 5000])
-def test_messages_of_a_chat_that_is_no_number_are_refused(client: httpx.Client, text: str) -> None:
-    answer = client.get(f"/api/v1/messages/?chat_id={text}", headers=as_("boss", "manager"))
+def test_messages_of_a_chat_that_is_no_number_are_refused(caller: httpx.Client, text: str) -> None:
+    answer = caller.get(f"/api/v1/messages/?chat_id={text}", headers=as_("boss", "manager"))
 
     assert answer.status_code == 400
     assert fields_of(answer) == ["chat_id"]
 
 
 @pytest.mark.parametrize("query", ["after=-1", "after=x", f"after={2**63}", "limit=0", "limit=101", "limit=x"])
-def test_a_stretch_that_makes_no_sense_is_refused(client: httpx.Client, shelf: Shelf, query: str) -> None:
-    answer = client.get(f"/api/v1/chats/{shelf.chats[0]['id']}/messages?{query}", headers=as_(shelf.owner))
+def test_a_stretch_that_makes_no_sense_is_refused(caller: httpx.Client, shelf: Shelf, query: str) -> None:
+    answer = caller.get(f"/api/v1/chats/{shelf.chats[0]['id']}/messages?{query}", headers=as_(shelf.owner))
 
     assert answer.status_code == 400
     assert fields_of(answer) == [query.partition("=")[0]]

@@ -29,25 +29,25 @@ class Desk:
     owner: str
     ids: Mapping[str, int]
 
-    def send(self, client: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
+    def send(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
         """Send what would be right for the owner."""
         path = endpoint.path.format(name="echo", **self.ids)
-        return client.request(endpoint.method, path, json=endpoint.body, headers=headers)
+        return caller.request(endpoint.method, path, json=endpoint.body, headers=headers)
 
-    def send_malformed(self, client: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
+    def send_malformed(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
         flaw = endpoint.malformed
         ids = {**self.ids, endpoint.flawed: "abc"} if flaw is ID and endpoint.flawed else self.ids
         query = f"?{flaw}" if isinstance(flaw, str) and flaw is not ID else ""
         body = flaw if isinstance(flaw, Mapping) else endpoint.body
-        return client.request(endpoint.method, endpoint.path.format(**ids) + query, json=body, headers=headers)
+        return caller.request(endpoint.method, endpoint.path.format(**ids) + query, json=body, headers=headers)
 
 
 @pytest.fixture(scope="module")
 def desk(gateway_url: str) -> Desk:
     owner = somebody()
-    with httpx.Client(base_url=gateway_url) as client:
-        chat_id = open_chat(client, owner)["id"]
-        return Desk(owner, {"chat_id": chat_id, "message_id": write(client, owner, chat_id, "hello")["id"]})
+    with httpx.Client(base_url=gateway_url) as caller:
+        chat_id = open_chat(caller, owner)["id"]
+        return Desk(owner, {"chat_id": chat_id, "message_id": write(caller, owner, chat_id, "hello")["id"]})
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def test_no_path_leaves_reading_an_id_to_litestar(app: Litestar) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
-def test_an_anonymous_caller_is_refused(client: httpx.Client, desk: Desk, endpoint: Endpoint) -> None:
-    answer = desk.send(client, endpoint, {})
+def test_an_anonymous_caller_is_refused(caller: httpx.Client, desk: Desk, endpoint: Endpoint) -> None:
+    answer = desk.send(caller, endpoint, {})
 
     assert answer.status_code == 401
     assert answer.json()["type"] == "token-missing"
@@ -81,26 +81,26 @@ def test_an_anonymous_caller_is_refused(client: httpx.Client, desk: Desk, endpoi
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
-def test_the_wrong_role_is_refused(client: httpx.Client, desk: Desk, endpoint: Endpoint) -> None:
-    answer = desk.send(client, endpoint, as_(desk.owner, endpoint.wrong_role))
+def test_the_wrong_role_is_refused(caller: httpx.Client, desk: Desk, endpoint: Endpoint) -> None:
+    answer = desk.send(caller, endpoint, as_(desk.owner, endpoint.wrong_role))
 
     assert answer.status_code == 403
     assert answer.json()["type"] == "role-not-allowed"
 
 
 @pytest.mark.parametrize("endpoint", ABOUT_ONE, ids=str)
-def test_another_persons_is_not_found(client: httpx.Client, desk: Desk, endpoint: Endpoint) -> None:
-    answer = desk.send(client, endpoint, as_(somebody()))
+def test_another_persons_is_not_found(caller: httpx.Client, desk: Desk, endpoint: Endpoint) -> None:
+    answer = desk.send(caller, endpoint, as_(somebody()))
 
     assert answer.status_code == 404
     assert answer.json()["type"] == ("message-not-found" if "{message_id}" in endpoint.path else "chat-not-found")
 
 
 @pytest.mark.parametrize("endpoint", TAKES_SOMETHING, ids=str)
-def test_what_is_malformed_is_refused_by_its_name(client: httpx.Client, desk: Desk, endpoint: Endpoint) -> None:
+def test_what_is_malformed_is_refused_by_its_name(caller: httpx.Client, desk: Desk, endpoint: Endpoint) -> None:
     role = "manager" if endpoint.wrong_role == "user" else "user"
 
-    answer = desk.send_malformed(client, endpoint, as_(desk.owner, role))
+    answer = desk.send_malformed(caller, endpoint, as_(desk.owner, role))
 
     assert answer.status_code == 400
     assert answer.json()["type"] == "validation-failed"
@@ -108,34 +108,34 @@ def test_what_is_malformed_is_refused_by_its_name(client: httpx.Client, desk: De
 
 
 @pytest.mark.parametrize("endpoint", OPEN_TO_ALL, ids=str)
-def test_what_is_public_asks_for_no_token(client: httpx.Client, endpoint: Endpoint) -> None:
-    answer = client.request(endpoint.method, endpoint.path)
+def test_what_is_public_asks_for_no_token(caller: httpx.Client, endpoint: Endpoint) -> None:
+    answer = caller.request(endpoint.method, endpoint.path)
 
     assert answer.status_code in {200, 204}
 
 
 @pytest.mark.parametrize("text", NO_IDS, ids=lambda text: text[:12])
 @pytest.mark.parametrize("path", ["/api/v1/chats/{}", "/api/v1/messages/{}", "/api/v1/chats/{}/messages"])
-def test_an_id_is_a_plain_number(client: httpx.Client, path: str, text: str) -> None:
-    answer = client.get(path.format(text), headers=as_(somebody()))
+def test_an_id_is_a_plain_number(caller: httpx.Client, path: str, text: str) -> None:
+    answer = caller.get(path.format(text), headers=as_(somebody()))
 
     assert answer.status_code == 400
     assert fields_of(answer) == ["message_id" if "messages/{}" in path else "chat_id"]
 
 
 @pytest.mark.parametrize("text", ["0", str(2**63 - 1)])
-def test_a_number_that_is_nobodys_id_is_not_found(client: httpx.Client, text: str) -> None:
-    answer = client.get(f"/api/v1/chats/{text}", headers=as_(somebody()))
+def test_a_number_that_is_nobodys_id_is_not_found(caller: httpx.Client, text: str) -> None:
+    answer = caller.get(f"/api/v1/chats/{text}", headers=as_(somebody()))
 
     assert answer.status_code == 404
 
 
-def test_a_digit_may_come_percent_encoded(client: httpx.Client) -> None:
+def test_a_digit_may_come_percent_encoded(caller: httpx.Client) -> None:
     """It is the same path (RFC 3986, 6.2.2.2)."""
     owner = somebody()
-    chat_id = open_chat(client, owner)["id"]
+    chat_id = open_chat(caller, owner)["id"]
 
-    answer = client.get("/api/v1/chats/" + "".join(f"%{ord(digit):x}" for digit in str(chat_id)), headers=as_(owner))
+    answer = caller.get("/api/v1/chats/" + "".join(f"%{ord(digit):x}" for digit in str(chat_id)), headers=as_(owner))
 
     assert answer.status_code == 200
     assert answer.json()["id"] == chat_id
