@@ -2,12 +2,11 @@
 
 import sys
 
-from app.main import create_app
-from app.settings import ConfigurationInvalid, find_config, load_dotenv, read_settings
+from app.main import create_app, load_settings
+from app.settings import ConfigurationInvalid
 
-load_dotenv()
 try:
-    app = create_app(read_settings(find_config()))
+    app = create_app(load_settings())
 except ConfigurationInvalid as invalid:
     for problem in invalid.problems:
         print(problem, file=sys.stderr)  # noqa: T201 - logs are not set up without a configuration

@@ -1,8 +1,10 @@
 """The composition root: the only place that knows every slice. Tests replace parts by passing a provider after ours."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import structlog
 from dishka import AsyncContainer, Provider, Scope, make_async_container, provide
@@ -17,7 +19,7 @@ from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
 from app.edge.asgi import Door
 from app.edge.edge import Edge, OnRequest
 from app.edge.keys import REFRESH_S, Fetch, KeySource
-from app.edge.provider import EdgeProvider, configuration_flaws
+from app.edge.provider import EdgeProvider, key_flaws, table_flaws
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider
@@ -27,7 +29,7 @@ from app.infra.observability.background import Background, every
 from app.infra.observability.health import INTERVAL_S, HealthRegistry
 from app.infra.observability.logs import configure_logs
 from app.infra.provider import InfraProvider
-from app.settings import ConfigProblem, ConfigurationInvalid, Settings
+from app.settings import ConfigProblem, ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
 from app.surfaces.api.assembly import assemble
 
 log = structlog.get_logger()
@@ -59,17 +61,37 @@ class Wiring(Provider):
         return http.post_json
 
 
-def check_configuration(settings: Settings) -> None:
-    """Errors: ConfigurationInvalid with everything wrong, before anything is opened or bound."""
-    flaws = [ConfigProblem("gateway.toml", one.row, one.message, one.mend) for one in configuration_flaws(settings)]
-    flaws += agent_flaws(settings)
+def load_settings(config: Path | None = None) -> Settings:
+    """Read `.env`, the environment and the table, and check all of it, before anything is opened or bound.
+
+    Errors: ConfigurationInvalid with everything wrong.
+    """
+    load_dotenv()
+    try:
+        settings = read_settings(find_config(config), check_rows=table_flaws)
+    except ConfigurationInvalid as invalid:
+        # settings that are wrong cannot tell their values, but the environment can
+        others = _value_flaws(os.environ.get("JWT_PUBLIC_KEY", ""), os.environ.get("DEFAULT_MODEL", ""), gguf=None)
+        raise ConfigurationInvalid([*invalid.problems, *others]) from None
+    check_settings(settings)
+    return settings
+
+
+def check_settings(settings: Settings) -> None:
+    """Errors: ConfigurationInvalid."""
+    values = _value_flaws(settings.jwt_public_key, settings.default_model, gguf=settings.local_model_gguf)
+    flaws = [*table_flaws(settings.gateway), *values]
     if flaws:
         raise ConfigurationInvalid(flaws)
 
 
+def _value_flaws(pem: str, model: str, *, gguf: Path | None) -> list[ConfigProblem]:
+    return [*key_flaws(pem.replace("\\n", "\n")), *agent_flaws(model, gguf)]
+
+
 def create_app(settings: Settings, *overrides: Provider) -> Litestar:
     """Build the gateway; nothing is opened before its lifespan begins. Errors: ConfigurationInvalid."""
-    check_configuration(settings)
+    check_settings(settings)
     configure_logs(level=settings.log_level, as_json=settings.logs_are_json)
     container = make_async_container(
         InfraProvider(),

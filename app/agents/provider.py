@@ -5,6 +5,7 @@ Rule: nothing is imported or started here that takes time. `AgentRunner.prepare`
 """
 
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 
 from dishka import Provider, Scope, provide
 
@@ -47,9 +48,9 @@ class AgentsProvider(Provider):
         return runner
 
 
-def agent_flaws(settings: Settings) -> Iterable[ConfigProblem]:
+def agent_flaws(default_model: str, gguf: Path | None) -> Iterable[ConfigProblem]:
     """Tell what would keep the agents from starting: a broken or duplicate file, a model that cannot be used."""
-    models = {("environment", "DEFAULT_MODEL"): settings.default_model}
+    models = {("environment", "DEFAULT_MODEL"): default_model}
     try:
         agents = AgentFactory.discover().agents.values()
     except AgentBroken as broken:
@@ -58,7 +59,7 @@ def agent_flaws(settings: Settings) -> Iterable[ConfigProblem]:
         models |= {("agents", agent.name): agent.model or "" for agent in agents if isinstance(agent, Agent)}
     for (where, key), name in models.items():
         try:
-            check_model(name, gguf=settings.local_model_gguf)
+            check_model(name, gguf=gguf)
         except ModelMisconfigured as wrong:
             yield ConfigProblem(where, key, str(wrong))
 

@@ -8,27 +8,31 @@ from app.edge.edge import Edge, OnRequest
 from app.edge.health import watch_upstreams
 from app.edge.keys import Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
 from app.edge.pipeline import EdgeOptions
-from app.edge.routes import RouteProblem, RouteRegistry, RouteTableInvalid
+from app.edge.routes import RouteRegistry, RouteTableInvalid
 from app.edge.tokens import TokenRules, TokenVerifier
 from app.edge.upstreams import open_upstreams, upstream_flaws
 from app.infra.observability.health import HealthRegistry
 from app.kernel.clock import Clock
 from app.kernel.identity import Access, RoleTable
-from app.settings import Settings
+from app.settings import ConfigProblem, GatewayFile, Settings
 
 
-def configuration_flaws(settings: Settings) -> Iterable[RouteProblem]:
-    """Tell everything the edge finds wrong with the settings, before anything is opened."""
-    yield from upstream_flaws(settings.gateway.upstreams)
+def table_flaws(rows: GatewayFile) -> Iterable[ConfigProblem]:
+    """Tell everything wrong with the table as a whole, before anything is opened."""
+    found = list(upstream_flaws(rows.upstreams))
     try:
-        RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams)
+        RouteRegistry.compile(rows.routes, rows.upstreams)
     except RouteTableInvalid as invalid:
-        yield from invalid.problems
-    if settings.jwt_public_key:
-        try:
-            read_pem(settings.jwt_public_key)
-        except KeyUnusable as error:
-            yield RouteProblem("JWT_PUBLIC_KEY", str(error), "paste the auth service's public key")
+        found += invalid.problems
+    return [ConfigProblem("gateway.toml", problem.row, problem.message, problem.mend) for problem in found]
+
+
+def key_flaws(pem: str) -> Iterable[ConfigProblem]:
+    try:
+        if pem:
+            read_pem(pem)
+    except KeyUnusable as error:
+        yield ConfigProblem("environment", "JWT_PUBLIC_KEY", str(error), "paste the auth service's public key")
 
 
 class EdgeProvider(Provider):

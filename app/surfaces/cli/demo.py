@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from app.kernel.shared_use import LockBusy, one_at_a_time
-from app.settings import Settings, default_data_dir, find_config, load_dotenv, read_settings
+from app.settings import default_data_dir, load_dotenv
 from app.surfaces.cli import fleet, serve
 from app.surfaces.cli.failures import CommandFailed
 from app.surfaces.cli.model import default_model
@@ -42,14 +42,14 @@ def run(root: Root, *, port: int, data_dir: Path | None, has_model: bool) -> int
 
 def _serve(root: Root, folder: Path, urls: fleet.FleetUrls, bound: socket.socket, *, has_model: bool) -> int:
     url = serve.url_of(bound, is_tls=False)
-    settings = _settings(folder, urls, has_model=has_model)
-    root.check_configuration(settings)
+    _set_environment(folder, urls, has_model=has_model)
+    settings = root.load_settings()
     welcome = Welcome(url, folder, default_model(settings))
     threading.Thread(target=welcome.say, daemon=True).start()
     return serve.serve(root, settings, serve.Listener(), bound)
 
 
-def _settings(folder: Path, urls: fleet.FleetUrls, *, has_model: bool) -> Settings:
+def _set_environment(folder: Path, urls: fleet.FleetUrls, *, has_model: bool) -> None:
     for name in _NOT_FOR_THE_DEMO:
         os.environ.pop(name, None)
     os.environ |= {
@@ -63,4 +63,3 @@ def _settings(folder: Path, urls: fleet.FleetUrls, *, has_model: bool) -> Settin
     }
     if not has_model:
         os.environ["DEFAULT_MODEL"] = "none"
-    return read_settings(find_config())

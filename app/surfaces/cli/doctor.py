@@ -5,7 +5,7 @@ import socket
 import sys
 from urllib.parse import urlsplit
 
-from app.settings import ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
+from app.settings import ConfigurationInvalid, Settings, find_config
 from app.surfaces.cli.failures import MENDABLE, lines_of
 from app.surfaces.cli.model import default_model
 from app.surfaces.cli.root import Root
@@ -15,11 +15,9 @@ NO_MODEL = "none: set DEFAULT_MODEL, e.g. anthropic:MODEL with ANTHROPIC_API_KEY
 
 
 def run(root: Root) -> int:
-    load_dotenv()
     print(f"python       {sys.version.split()[0]}")
     try:
-        settings = read_settings(find_config())
-        root.check_configuration(settings)
+        settings = root.load_settings()
     except ConfigurationInvalid as invalid:
         for problem in invalid.problems:
             print(f"config       WRONG: {problem}")

@@ -1,5 +1,6 @@
 """What the command line asks of the composition root, which it is handed: nothing below `main` may import it."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from app.settings import Settings
@@ -10,6 +11,6 @@ class Root(Protocol):
         """Build the gateway; nothing is opened before its lifespan begins."""
         ...
 
-    def check_configuration(self, settings: Settings) -> None:
-        """Errors: ConfigurationInvalid with everything wrong."""
+    def load_settings(self, config: Path | None = None) -> Settings:
+        """Read `.env`, the environment and the table. Errors: ConfigurationInvalid with everything wrong."""
         ...

@@ -7,14 +7,12 @@ from app.edge.faults import PathNotAllowed
 from app.edge.routes import Route, RouteRegistry
 from app.edge.routing import path_flaw
 from app.kernel.errors import Fault
-from app.settings import Settings, find_config, load_dotenv, read_settings
+from app.settings import Settings, find_config
 from app.surfaces.cli.root import Root
 
 
 def _load(root: Root, config: Path | None) -> tuple[Settings, RouteRegistry]:
-    load_dotenv()
-    settings = read_settings(find_config(config))
-    root.check_configuration(settings)
+    settings = root.load_settings(config)
     return settings, RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams)
 
 

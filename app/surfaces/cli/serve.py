@@ -15,7 +15,7 @@ import structlog
 import uvicorn
 from litestar import Litestar
 
-from app.settings import Settings, find_config, load_dotenv, read_settings
+from app.settings import Settings
 from app.surfaces.cli.database import embedded_running, opened
 from app.surfaces.cli.failures import CommandFailed
 from app.surfaces.cli.root import Root
@@ -39,9 +39,7 @@ class Listener:
 
 
 def run(root: Root, listener: Listener, *, config: Path | None = None) -> int:
-    load_dotenv()
-    settings = read_settings(find_config(config))
-    root.check_configuration(settings)
+    settings = root.load_settings(config)
     bound = bind(listener)
     try:
         return serve(root, settings, listener, bound)

@@ -50,14 +50,14 @@ async def test_the_shipped_agents_answer(container: AsyncContainer) -> None:
 def test_a_default_that_cannot_be_used_is_a_flaw_of_the_configuration(default: str, keys: list[str]) -> None:
     settings = Settings(jwt_jwks_url="http://127.0.0.1:1/jwks", default_model=default)
 
-    assert [flaw.key for flaw in agent_flaws(settings)] == keys
+    assert [flaw.key for flaw in agent_flaws(settings.default_model, None)] == keys
 
 
 def test_a_model_an_agent_names_for_itself_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     factory = AgentFactory({"bad": an_agent("bad", model="nobody:model")})
     monkeypatch.setattr(AgentFactory, "discover", lambda: factory)
 
-    flaws = list(agent_flaws(Settings(jwt_jwks_url="http://127.0.0.1:1/jwks", default_model="scripted")))
+    flaws = list(agent_flaws("scripted", None))
 
     assert [(flaw.where, flaw.key) for flaw in flaws] == [("agents", "bad")]
 
@@ -68,6 +68,6 @@ def test_a_broken_agent_is_a_flaw_of_the_configuration(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(AgentFactory, "discover", broken)
 
-    flaws = list(agent_flaws(Settings(jwt_jwks_url="http://127.0.0.1:1/jwks", default_model="scripted")))
+    flaws = list(agent_flaws("scripted", None))
 
     assert [flaw.message for flaw in flaws] == ["some.py: line 3: NameError"]

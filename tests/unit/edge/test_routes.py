@@ -10,6 +10,7 @@ from app.edge.routes import RouteRegistry, RouteTableInvalid
 from app.edge.routing import METHODS, path_flaw
 from app.kernel.errors import Fault
 from app.settings import GatewayFile
+from tests.builders import a_principal
 from tests.unit.edge.parts import a_route, a_table, unhurried
 
 SHIPPED = a_table(
@@ -318,3 +319,28 @@ def test_a_broken_url_of_an_upstream_breaks_nothing_here(url: str) -> None:
 def test_no_row_no_entry() -> None:
     with pytest.raises(RouteNotFound):
         a_table().match(b"GET", b"/")
+
+
+@pytest.mark.parametrize(
+    ("path", "user", "manager"),
+    [("/api/x/admin", False, True), ("/api/x/admin/", False, True), ("/api/x/admin/y", True, True)],
+)
+def test_a_slash_at_the_end_is_no_way_round_a_stricter_row(path: str, *, user: bool, manager: bool) -> None:
+    table = a_table({"prefix": "/api/x", "local": True}, {"path": "/api/x/admin", "local": True, "access": "STAFF"})
+
+    route = table.match(b"GET", path.encode())
+
+    assert route.admits(a_principal(role="user")) is user
+    assert route.admits(a_principal(role="manager")) is manager
+    assert not route.admits(None)
+
+
+def test_a_public_prefix_around_a_strict_path_is_not_public_with_a_slash() -> None:
+    table = a_table(
+        {"prefix": "/", "local": True, "access": "PUBLIC"},
+        {"path": "/admin", "methods": ["GET"], "local": True, "access": "ADMIN"},
+    )
+
+    assert not table.match(b"GET", b"/admin/").is_public
+    assert table.match(b"POST", b"/admin/").is_public
+    assert table.match(b"GET", b"/admins/").is_public
