@@ -79,6 +79,11 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _dsn(value: object) -> object:
+    # what other programs write; asyncpg is the one driver here
+    return re.sub(r"^postgres(ql)?://", "postgresql+asyncpg://", value) if isinstance(value, str) else value
+
+
 type Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 type Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 type Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
@@ -154,7 +159,7 @@ class Settings(BaseSettings):
 
     mode: Literal["DEV", "STAGE", "PROD", "TEST"] = "DEV"
     debug: bool = False
-    postgres_dsn: str = ""
+    postgres_dsn: Annotated[str, BeforeValidator(_dsn)] = ""
     postgres_schema: str = Field(default="portico", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     database_pool_size: int = Field(default=10, ge=1, le=1000)
     database_max_pool_overflow: int = Field(default=10, ge=0, le=1000)

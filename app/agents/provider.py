@@ -75,9 +75,10 @@ def watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:
 
 
 def _prepared(runner: AgentRunner) -> Check:
-    async def check() -> None:
+    async def check() -> str:
         if not runner.is_prepared:
             raise NotWell("the model library is being loaded")
+        return "the model library is loaded"
 
     return check
 

@@ -16,6 +16,9 @@ from app.kernel.clock import Clock
 
 log = structlog.get_logger()
 
+_ANSWERED = frozenset({"proxied", "local"})
+"""whoever was asked gave the status: 503 of a health endpoint is an answer, not a failure of ours"""
+
 type OnRequest = Callable[[tuple[str, int | None] | None, str], None]
 
 
@@ -50,7 +53,7 @@ class Edge:
 
     def log_access(self, record: Record) -> None:
         """One line a request, always: who, what, where to, what came of it and why."""
-        level = logging.WARNING if record.status >= 500 or record.reason == "internal" else logging.INFO
+        level = logging.INFO if record.status < 500 or record.reason in _ANSWERED else logging.WARNING
         log.log(
             level,
             "request.answered",

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,11 @@ from typing import Any, Literal
 import uvicorn
 import uvloop
 from dishka import Provider, Scope, decorate
+from litestar import Litestar
 
 from app.edge.edge import Edge
 from app.edge.upstream_pool import PoolCounts
-from app.edge.upstreams import RetryBudget
+from app.edge.upstreams import RetryBudget, Upstream
 from app.infra.observability.health import HealthRegistry
 from app.main import create_app
 from tests.builders import some_settings
@@ -89,6 +90,12 @@ class Front:
         (line,) = self.answered
         return line
 
+    async def forget(self) -> None:
+        """Wait until what was asked is over, and forget its lines."""
+        await self.is_at_rest()
+        await self.line()
+        self.lines.clear()
+
     def counts(self, upstream: str = "main") -> PoolCounts:
         return self.edge.upstreams[upstream].pool.counts
 
@@ -100,13 +107,30 @@ class Front:
         yield
         self.edge.options = before
 
+    @contextmanager
+    def unconnectable(self) -> Iterator[None]:
+        """Let the upstream's port take connections no further than a full queue, which accepts nobody."""
+        with socket.socket() as deaf, ExitStack() as queue:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            deaf.bind(("127.0.0.1", self.upstream_port))
+            deaf.listen(0)
+            for _ in range(3):
+                filler = queue.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", self.upstream_port))
+            yield
+
     def begin(self) -> None:
         """Forget what an earlier test left."""
-        fresh = {
-            name: dataclasses.replace(upstream, budget=RetryBudget(), event_idle_timeout_s=EVENT_IDLE_S)
-            for name, upstream in self.edge.upstreams.items()
-        }
-        self.edge.upstreams = fresh
+        self.edge.upstreams = {name: self._fresh(upstream) for name, upstream in self.edge.upstreams.items()}
+
+    def _fresh(self, upstream: Upstream) -> Upstream:
+        deadlines = upstream.deadlines
+        if upstream.name == "impatient":  # what no row can say
+            deadlines = dataclasses.replace(deadlines, write_timeout_s=IDLE_S)
+        return dataclasses.replace(
+            upstream, budget=RetryBudget(), deadlines=deadlines, event_idle_timeout_s=EVENT_IDLE_S
+        )
 
     async def is_at_rest(self) -> None:
         """Wait until no slot is taken, nobody stands in line, and no task of a request is left."""
@@ -143,20 +167,36 @@ def _rows(port: int) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
 
 @contextmanager
 def running_front(server: Server, folder: Path, dsn: str) -> Iterator[Front]:
-    """Serve the whole gateway in a thread of its own, before a port on which a test may put an upstream."""
-    loop_factory, http = server
+    """Serve the whole gateway before a port on which a test may put an upstream."""
     # bound and never listening: the port stays ours, and refuses while no test has an upstream there
-    with socket.create_server(("127.0.0.1", 0)) as bound, _reserved() as reserved:
-        upstreams, routes = _rows(reserved.getsockname()[1])
+    with _reserved() as reserved:
+        upstream_port = reserved.getsockname()[1]
+        upstreams, routes = _rows(upstream_port)
         settings = some_settings(
-            folder, dsn=dsn, upstreams=upstreams, routes=routes, log_level=20, front_door_url="http://127.0.0.1:1",
+            folder,
+            dsn=dsn,
+            upstreams=upstreams,
+            routes=routes,
+            log_level=20,
+            front_door_url="http://127.0.0.1:1",
             cors_origins=("https://page.test",),
-        )  # fmt: skip
+        )
         inside = Inside()
+        with serving(create_app(settings, inside), server) as port:
+            assert inside.edge is not None
+            assert inside.loop is not None
+            yield Front(port, upstream_port, inside.edge, inside.loop)
+
+
+@contextmanager
+def serving(app: Litestar, server: Server, *, lifespan: Literal["on", "off"] = "on") -> Iterator[int]:
+    """Serve in a thread of its own; yield the port."""
+    loop_factory, http = server
+    with socket.create_server(("127.0.0.1", 0)) as bound:
         config = uvicorn.Config(
-            create_app(settings, inside),
+            app,
             http=http,
-            lifespan="on",
+            lifespan=lifespan,
             ws="websockets-sansio",
             log_config=None,
             access_log=False,
@@ -164,15 +204,12 @@ def running_front(server: Server, folder: Path, dsn: str) -> Iterator[Front]:
             proxy_headers=False,
             timeout_graceful_shutdown=5,
         )
-        with _serving(uvicorn.Server(config), bound, loop_factory):
-            edge, loop = inside.edge, inside.loop
-            assert edge is not None
-            assert loop is not None
-            yield Front(bound.getsockname()[1], reserved.getsockname()[1], edge, loop)
+        with _running(uvicorn.Server(config), bound, loop_factory):
+            yield bound.getsockname()[1]
 
 
 @contextmanager
-def _serving(
+def _running(
     server: uvicorn.Server, bound: socket.socket, loop_factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> Iterator[None]:
     def serve() -> None:

@@ -246,8 +246,9 @@ async def test_an_early_answer_is_streamed_while_the_client_still_sends(front: F
 
 
 IDENTITIES = [
-    b"X-User-Id: impostor", b"x-user-id: impostor", b"X_User_Id: impostor", b"X-User_Id: impostor", b"X-USER-ROLE: admin",
-    b"x_user_role: admin", b"X-User-Anything: 1", b"X-User-Id:impostor", b"X-User-Id: 1\r\nX-User-Id: impostor",
+    b"X-User-Id: impostor", b"x-user-id: impostor", b"X_User_Id: impostor", b"X-User_Id: impostor",
+    b"X-USER-ROLE: admin", b"x_user_role: admin", b"X-User-Anything: 1", b"X-User-Id:impostor",
+    b"X-User-Id: 1\r\nX-User-Id: impostor",
 ]  # fmt: skip
 
 

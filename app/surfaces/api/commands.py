@@ -3,7 +3,6 @@
 import asyncio
 
 import click
-from litestar import Litestar
 from litestar.plugins import CLIPluginProtocol
 
 from app.surfaces.cli import database
@@ -23,16 +22,16 @@ def _group() -> None: ...
 @_group.command(help="Apply migrations up to REVISION.")
 @click.argument("revision", default="head")
 @click.option("--no-prompt", is_flag=True, help="Accepted; nothing is asked.")
-def upgrade(app: Litestar, revision: str, no_prompt: bool) -> None:  # noqa: FBT001 - click hands a flag over
-    del app, no_prompt
+def upgrade(revision: str, no_prompt: bool) -> None:  # noqa: FBT001 - click hands a flag over
+    del no_prompt
     asyncio.run(database.upgrade(revision))
 
 
 @_group.command(help="Revert migrations down to REVISION.")
 @click.argument("revision", default="-1")
 @click.option("--no-prompt", is_flag=True, help="Accepted; nothing is asked.")
-def downgrade(app: Litestar, revision: str, no_prompt: bool) -> None:  # noqa: FBT001 - click hands a flag over
-    del app, no_prompt
+def downgrade(revision: str, no_prompt: bool) -> None:  # noqa: FBT001 - click hands a flag over
+    del no_prompt
     asyncio.run(database.downgrade(revision))
 
 
@@ -40,6 +39,6 @@ def downgrade(app: Litestar, revision: str, no_prompt: bool) -> None:  # noqa: F
 @click.option("-m", "--message", required=True, help="What it does.")
 @click.option("--autogenerate/--no-autogenerate", default=False, help="Compare the tables with the database.")
 @click.option("--no-prompt", is_flag=True, help="Accepted; nothing is asked.")
-def revision(app: Litestar, message: str, autogenerate: bool, no_prompt: bool) -> None:  # noqa: FBT001 - see above
-    del app, no_prompt
+def revision(message: str, autogenerate: bool, no_prompt: bool) -> None:  # noqa: FBT001 - see above
+    del no_prompt
     asyncio.run(database.make_revision(message, autogenerate=autogenerate))
