@@ -292,8 +292,6 @@ def test_settings_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
 def test_a_dsn_may_be_written_as_for_other_programs(scheme: str) -> None:
-    settings = Settings(
-        jwt_jwks_url="http://127.0.0.1:1/jwks", postgres_dsn=f"{scheme}://me:secret@db/name?ssl=require"
-    )
+    settings = Settings(postgres_dsn=f"{scheme}://me:secret@db/name?ssl=require")
 
     assert settings.postgres_dsn == "postgresql+asyncpg://me:secret@db/name?ssl=require"

@@ -65,11 +65,21 @@ async def test_a_new_table_takes_over_between_two_requests() -> None:
     assert await edge.decide(a_record("GET", "/new")) is None
 
 
-@pytest.mark.parametrize(("status", "level"), [(200, "info"), (401, "info"), (404, "info"), (502, "warning")])
-def test_a_request_leaves_one_line_that_says_everything_but_secrets(status: int, level: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason", "level"),
+    [
+        (200, "proxied", "info"),
+        (401, "token_missing", "info"),
+        (502, "upstream_refused", "warning"),
+        (502, "proxied", "info"),  # the upstream's own word
+        (503, "local", "info"),  # of a health endpoint
+        (500, "internal", "warning"),
+    ],
+)
+def test_a_request_leaves_one_line_that_says_everything_but_secrets(status: int, reason: str, level: str) -> None:
     record = a_record("GET", "/common/x?secret=query", BEARER, ("Cookie", "secret=cookie"))
     record.route, record.principal = a_route(prefix="/common"), a_principal(user_id="7")
-    record.status, record.reason, record.client = status, "proxied", "203.0.113.7"
+    record.status, record.reason, record.client = status, reason, "203.0.113.7"
     record.evidence = {"cause": "cut"}
 
     with capture_logs() as lines:
@@ -86,7 +96,7 @@ def test_a_request_leaves_one_line_that_says_everything_but_secrets(status: int,
             "path": "/common/x",
             "route": "/common/*",
             "status": status,
-            "reason": "proxied",
+            "reason": reason,
             "user_id": "7",
             "client": "203.0.113.7",
             "cause": "cut",
