@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from pydantic_ai import models
 from sqlalchemy import text
 
@@ -25,6 +26,12 @@ models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 SCHEMA = "portico"
 STOP_WAIT_S = 10
 TABLES = (chats_tables,)  # imported so that the metadata knows what to empty
+
+
+@pytest.fixture(autouse=True)
+def _every_log_line() -> None:
+    """A gateway of another test may have set a level for the whole process; a test that reads the log wants all of it."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))
 
 
 @pytest.fixture(scope="session")

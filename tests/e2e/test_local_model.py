@@ -120,15 +120,16 @@ def test_an_answer_can_be_streamed(served: Served) -> None:
     assert sum(map(bool, pieces)) > 1
 
 
-def test_a_conversation_of_twenty_turns_is_answered_to_the_end(served: Served) -> None:
+@pytest.mark.parametrize("turns", [6, pytest.param(20, marks=pytest.mark.soak)])
+def test_a_conversation_is_answered_to_the_end(served: Served, turns: int) -> None:
     messages: list[dict[str, str]] = []
 
-    for turn in range(20):
+    for turn in range(turns):
         messages.append(user(f"Tell me fact number {turn} about the sea."))
         answer = served.ask(messages, max_tokens=3)
         messages.append(answer.json()["choices"][0]["message"])
 
-    assert len(messages) == 40
+    assert len(messages) == 2 * turns
     assert all(message["content"] for message in messages)
 
 
