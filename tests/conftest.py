@@ -30,7 +30,7 @@ TABLES = (chats_tables,)  # imported so that the metadata knows what to empty
 
 @pytest.fixture(autouse=True)
 def _every_log_line() -> None:
-    """A gateway of another test may have set a level for the whole process; a test that reads the log wants all of it."""
+    """A gateway of another test may have set a level for the whole process; one that reads the log wants it all."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))
 
 
