@@ -10,8 +10,8 @@ from app.edge.upstream import DEFAULT_DEADLINES, Deadlines, UpstreamConnection
 from app.edge.upstream_answer import AnswerHead
 from app.edge.upstream_failures import Phase, UpstreamBroken, UpstreamFailure
 
-HIGH_WATER_BYTES = 256 * 1024
-LOW_WATER_BYTES = 64 * 1024
+HIGH_WATER_BYTES = 64 * 1024
+LOW_WATER_BYTES = 16 * 1024
 
 
 class Exchange:
