@@ -20,7 +20,7 @@ async def check_upstream(upstream: Upstream) -> str:
         connection = await upstream.pool.acquire(connect_timeout_s=upstream.connect_timeout_s)
         if upstream.health_path is None:
             connection.abort()
-            return "accepts connections"
+            return f"{upstream.pool.endpoint}: accepts connections"
         async with Exchange(connection) as exchange:
             head = b"GET %b HTTP/1.1\r\nhost: %b\r\nuser-agent: portico-health\r\n\r\n"
             exchange.begin(b"GET", head % (upstream.health_path.encode(), upstream.authority))

@@ -11,6 +11,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from app.edge.routes import RouteProblem
+from app.edge.routing import path_flaw, query_flaw
 from app.edge.upstream import Deadlines
 from app.edge.upstream_answer import AnswerHead
 from app.edge.upstream_pool import Endpoint, UpstreamPool
@@ -47,18 +48,18 @@ class UpstreamTableRow(Protocol):
 class RetryBudget:
     """Allow a tenth of the requests to be tried again, so that retries cannot multiply an outage.
 
-    Every request earns a tenth of a retry, up to ten saved.
+    Every request earns a tenth of a retry, up to ten retries saved.
     """
 
-    saved: float = 10
+    tenths: int = 100
 
     def earn(self) -> None:
-        self.saved = min(10, self.saved + 0.1)
+        self.tenths = min(100, self.tenths + 1)
 
     def spend(self) -> bool:
-        if self.saved < 1:
+        if self.tenths < 10:
             return False
-        self.saved -= 1
+        self.tenths -= 10
         return True
 
 
@@ -108,10 +109,10 @@ def upstream_flaws(rows: Mapping[str, UpstreamTableRow]) -> Iterable[RouteProble
         if not _is_url(row.url):
             yield RouteProblem(where, f"{row.url!r} is no http, https or unix URL", 'e.g. "http://127.0.0.1:8001"')
             continue
-        if row.health is not None and not row.health.startswith("/"):
+        if row.health is not None and not _is_target(row.health):
             yield RouteProblem(where, "health must be a path", 'e.g. "/api/health/ping"')
-        if row.ca is not None and not row.ca.is_file():
-            yield RouteProblem(where, f"ca {str(row.ca)!r} is no file", "name a PEM file")
+        if row.ca is not None and not _is_certificates(row.ca):
+            yield RouteProblem(where, f"ca {str(row.ca)!r} holds no certificates", "name a PEM file")
 
 
 def _is_url(url: str) -> bool:
@@ -124,6 +125,19 @@ def _is_url(url: str) -> bool:
         return False
     is_plain = not (parts.query or parts.fragment or parts.username)
     return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port and is_plain
+
+
+def _is_target(text: str) -> bool:
+    path, _, query = text.encode().partition(b"?")
+    return path_flaw(path) is None and query_flaw(query) is None
+
+
+def _is_certificates(file: Path) -> bool:
+    try:
+        ssl.create_default_context(cafile=str(file))
+    except OSError:  # ssl.SSLError is one
+        return False
+    return True
 
 
 def _endpoint(row: UpstreamTableRow) -> Endpoint:

@@ -1,97 +1,149 @@
+"""Rows of `[upstreams]`: what is wrong with them, what they become, how often a request may be tried again."""
+
 from pathlib import Path
 
 import pytest
 
-from app.edge.upstreams import RetryBudget, open_upstreams, upstream_flaws
+from app.edge.upstream_answer import AnswerHead, Framing
+from app.edge.upstreams import RetryBudget, Upstream, open_upstreams, upstream_flaws
 from app.settings import UpstreamRow
 
 
-def flaws(**row: object) -> list[str]:
-    rows = {"there": UpstreamRow.model_validate({"url": "http://h", **row})}
-    return [f"{one.row}: {one.message}; {one.mend}" for one in upstream_flaws(rows)]
+def flaws_of(**row: object) -> list[str]:
+    return [flaw.message for flaw in upstream_flaws({"one": UpstreamRow.model_validate(row)})]
+
+
+async def opened(**row: object) -> Upstream:
+    return open_upstreams({"one": UpstreamRow.model_validate(row)})["one"]
+
+
+URLS = [
+    "http://127.0.0.1:8001",
+    "http://agenda",
+    "https://agenda.test/base",
+    "http://[::1]:8001",
+    "unix:/run/agenda.sock",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_of_an_upstream_is_taken(url: str) -> None:
+    assert flaws_of(url=url, health="/api/health/ping?full=1") == []
+
+
+NO_URLS = [
+    "127.0.0.1:8001",
+    "ftp://agenda",
+    "http://",
+    "http://agenda:0",
+    "http://agenda:99999",
+    "http://agenda:x",
+    "http://user:password@agenda",
+    "http://agenda/?x=1",
+    "http://agenda/#x",
+    "unix:agenda.sock",
+    "http://[::1",
+]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+def test_anything_else_is_named(url: str) -> None:
+    (message,) = flaws_of(url=url)
+
+    assert message == f"{url!r} is no http, https or unix URL"
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["http://h", "http://h:8001", "https://h/base", "http://127.0.0.1:1", "http://[::1]:8001", "unix:/run/there.sock"],
+    "health", ["ping", "http://other/ping", "/a b", "/a\r\nx: y", "/../ping", "/caf\u00e9", "//ping"]
 )
-def test_an_upstream_listens_at_a_url(url: str) -> None:
-    assert flaws(url=url) == []
+def test_a_health_check_must_be_a_path_that_can_be_sent(health: str) -> None:
+    assert flaws_of(url="http://agenda", health=health) == ["health must be a path"]
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "h:8001",
-        "//h",
-        "ftp://h",
-        "file:///etc/passwd",
-        "http://",
-        "http://:80",
-        "http://h:0",
-        "http://h:65536",
-        "http://h:x",
-        "http://[::1",
-        "http://user@h",
-        "http://user:secret@h",
-        "http://h?x=1",
-        "http://h#x",
-        "unix:run.sock",
-    ],
-)
-def test_what_nobody_can_connect_to_is_refused(url: str) -> None:
-    found = flaws(url=url)
+@pytest.mark.parametrize("text", [None, "", "no certificate"])
+def test_a_ca_must_hold_certificates(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_text(text)
 
-    assert len(found) == 1
-    assert "is no http, https or unix URL" in found[0]
+    assert flaws_of(url="https://agenda", ca=str(file)) == [f"ca {str(file)!r} holds no certificates"]
 
 
-def test_every_flaw_of_an_upstream_is_told() -> None:
-    found = flaws(health="ping", ca=Path("/nowhere.pem"))
+def test_every_flaw_of_every_row_is_told() -> None:
+    rows = {
+        "one": UpstreamRow(url="nowhere"),
+        "two": UpstreamRow(url="http://agenda", health="x", ca=Path("/nowhere")),
+        "three": UpstreamRow(url="http://agenda"),
+    }
 
-    assert [flaw.partition(";")[0] for flaw in found] == [
-        "upstreams.there: health must be a path",
-        "upstreams.there: ca '/nowhere.pem' is no file",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("row", "authority", "endpoint"),
-    [
-        ({"url": "http://h"}, b"h", ("h", 80, None)),
-        ({"url": "http://H.test:8001/base"}, b"H.test:8001", ("h.test", 8001, None)),
-        ({"url": "http://[::1]:81"}, b"[::1]:81", ("::1", 81, None)),
-        ({"url": "unix:/run/a.sock"}, b"localhost", ("", 0, "/run/a.sock")),
-        ({"url": "unix:/run/a.sock", "server_name": "a.test"}, b"a.test", ("", 0, "/run/a.sock")),
-    ],
-    ids=str,
-)
-async def test_an_upstream_is_opened_as_its_row_says(
-    row: dict[str, object], authority: bytes, endpoint: tuple[str, int, str | None]
-) -> None:
-    opened = open_upstreams({"there": UpstreamRow.model_validate(row)})["there"]
-
-    found = opened.pool.endpoint
-    assert opened.authority == authority
-    assert (found.host, found.port, found.path) == endpoint
-    await opened.pool.aclose()
+    assert [flaw.row for flaw in upstream_flaws(rows)] == ["upstreams.one", "upstreams.two", "upstreams.two"]
 
 
-def test_a_tenth_of_the_requests_may_be_tried_again() -> None:
-    budget = RetryBudget(saved=0)
+ADDRESSES = [
+    ("http://agenda:8001", "agenda:8001", b"agenda:8001"),
+    ("http://agenda", "agenda:80", b"agenda"),
+    ("https://agenda/base", "agenda:443", b"agenda"),
+    ("http://[::1]:8001", "::1:8001", b"[::1]:8001"),
+    ("http://b\u00fccher.test:81", "b\u00fccher.test:81", b"xn--bcher-kva.test:81"),
+    ("unix:/run/agenda.sock", "/run/agenda.sock", b"localhost"),
+]
 
-    granted = 0
-    for _ in range(1000):
+
+@pytest.mark.parametrize(("url", "endpoint", "authority"), ADDRESSES)
+async def test_a_url_says_where_to_dial_and_what_host_to_name(url: str, endpoint: str, authority: bytes) -> None:
+    upstream = await opened(url=url)
+
+    assert str(upstream.pool.endpoint) == endpoint
+    assert upstream.authority == authority
+    assert (upstream.pool.endpoint.tls is not None) is url.startswith("https")
+
+
+@pytest.mark.parametrize(("verify", "checks"), [(True, True), (False, False)])
+async def test_a_certificate_is_checked_unless_the_row_says_otherwise(*, verify: bool, checks: bool) -> None:
+    tls = (await opened(url="https://agenda", verify=verify)).pool.endpoint.tls
+
+    assert tls is not None
+    assert tls.check_hostname is checks
+
+
+MEDIA_TYPES = [
+    (b"text/event-stream", 300),
+    (b"Text/Event-Stream; charset=utf-8", 300),
+    (b"text/event-streams", 60),
+    (b"application/json", 60),
+    (None, 60),
+]
+
+
+@pytest.mark.parametrize(("media_type", "idle_timeout_s"), MEDIA_TYPES)
+async def test_a_stream_of_events_may_be_silent_for_long(media_type: bytes | None, idle_timeout_s: float) -> None:
+    upstream = await opened(url="http://agenda")
+    headers = [] if media_type is None else [(b"content-type", media_type)]
+
+    assert upstream.idle_timeout_s(AnswerHead(200, b"OK", headers, Framing.CHUNKED)) == idle_timeout_s
+
+
+async def test_a_row_that_allows_more_silence_than_a_stream_of_events_is_obeyed() -> None:
+    upstream = await opened(url="http://agenda", idle_timeout_s=900)
+    head = AnswerHead(200, b"OK", [(b"content-type", b"text/event-stream")], Framing.CHUNKED)
+
+    assert upstream.idle_timeout_s(head) == 900
+
+
+def test_a_budget_of_retries_runs_out_and_is_earned_again() -> None:
+    budget = RetryBudget()
+
+    spent = [budget.spend() for _ in range(11)]
+    for _ in range(10):
         budget.earn()
-        granted += budget.spend()
 
-    assert 95 <= granted <= 100
+    assert spent == [True] * 10 + [False]
+    assert [budget.spend(), budget.spend()] == [True, False]
 
 
-def test_no_more_than_ten_retries_are_saved() -> None:
+def test_a_budget_saves_no_more_than_ten() -> None:
     budget = RetryBudget()
     for _ in range(1000):
         budget.earn()
 
-    assert [budget.spend() for _ in range(11)] == [True] * 10 + [False]
+    assert sum(budget.spend() for _ in range(20)) == 10
