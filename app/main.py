@@ -13,7 +13,7 @@ from litestar import Litestar
 
 from app.agents.contract import FrontDoor
 from app.agents.llm.local_model import LocalModel
-from app.agents.provider import AgentsProvider, agent_flaws, watch_agents
+from app.agents.provider import AgentsProvider, agent_flaws, prepare_agents, watch_agents
 from app.agents.runner import AgentRunner
 from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
 from app.edge.asgi import Door
@@ -136,7 +136,7 @@ async def _add_background(container: AsyncContainer, background: Background) -> 
     keys = await container.get(KeySource)
     hook = await container.get(MessageHook)
     watch_agents(health, runner)
-    background.add("agents", runner.prepare)
+    background.add("agents", partial(prepare_agents, runner, health))
     background.add("agents health", every(INTERVAL_S, runner.check_health))
     background.add("health", every(INTERVAL_S, health.check_all))
     background.add("keys", every(REFRESH_S, keys.refresh))

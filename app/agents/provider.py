@@ -74,6 +74,12 @@ def watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:
         health.add("agent", card.name, _check(runner, card.name))
 
 
+async def prepare_agents(runner: AgentRunner, health: HealthRegistry) -> None:
+    """Load the model library, and look at everything at once: readiness has waited long enough."""
+    await runner.prepare()
+    await health.check_all()
+
+
 def _prepared(runner: AgentRunner) -> Check:
     async def check() -> str:
         if not runner.is_prepared:

@@ -227,7 +227,7 @@ def _calls(machine: Machine) -> list[str]:
 def test_the_first_command_makes_the_environment_of_the_lock_file(synced: Machine) -> None:
     (call,) = _calls(synced)
 
-    assert call == f"sync --locked --quiet --python {synced.bin / 'python3'} cache=its own"
+    assert call == f"sync --locked --quiet --compile-bytecode --python {synced.bin / 'python3'} cache=its own"
 
 
 def test_a_second_command_finds_it_made(synced: Machine) -> None:
@@ -243,7 +243,7 @@ def test_a_changed_project_file_brings_the_environment_up_to_date(synced: Machin
 
     synced.run("sync")
 
-    assert _calls(synced)[1].startswith("sync --locked --quiet --python .venv/bin/python ")
+    assert _calls(synced)[1].startswith("sync --locked --quiet --compile-bytecode --python .venv/bin/python ")
 
 
 def test_an_interpreter_that_vanished_is_replaced(synced: Machine) -> None:
@@ -251,7 +251,7 @@ def test_an_interpreter_that_vanished_is_replaced(synced: Machine) -> None:
 
     synced.run("sync")
 
-    assert _calls(synced)[1].startswith(f"sync --locked --quiet --python {synced.bin / 'python3'} ")
+    assert _calls(synced)[1].startswith(f"sync --locked --quiet --compile-bytecode --python {synced.bin / 'python3'} ")
 
 
 def test_an_environment_that_was_moved_is_made_anew(synced: Machine) -> None:

@@ -61,5 +61,6 @@ def _set_environment(folder: Path, urls: fleet.FleetUrls, *, has_model: bool) ->
         "JWT_ISSUER": "portico-demo-auth",
         "JWT_AUDIENCE": "portico",
     }
+    os.environ.setdefault("LOG_LEVEL", "30")  # what is printed is to be read; LOG_LEVEL=20 shows every request
     if not has_model:
         os.environ["DEFAULT_MODEL"] = "none"

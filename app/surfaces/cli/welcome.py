@@ -44,7 +44,7 @@ class Welcome:
             try:
                 self._call("GET", "/api/health/ready")
             except (OSError, http.client.HTTPException):
-                time.sleep(0.1)
+                time.sleep(0.2)
             else:
                 return True
         return False
@@ -100,7 +100,7 @@ curl -s -b {jar} {self.url}/api/v1/agenda/calendars/
 curl -s -b {jar} -H 'origin: {self.url}' {as_json} -d '{say}' {exchange}
 
 {_about_model(self.model, agent_health)}
-Ctrl-C stops everything.
+LOG_LEVEL=20 shows every request. Ctrl-C stops everything.
 """
 
 
