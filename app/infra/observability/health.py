@@ -81,4 +81,5 @@ async def _ask(dependency: Dependency) -> None:
         dependency.status, dependency.details = Wellness.ERROR, "the check itself failed; see the log"
         log.exception("health.check_failed", dependency=dependency.name)
     if before is not dependency.status and before is not Wellness.UNKNOWN:
-        log.warning("health.changed", dependency=dependency.name, status=dependency.status, details=dependency.details)
+        say = log.info if dependency.status is Wellness.OK else log.warning
+        say("health.changed", dependency=dependency.name, status=dependency.status, details=dependency.details)
