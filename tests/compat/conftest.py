@@ -76,6 +76,7 @@ class Fleet:
             "JWT_ISSUER": "portico-demo-auth",
             "JWT_AUDIENCE": "portico",
             "DEFAULT_MODEL": "scripted",
+            "LOG_LEVEL": "20",
         }
 
 
