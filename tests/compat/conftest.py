@@ -76,7 +76,6 @@ class Fleet:
             "JWT_ISSUER": "portico-demo-auth",
             "JWT_AUDIENCE": "portico",
             "DEFAULT_MODEL": "scripted",
-            "LOG_LEVEL": "20",
         }
 
 
@@ -105,7 +104,7 @@ def visitors(home: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(data_dir: Path, visitors: Path) -> Iterator[Program]:
-    environment = {"DEFAULT_MODEL": "scripted", "LOG_JSON": "true", "CORS_ORIGINS": LISTED_ORIGIN}
+    environment = {"DEFAULT_MODEL": "scripted", "LOG_LEVEL": "20", "LOG_JSON": "true", "CORS_ORIGINS": LISTED_ORIGIN}
     with a_demo(data_dir, PYTHONPATH=str(visitors), **environment) as demo:
         yield demo
 
