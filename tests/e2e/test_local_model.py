@@ -120,7 +120,7 @@ def test_an_answer_can_be_streamed(served: Served) -> None:
     assert sum(map(bool, pieces)) > 1
 
 
-@pytest.mark.parametrize("turns", [6, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("turns", [3, pytest.param(20, marks=pytest.mark.soak)])
 def test_a_conversation_is_answered_to_the_end(served: Served, turns: int) -> None:
     messages: list[dict[str, str]] = []
 

@@ -22,7 +22,7 @@ SLOW_CLIENT_LIMIT_BYTES = 3 * MEGABYTE // 2
 PATIENCE_S = 60
 
 SIZES = [
-    pytest.param(256 * MEGABYTE, id="256 MB"),
+    pytest.param(128 * MEGABYTE, id="128 MB"),
     pytest.param(1024 * MEGABYTE, id="1 GB", marks=pytest.mark.soak),
 ]
 
