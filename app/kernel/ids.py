@@ -7,4 +7,3 @@ UserId = NewType("UserId", str)
 
 ChatId = NewType("ChatId", int)
 MessageId = NewType("MessageId", int)
-RequestId = NewType("RequestId", str)

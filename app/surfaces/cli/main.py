@@ -8,7 +8,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
