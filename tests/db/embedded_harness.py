@@ -42,6 +42,8 @@ database.release()
 print("released", flush=True)
 sys.stdin.readline()
 """
+# Programs nobody ended yet: a test that fails half way must not keep its database up under the next ones.
+_RUNNING: set[subprocess.Popen[str]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Program:
             extra_groups=None if who.uid is None else [],
             process_group=0,
         )
+        _RUNNING.add(process)
         return cls(process)
 
     @property
@@ -100,6 +103,7 @@ class Program:
     def kill(self) -> None:
         self.process.kill()
         self.end()
+        _RUNNING.discard(self.process)
 
     def end(self) -> None:
         with suppress(BrokenPipeError):
@@ -114,12 +118,19 @@ def an_empty_home() -> Iterator[Path]:
     home = folder / "pg"
     try:
         yield home
+        end_programs()
         nothing_runs_on(home)
     finally:
+        end_programs()
         for pid in processes_on(home):
             kill(pid)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(Home(home).socket_dir, ignore_errors=True)
+
+
+def end_programs() -> None:
+    for process in tuple(_RUNNING):
+        Program(process).kill()
 
 
 def nothing_runs_on(home: Path) -> None:
@@ -131,6 +142,15 @@ def eventually(is_true: Callable[[], bool], otherwise: Callable[[], str] = lambd
     while not is_true():
         assert time.monotonic() < end, otherwise()
         time.sleep(0.02)
+
+
+def eventual_pid(find: Callable[[], int | None]) -> int:
+    """The first process id found: asked for twice, it may be gone the second time."""
+    end = time.monotonic() + PATIENCE_S
+    while (pid := find()) is None:
+        assert time.monotonic() < end, "no such process came about"
+        time.sleep(0.02)
+    return pid
 
 
 def processes_on(home: Path) -> dict[int, str]:
@@ -151,7 +171,16 @@ def watcher_pid(home: Path) -> int | None:
 
 
 def postmaster_pid(home: Path) -> int | None:
-    return next((pid for pid, command in processes_on(home).items() if f"postgres -D {home}/" in command), None)
+    servers = {pid for pid, command in processes_on(home).items() if f"postgres -D {home}/" in command}
+    # A child bears the command of its parent until it has set its own.
+    return next((pid for pid in servers if _parent_pid(pid) not in servers), None)
+
+
+def _parent_pid(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def the(pid: int | None) -> int:
@@ -160,9 +189,18 @@ def the(pid: int | None) -> int:
 
 
 def kill(*pids: int | None) -> None:
+    """Send all of them SIGKILL, then wait until the kernel is done with each: until then it still looks alive."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(the(pid), signal.SIGKILL)
+    eventually(lambda: not any(_is_alive(the(pid)) for pid in pids))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return b"\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 async def query(home: Path, sql: str) -> object:

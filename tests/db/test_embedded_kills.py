@@ -13,6 +13,8 @@ from app.infra.db.embedded.home import Home
 from tests.db.embedded_harness import (
     Program,
     an_empty_home,
+    end_programs,
+    eventual_pid,
     eventually,
     kill,
     needs_binaries,
@@ -38,6 +40,7 @@ def shared() -> Iterator[Path]:
 def home(shared: Path) -> Iterator[Path]:
     """One folder for the tests of this module, because making a database takes a second; nothing runs in between."""
     yield shared
+    end_programs()
     nothing_runs_on(shared)
 
 
@@ -83,8 +86,7 @@ async def test_a_server_killed_time_and_again_still_comes_back(home: Path) -> No
     await commit_rows(home, 1)
 
     for _ in range(8):
-        eventually(lambda: postmaster_pid(home) is not None)
-        kill(postmaster_pid(home))
+        kill(eventual_pid(lambda: postmaster_pid(home)))
 
     assert await query_when_back(home, "select count(*) from kept") == 1
     program.kill()
@@ -109,7 +111,7 @@ async def test_a_killed_watcher_is_replaced_under_a_program_that_holds_the_datab
     killed = watcher_pid(home)
 
     kill(killed)
-    eventually(lambda: watcher_pid(home) not in {None, killed})
+    eventual_pid(lambda: watcher_pid(home))
 
     assert await query_when_back(home, "select count(*) from kept") == 3
     program.kill()
