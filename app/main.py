@@ -12,21 +12,19 @@ from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
 
 from app.agents.contract import FrontDoor
-from app.agents.llm.local_model import LocalModel
-from app.agents.provider import AgentsProvider, agent_flaws, prepare_agents, watch_agents
+from app.agents.provider import AgentsProvider, agent_flaws
 from app.agents.runner import AgentRunner
 from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
 from app.edge.asgi import Door
 from app.edge.edge import Edge, OnRequest
-from app.edge.keys import REFRESH_S, Fetch, KeySource
+from app.edge.keys import Fetch
 from app.edge.provider import EdgeProvider, key_flaws, table_flaws
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider
 from app.infra.db.engine import Database
 from app.infra.http_client.client import HttpClient
-from app.infra.observability.background import Background, every
-from app.infra.observability.health import INTERVAL_S, HealthRegistry
+from app.infra.observability.background import Background
 from app.infra.observability.logs import configure_logs
 from app.infra.provider import InfraProvider
 from app.settings import ConfigProblem, ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
@@ -117,10 +115,10 @@ async def _running(container: AsyncContainer, door: Door, app: Litestar) -> Asyn
     """Open everything in order, then the door, serve, and close it all in the other order."""
     del app
     try:
-        await container.get(Database)
+        for part in (Database, AgentRunner, MessageHook):  # each brings its own background work
+            await container.get(part)
         door.edge = await container.get(Edge)
         background = await container.get(Background)
-        await _add_background(container, background)
         async with background.running():
             log.info("gateway.started")
             yield
@@ -128,19 +126,3 @@ async def _running(container: AsyncContainer, door: Door, app: Litestar) -> Asyn
         door.edge = None
         await container.close()
         log.info("gateway.stopped")
-
-
-async def _add_background(container: AsyncContainer, background: Background) -> None:
-    health = await container.get(HealthRegistry)
-    runner = await container.get(AgentRunner)
-    keys = await container.get(KeySource)
-    hook = await container.get(MessageHook)
-    watch_agents(health, runner)
-    background.add("agents", partial(prepare_agents, runner, health))
-    background.add("agents health", every(INTERVAL_S, runner.check_health))
-    background.add("health", every(INTERVAL_S, health.check_all))
-    background.add("keys", every(REFRESH_S, keys.refresh))
-    background.add("message hook", hook.run)
-    if runner.uses_local_model:
-        local = await container.get(LocalModel)
-        background.add("local model", local.watch)

@@ -5,6 +5,7 @@ Rule: nothing is imported or started here that takes time. `AgentRunner.prepare`
 """
 
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from pathlib import Path
 
 from dishka import Provider, Scope, provide
@@ -14,7 +15,8 @@ from app.agents.factory import AgentFactory
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models, check_model
 from app.agents.runner import AgentRunner
-from app.infra.observability.health import Check, HealthRegistry, NotWell
+from app.infra.observability.background import Background, every
+from app.infra.observability.health import INTERVAL_S, Check, HealthRegistry, NotWell
 from app.settings import ConfigProblem, Settings
 
 
@@ -38,8 +40,21 @@ class AgentsProvider(Provider):
         return Models(settings.default_model, local, gguf=settings.local_model_gguf)
 
     @provide
-    async def runner(self, factory: AgentFactory, models: Models, front_door: FrontDoor) -> AsyncIterator[AgentRunner]:
+    async def runner(
+        self,
+        factory: AgentFactory,
+        models: Models,
+        local: LocalModel,
+        front_door: FrontDoor,
+        health: HealthRegistry,
+        background: Background,
+    ) -> AsyncIterator[AgentRunner]:
         runner = AgentRunner(factory.agents, models=models, front_door=front_door)
+        _watch_agents(health, runner)
+        background.add("agents", partial(_prepare_agents, runner, health))
+        background.add("agents health", every(INTERVAL_S, runner.check_health))
+        if runner.uses_local_model:
+            background.add("local model", local.watch)
         yield runner
         await runner.aclose()
 
@@ -64,7 +79,7 @@ def agent_flaws(default_model: str, gguf: Path | None) -> Iterable[ConfigProblem
             yield ConfigProblem(where, key, str(wrong))
 
 
-def watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:
+def _watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:
     """Register each agent's health, and whether the model library is loaded, without which no traffic should come.
 
     No agent is required: the edge and the chats work without it.
@@ -74,7 +89,7 @@ def watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:
         health.add("agent", card.name, _check(runner, card.name))
 
 
-async def prepare_agents(runner: AgentRunner, health: HealthRegistry) -> None:
+async def _prepare_agents(runner: AgentRunner, health: HealthRegistry) -> None:
     """Load the model library, and look at everything at once: readiness has waited long enough."""
     await runner.prepare()
     await health.check_all()

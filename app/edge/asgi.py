@@ -63,7 +63,7 @@ class EdgeMiddleware:
             log.exception("request.failed", request_id=record.id, path=record.path.decode("latin-1"))
             await client.refuse(InternalFault("The error was logged under this request id."))
         finally:
-            self.edge.log_access(record)
+            self.edge.finish(record)
 
     async def _answer(self, scope: Scope, record: Record, receive: Receive, client: Client) -> None:
         answer = await self.edge.decide(record)
@@ -88,7 +88,7 @@ class EdgeMiddleware:
             await receive()  # the server's `websocket.connect`
             await Client(record, as_handshake(scope, send)).refuse(fault)
         finally:
-            self.edge.log_access(record)
+            self.edge.finish(record)
 
 
 def _hand_over(scope: Scope, record: Record) -> None:

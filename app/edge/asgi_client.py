@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.edge.answers import completed, note_refusal, refusal
 from app.edge.faults import BodyTooLarge
-from app.edge.middleware.cors import cors_headers
-from app.edge.record import Answer, Headers, Record
-from app.infra.wire.problems import problem_of
+from app.edge.record import Answer, Record
 from app.kernel.errors import Fault
 
 # the ASGI specification's own types: scopes and messages are mappings of whatever the message is
@@ -37,7 +36,7 @@ class Client:
         if message["type"] == "http.response.start":
             self.is_started = True
             self.record.status = message["status"]
-            message = {**message, "headers": self._completed(message.get("headers", ()))}
+            message = {**message, "headers": completed(self.record, message.get("headers", ()))}
         elif message["type"] == "http.response.body":
             self.record.bytes_out += len(message.get("body", b""))
         try:
@@ -54,21 +53,13 @@ class Client:
 
     async def refuse(self, fault: Fault) -> None:
         """Answer with a problem; where an answer has begun, leave it broken off, so that nobody takes it as whole."""
-        self.record.reason = fault.reason
-        self.record.evidence.update(fault.evidence)
         if self.is_started:
+            note_refusal(self.record, fault)
             return
-        problem = problem_of(fault, instance=self.record.path.decode("latin-1"), request_id=self.record.id)
-        headers = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
         try:
-            await self.answer(Answer(problem.status, headers, problem.body))
+            await self.answer(refusal(self.record, fault))
         except ClientGone:
             self.record.reason = "client_gone"
-
-    def _completed(self, headers: Headers) -> Headers:
-        added = [(b"x-request-id", self.record.id.encode()), *cors_headers(self.record)]
-        names = {name for name, _ in added if name != b"vary"}
-        return [(name, value) for name, value in headers if name.lower() not in names] + added
 
 
 def limited(record: Record, receive: Receive) -> Receive:

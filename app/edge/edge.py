@@ -51,7 +51,7 @@ class Edge:
             record.are_keys_fresh = True
             return decide(self.stages, record)
 
-    def log_access(self, record: Record) -> None:
+    def finish(self, record: Record) -> None:
         """One line a request, always: who, what, where to, what came of it and why."""
         level = logging.INFO if record.status < 500 or record.reason in _ANSWERED else logging.WARNING
         log.log(

@@ -6,11 +6,12 @@ from dishka import Provider, Scope, provide
 
 from app.edge.edge import Edge, OnRequest
 from app.edge.health import watch_upstreams
-from app.edge.keys import Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
+from app.edge.keys import REFRESH_S, Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
 from app.edge.pipeline import EdgeOptions
 from app.edge.routes import RouteRegistry, RouteTableInvalid
 from app.edge.tokens import TokenRules, TokenVerifier
 from app.edge.upstreams import open_upstreams, upstream_flaws
+from app.infra.observability.background import Background, every
 from app.infra.observability.health import HealthRegistry
 from app.kernel.clock import Clock
 from app.kernel.identity import Access, RoleTable
@@ -43,10 +44,12 @@ class EdgeProvider(Provider):
         return RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams)
 
     @provide
-    def keys(self, settings: Settings, fetch: Fetch, clock: Clock) -> KeySource:
+    def keys(self, settings: Settings, fetch: Fetch, clock: Clock, background: Background) -> KeySource:
         if settings.jwt_public_key:
             return PemKeys.read(settings.jwt_public_key)
-        return JwksKeys(settings.jwt_jwks_url, fetch, clock)
+        keys = JwksKeys(settings.jwt_jwks_url, fetch, clock)
+        background.add("keys", every(REFRESH_S, keys.refresh))
+        return keys
 
     @provide
     def tokens(self, settings: Settings, keys: KeySource, clock: Clock) -> TokenVerifier:

@@ -4,6 +4,7 @@ Everything the access log says comes from here. Rule: stages write their own fie
 requests.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.edge.routes import Route
@@ -38,6 +39,7 @@ class Record:
     allowed_origin: bytes | None = None
     varies_by_origin: bool = False
     are_keys_fresh: bool = False
+    limit_headers: Sequence[tuple[bytes, bytes]] = ()
 
     status: int = 0
     reason: str = ""

@@ -10,8 +10,8 @@ from app.infra.db import migrate
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.http_client.client import HttpClient
-from app.infra.observability.background import Background
-from app.infra.observability.health import HealthRegistry
+from app.infra.observability.background import Background, every
+from app.infra.observability.health import INTERVAL_S, HealthRegistry
 from app.kernel.clock import Clock, SystemClock
 from app.kernel.transaction import Begin
 from app.settings import Settings
@@ -41,12 +41,14 @@ class InfraProvider(Provider):
     settings = from_context(Settings)
 
     @provide
-    def health(self) -> HealthRegistry:
-        return HealthRegistry()
-
-    @provide
     def background(self) -> Background:
         return Background()
+
+    @provide
+    def health(self, background: Background) -> HealthRegistry:
+        registry = HealthRegistry()
+        background.add("health", every(INTERVAL_S, registry.check_all))
+        return registry
 
     @provide
     def clock(self) -> Clock:

@@ -22,6 +22,7 @@ from app.features.chats.use_cases.restore_chat import RestoreChat
 from app.features.chats.use_cases.turn_lease import TurnLease
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
+from app.infra.observability.background import Background
 from app.kernel.transaction import Begin
 from app.settings import Settings
 
@@ -50,9 +51,11 @@ class ChatsProvider(Provider):
     )
 
     @provide
-    def hook(self, settings: Settings, post: PostJson) -> MessageHook:
+    def hook(self, settings: Settings, post: PostJson, background: Background) -> MessageHook:
         url = settings.snapshot_service_url
-        return HttpMessageHook(url, post) if url else NoMessageHook()
+        hook = HttpMessageHook(url, post) if url else NoMessageHook()
+        background.add("message hook", hook.run)
+        return hook
 
     @provide
     def lease(self, begin: Begin, turns: TurnStore) -> TurnLease:

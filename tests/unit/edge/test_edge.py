@@ -83,7 +83,7 @@ def test_a_request_leaves_one_line_that_says_everything_but_secrets(status: int,
     record.evidence = {"cause": "cut"}
 
     with capture_logs() as lines:
-        an_edge(LateKeys(ever=True)).log_access(record)
+        an_edge(LateKeys(ever=True)).finish(record)
 
     (line,) = lines
     assert (

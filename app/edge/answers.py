@@ -1,0 +1,33 @@
+"""What the edge adds to every answer, and what a refusal becomes: the same for both mounts. Pure."""
+
+from app.edge.middleware.cors import cors_headers
+from app.edge.record import Answer, Headers, Record
+from app.infra.wire.problems import problem_of
+from app.kernel.errors import Fault
+
+
+def added_headers(record: Record) -> Headers:
+    """Make the fields every answer carries, whoever gave it; of the same names, only `Vary` may stand twice."""
+    added = [(b"x-request-id", record.id.encode()), *record.limit_headers]
+    return added + cors_headers(record) if record.varies_by_origin else added
+
+
+def completed(record: Record, headers: Headers) -> Headers:
+    """Add what the edge adds to an answer's fields, in place of whatever had these names."""
+    added = added_headers(record)
+    names = {name for name, _ in added if name != b"vary"}
+    return [(name, value) for name, value in headers if name.lower() not in names] + added
+
+
+def refusal(record: Record, fault: Fault) -> Answer:
+    """Make a problem of a fault, and note in the record why."""
+    note_refusal(record, fault)
+    problem = problem_of(fault, instance=record.path.decode("latin-1"), request_id=record.id)
+    return Answer(
+        problem.status, [(name.encode(), value.encode()) for name, value in problem.headers.items()], problem.body
+    )
+
+
+def note_refusal(record: Record, fault: Fault) -> None:
+    record.reason = fault.reason
+    record.evidence.update(fault.evidence)
