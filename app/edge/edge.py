@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from app.edge.gauges import Gauges
 from app.edge.keys import KeySource
 from app.edge.pipeline import EdgeOptions, Stage, build_stages, decide
 from app.edge.record import Answer, Record
@@ -38,6 +39,7 @@ class Edge:
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     on_request: OnRequest = _nothing
     stages: Sequence[Stage] = ()
+    gauges: Gauges = field(default_factory=Gauges)
 
     def __post_init__(self) -> None:
         self.stages = build_stages(lambda: self.table, self.tokens, self.options)
