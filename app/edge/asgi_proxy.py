@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from app.edge.asgi_body import RequestBody
 from app.edge.asgi_client import Client, ClientGone, Message, Receive
 from app.edge.edge import Edge
+from app.edge.endpoint import UpstreamEndpoint
 from app.edge.faults import ClientTooSlow
 from app.edge.headers import returned_headers
 from app.edge.proxy import fault_of, may_retry, request_head
@@ -70,37 +71,46 @@ class Passage:
 
 async def _with_one_retry(edge: Edge, passage: Passage) -> None:
     record, upstream = passage.record, passage.upstream
+    endpoint = upstream.pick()
     try:
         try:
-            await _once(edge, passage)
+            await _once(edge, passage, endpoint)
         except UpstreamFailure as failure:
             is_harmless = may_retry(record.method, failure, is_body_started=passage.body.is_started)
             if not is_harmless or upstream.retries < 1 or passage.client.is_started or not upstream.budget.spend():
                 raise
             record.retries += 1
-            await _once(edge, passage)
+            await _once(edge, passage, upstream.pick(endpoint))
     except UpstreamFailure as failure:
         raise fault_of(failure, upstream.name) from failure
 
 
-async def _once(edge: Edge, passage: Passage) -> None:
+async def _once(edge: Edge, passage: Passage, endpoint: UpstreamEndpoint) -> None:
+    passage.record.endpoint = endpoint.name
+    try:
+        await _ask(edge, passage, endpoint)
+    except UpstreamFailure as failure:
+        endpoint.note_failure(failure)
+        raise
+
+
+async def _ask(edge: Edge, passage: Passage, endpoint: UpstreamEndpoint) -> None:
     record, route, upstream, body = passage.record, passage.route, passage.upstream, passage.body
-    record.endpoint = str(upstream.pool.endpoint)
-    connection = await upstream.pool.acquire(connect_timeout_s=upstream.connect_timeout_s)
+    connection = await endpoint.pool.acquire(connect_timeout_s=upstream.connect_timeout_s)
     async with Exchange(connection) as exchange:
         head = request_head(
             record,
             route,
-            authority=upstream.authority,
+            authority=endpoint.authority,
             session_cookies=(edge.options.access_cookie, edge.options.refresh_cookie),
             framing=body.framing,
         )
         exchange.begin(record.method, head, deadlines=_deadlines(upstream, route), body_follows=not body.is_empty)
         if body.is_empty:
-            await _give_back(exchange, passage)
+            await _give_back(exchange, passage, endpoint)
             return
         async with beside(_send_body(body, exchange)):
-            await _give_back(exchange, passage)
+            await _give_back(exchange, passage, endpoint)
 
 
 def _deadlines(upstream: Upstream, route: Route) -> Deadlines:
@@ -115,9 +125,10 @@ async def _send_body(body: RequestBody, exchange: Exchange) -> None:
         await body.send_to(exchange)
 
 
-async def _give_back(exchange: Exchange, passage: Passage) -> None:
+async def _give_back(exchange: Exchange, passage: Passage, endpoint: UpstreamEndpoint) -> None:
     """Pass the answer on as it comes. One that is cut stays unfinished towards the client (promise P2)."""
     head = await exchange.head()
+    endpoint.note_answer(head.status)
     client = passage.client
     exchange.allow_idle(passage.upstream.idle_timeout_s(head))
     await _send_in_time(client, _start(head), passage)

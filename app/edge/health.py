@@ -16,19 +16,20 @@ def watch_upstreams(health: HealthRegistry, upstreams: dict[str, Upstream]) -> N
 
 async def check_upstream(upstream: Upstream) -> str:
     """Ask the upstream's `health` path; without one, only that it accepts a connection. Errors: NotWell."""
+    pool = upstream.endpoints[0].pool
     try:
-        connection = await upstream.pool.acquire(connect_timeout_s=upstream.connect_timeout_s)
+        connection = await pool.acquire(connect_timeout_s=upstream.connect_timeout_s)
         if upstream.health_path is None:
             connection.abort()
-            return f"{upstream.pool.endpoint}: accepts connections"
+            return f"{pool.endpoint}: accepts connections"
         async with Exchange(connection) as exchange:
             head = b"GET %b HTTP/1.1\r\nhost: %b\r\nuser-agent: portico-health\r\n\r\n"
-            exchange.begin(b"GET", head % (upstream.health_path.encode(), upstream.authority))
+            exchange.begin(b"GET", head % (upstream.health_path.encode(), upstream.endpoints[0].authority))
             status = (await exchange.head()).status
             async for _ in exchange.body():
                 pass
     except UpstreamFailure as failure:
-        raise NotWell(f"{upstream.pool.endpoint}: {failure}") from failure
+        raise NotWell(f"{pool.endpoint}: {failure}") from failure
     if status >= 400:
-        raise NotWell(f"{upstream.pool.endpoint}: {upstream.health_path} answers {status}")
-    return f"{upstream.pool.endpoint}: {upstream.health_path} answers {status}"
+        raise NotWell(f"{pool.endpoint}: {upstream.health_path} answers {status}")
+    return f"{pool.endpoint}: {upstream.health_path} answers {status}"

@@ -83,7 +83,7 @@ class EdgeProvider(Provider):
         watch_upstreams(health, upstreams)
         yield Edge(table, keys, tokens, clock, options, upstreams, on_request)
         for upstream in upstreams.values():
-            await upstream.pool.aclose()
+            await upstream.aclose()
 
 
 def role_table(settings: Settings) -> RoleTable:

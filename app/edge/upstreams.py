@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from app.edge.endpoint import UpstreamEndpoint
 from app.edge.routes import RouteProblem
 from app.edge.routing import path_flaw, query_flaw
 from app.edge.upstream import Deadlines
@@ -63,19 +64,26 @@ class RetryBudget:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Upstream:
-    """`authority` is what the upstream is sent as Host."""
-
     name: str
-    authority: bytes
-    pool: UpstreamPool
+    endpoints: tuple[UpstreamEndpoint, ...]
     deadlines: Deadlines
     connect_timeout_s: float
     retries: int
     health_path: str | None = None
     event_idle_timeout_s: float = SSE_IDLE_TIMEOUT_S
     budget: RetryBudget = field(default_factory=RetryBudget)
+
+    def pick(self, tried: UpstreamEndpoint | None = None) -> UpstreamEndpoint:
+        """Choose where to send a request; after a failure, another endpoint than `tried` if there is one."""
+        del tried
+        return self.endpoints[0]
+
+    async def aclose(self) -> None:
+        """Cut every exchange and close every connection."""
+        for endpoint in self.endpoints:
+            await endpoint.pool.aclose()
 
     def idle_timeout_s(self, head: AnswerHead) -> float:
         """Tell how long an answer's body may be silent: a stream of events much longer, as it waits for them."""
@@ -93,8 +101,9 @@ def open_upstreams(rows: Mapping[str, UpstreamTableRow]) -> dict[str, Upstream]:
 def _open(name: str, row: UpstreamTableRow) -> Upstream:
     return Upstream(
         name=name,
-        authority=_authority(row),
-        pool=UpstreamPool(_endpoint(row), max_connections=row.max_connections),
+        endpoints=(
+            UpstreamEndpoint(UpstreamPool(_endpoint(row), max_connections=row.max_connections), _authority(row)),
+        ),
         deadlines=Deadlines(response_timeout_s=row.response_timeout_s, idle_timeout_s=row.idle_timeout_s),
         connect_timeout_s=row.connect_timeout_s,
         retries=row.retries,

@@ -97,7 +97,7 @@ class Front:
         self.lines.clear()
 
     def counts(self, upstream: str = "main") -> PoolCounts:
-        return self.edge.upstreams[upstream].pool.counts
+        return self.edge.upstreams[upstream].endpoints[0].pool.counts
 
     @contextmanager
     def patience(self, **options: float) -> Iterator[None]:
@@ -135,7 +135,11 @@ class Front:
     async def is_at_rest(self) -> None:
         """Wait until no slot is taken, nobody stands in line, and no task of a request is left."""
         await eventually(
-            lambda: all(one.pool.counts.in_use == one.pool.counts.waiting == 0 for one in self.edge.upstreams.values())
+            lambda: all(
+                one.pool.counts.in_use == one.pool.counts.waiting == 0
+                for upstream in self.edge.upstreams.values()
+                for one in upstream.endpoints
+            )
         )
         await eventually(lambda: not self.tasks())
 

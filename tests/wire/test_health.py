@@ -22,8 +22,8 @@ async def test_an_upstream_is_asked_on_a_connection_that_is_kept() -> None:
 
         assert words == [f"127.0.0.1:{there.port}: /ping?full=1 answers 200"] * 2
         assert there.visits[0].received.startswith(b"GET /ping?full=1 HTTP/1.1\r\nhost: 127.0.0.1:")
-        assert (len(there.visits), upstream.pool.counts.idle) == (1, 1)
-        await upstream.pool.aclose()
+        assert (len(there.visits), upstream.endpoints[0].pool.counts.idle) == (1, 1)
+        await upstream.aclose()
 
 
 @on_both_loops
@@ -34,9 +34,9 @@ async def test_without_a_path_it_is_only_called() -> None:
         words = await check_upstream(upstream)
 
         assert words == f"127.0.0.1:{there.port}: accepts connections"
-        await eventually(lambda: upstream.pool.counts.open == 0)
+        await eventually(lambda: upstream.endpoints[0].pool.counts.open == 0)
         assert [visit.received for visit in there.visits] in ([b""], [])
-        await upstream.pool.aclose()
+        await upstream.aclose()
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
@@ -48,7 +48,7 @@ async def test_an_error_is_not_well(status: int) -> None:
         with pytest.raises(NotWell, match=f"/ping answers {status}"):
             await check_upstream(upstream)
 
-        await upstream.pool.aclose()
+        await upstream.aclose()
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", OK + b"Content-Length: 9\r\n\r\nhalf"])
@@ -60,8 +60,8 @@ async def test_a_broken_answer_is_not_well(answer: bytes) -> None:
         with pytest.raises(NotWell, match=f"127.0.0.1:{there.port}: "):
             await check_upstream(upstream)
 
-        assert upstream.pool.counts.open == 0
-        await upstream.pool.aclose()
+        assert upstream.endpoints[0].pool.counts.open == 0
+        await upstream.aclose()
 
 
 @on_both_loops
@@ -75,5 +75,5 @@ async def test_nobody_there_is_not_well_and_hinders_nothing_else() -> None:
 
         assert {one.name: one.status for one in health.all} == {"here": Wellness.OK, "away": Wellness.ERROR}
         assert health.is_ready
-        assert (away.pool.counts.open, away.pool.counts.waiting) == (0, 0)
+        assert (away.endpoints[0].pool.counts.open, away.endpoints[0].pool.counts.waiting) == (0, 0)
         await eventually(lambda: bool(there.visits))

@@ -93,14 +93,15 @@ ADDRESSES = [
 async def test_a_url_says_where_to_dial_and_what_host_to_name(url: str, endpoint: str, authority: bytes) -> None:
     upstream = await opened(url=url)
 
-    assert str(upstream.pool.endpoint) == endpoint
-    assert upstream.authority == authority
-    assert (upstream.pool.endpoint.tls is not None) is url.startswith("https")
+    picked = upstream.pick()
+    assert picked.name == endpoint
+    assert picked.authority == authority
+    assert (picked.pool.endpoint.tls is not None) is url.startswith("https")
 
 
 @pytest.mark.parametrize(("verify", "checks"), [(True, True), (False, False)])
 async def test_a_certificate_is_checked_unless_the_row_says_otherwise(*, verify: bool, checks: bool) -> None:
-    tls = (await opened(url="https://agenda", verify=verify)).pool.endpoint.tls
+    tls = (await opened(url="https://agenda", verify=verify)).pick().pool.endpoint.tls
 
     assert tls is not None
     assert tls.check_hostname is checks
