@@ -69,18 +69,18 @@ class EdgeMiddleware:
         answer = await self.edge.decide(record)
         if answer is not None:
             await client.answer(answer)
-        elif record.route is None or record.route.upstream is None:
+        elif record.route is None or record.upstream is None:
             _hand_over(scope, record)
             await self.app(scope, limited(record, receive), client.send)
         else:
-            await forward(self.edge, record, record.route, receive, client)
+            await forward(self.edge, record, record.route, record.upstream, receive, client)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a handshake like any request; only local rows take one here, since tunnels are the protocol's."""
         record = record_of(scope, self.edge.clock.monotonic_s())
         try:
             await self.edge.decide(record)
-            if record.route is None or record.route.upstream is not None:
+            if record.route is None or record.upstream is not None:
                 raise UpgradeNotOffered("This route takes no WebSocket.")
             _hand_over(scope, record)
             await self.app(scope, receive, noting_handshake(record, send))

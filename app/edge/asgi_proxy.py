@@ -25,9 +25,10 @@ from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstreams import Upstream
 
 
-async def forward(edge: Edge, record: Record, route: Route, receive: Receive, client: Client) -> None:
+async def forward(
+    edge: Edge, record: Record, route: Route, upstream: Upstream, receive: Receive, client: Client
+) -> None:
     """Carry one request that was let in. Errors: any Fault of an upstream, ClientGone; the answer may have begun."""
-    upstream = edge.upstreams[route.upstream or ""]
     body = RequestBody(client, route.max_body_bytes, edge.options, receive)
     record.reason = "proxied"
     upstream.budget.earn()

@@ -10,7 +10,7 @@ from app.edge.gauges import Gauges
 from app.edge.keys import KeySource
 from app.edge.pipeline import EdgeOptions, Stage, build_stages, decide
 from app.edge.record import Answer, Record
-from app.edge.routes import RouteRegistry
+from app.edge.table import Table
 from app.edge.tokens import KeysStale, TokenVerifier
 from app.edge.upstreams import Upstream
 from app.kernel.clock import Clock
@@ -31,18 +31,22 @@ def _nothing(server: tuple[str, int | None] | None, scheme: str) -> None:
 class Edge:
     """`on_request` is told the listener's own address, so that agents can find the front door."""
 
-    table: RouteRegistry
+    table: Table
     keys: KeySource
     tokens: TokenVerifier
     clock: Clock
     options: EdgeOptions
-    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     on_request: OnRequest = _nothing
     stages: Sequence[Stage] = ()
     gauges: Gauges = field(default_factory=Gauges)
 
     def __post_init__(self) -> None:
         self.stages = build_stages(lambda: self.table, self.tokens, self.options)
+
+    @property
+    def upstreams(self) -> Mapping[str, Upstream]:
+        """The upstreams of the moment; a request's own is `record.upstream`."""
+        return self.table.upstreams
 
     async def decide(self, record: Record) -> Answer | None:
         """Run the chain; fetch the keys, at most once, where a token names one that is not known yet."""

@@ -15,7 +15,7 @@ from app.edge.middleware.limits import CheckHead
 from app.edge.middleware.request_id import AssignRequestId
 from app.edge.middleware.route import FindRoute
 from app.edge.record import Answer, Record
-from app.edge.routes import RouteRegistry
+from app.edge.table import Table
 from app.edge.tokens import TokenVerifier
 
 type Stage = Callable[[Record], Answer | None]
@@ -34,7 +34,7 @@ class EdgeOptions:
     client_write_s: float = 30
 
 
-def build_stages(table: Callable[[], RouteRegistry], tokens: TokenVerifier, options: EdgeOptions) -> tuple[Stage, ...]:
+def build_stages(table: Callable[[], Table], tokens: TokenVerifier, options: EdgeOptions) -> tuple[Stage, ...]:
     return (
         ResolveClient(options.trusted_proxies),  # first: what the peer says is believed, or not, by everything below
         AssignRequestId(),  # before anything can be refused: a refusal must be findable in the log

@@ -9,6 +9,7 @@ from app.edge.health import watch_upstreams
 from app.edge.keys import REFRESH_S, Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
 from app.edge.pipeline import EdgeOptions
 from app.edge.routes import RouteRegistry, RouteTableInvalid
+from app.edge.table import Table
 from app.edge.tokens import TokenRules, TokenVerifier
 from app.edge.upstreams import open_upstreams, upstream_flaws
 from app.infra.observability.background import Background, every
@@ -40,10 +41,6 @@ class EdgeProvider(Provider):
     scope = Scope.APP
 
     @provide
-    def table(self, settings: Settings) -> RouteRegistry:
-        return RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams)
-
-    @provide
     def keys(self, settings: Settings, fetch: Fetch, clock: Clock, background: Background) -> KeySource:
         if settings.jwt_public_key:
             return PemKeys.read(settings.jwt_public_key)
@@ -66,7 +63,6 @@ class EdgeProvider(Provider):
     async def edge(
         self,
         settings: Settings,
-        table: RouteRegistry,
         keys: KeySource,
         tokens: TokenVerifier,
         clock: Clock,
@@ -81,7 +77,8 @@ class EdgeProvider(Provider):
         )
         upstreams = open_upstreams(settings.gateway.upstreams)
         watch_upstreams(health, upstreams)
-        yield Edge(table, keys, tokens, clock, options, upstreams, on_request)
+        table = Table(RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams), upstreams)
+        yield Edge(table, keys, tokens, clock, options, on_request)
         for upstream in upstreams.values():
             await upstream.aclose()
 

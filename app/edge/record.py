@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.edge.routes import Route
+from app.edge.upstreams import Upstream
 from app.kernel.identity import Principal
 
 type Headers = list[tuple[bytes, bytes]]
@@ -33,6 +34,7 @@ class Record:
     client: str = ""
     is_peer_trusted: bool = False
     route: Route | None = None
+    upstream: Upstream | None = None
     upstream_path: bytes = b""
     principal: Principal | None = None
     is_token_from_cookie: bool = False

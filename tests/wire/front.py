@@ -122,7 +122,8 @@ class Front:
 
     def begin(self) -> None:
         """Forget what an earlier test left."""
-        self.edge.upstreams = {name: self._fresh(upstream) for name, upstream in self.edge.upstreams.items()}
+        fresh = {name: self._fresh(upstream) for name, upstream in self.edge.upstreams.items()}
+        self.edge.table = dataclasses.replace(self.edge.table, upstreams=fresh)
 
     def _fresh(self, upstream: Upstream) -> Upstream:
         deadlines = upstream.deadlines

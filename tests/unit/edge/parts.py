@@ -9,7 +9,9 @@ from hypothesis import settings
 from app.edge.keys import KeySet, read_pem
 from app.edge.record import Answer, Record
 from app.edge.routes import Route, RouteRegistry
+from app.edge.table import Table
 from app.edge.tokens import TokenRules, TokenVerifier
+from app.edge.upstreams import open_upstreams
 from app.kernel.errors import Fault
 from app.settings import GatewayFile
 from tests.builders import ROLES, public_pem
@@ -59,11 +61,21 @@ def a_record(
     )
 
 
-def a_table(*rows: dict[str, object], upstreams: Mapping[str, object] = UPSTREAMS) -> RouteRegistry:
-    """Compile rows written as in `gateway.toml`; a row goes to the upstream `there` unless it says otherwise."""
+def a_file(*rows: dict[str, object], upstreams: Mapping[str, object] = UPSTREAMS) -> GatewayFile:
+    """Read rows written as in `gateway.toml`; a row goes to the upstream `there` unless it says otherwise."""
     written = [row if "upstream" in row or "local" in row else {"upstream": "there", **row} for row in rows]
-    file = GatewayFile.model_validate({"upstreams": upstreams, "routes": written})
+    return GatewayFile.model_validate({"upstreams": upstreams, "routes": written})
+
+
+def a_table(*rows: dict[str, object], upstreams: Mapping[str, object] = UPSTREAMS) -> RouteRegistry:
+    file = a_file(*rows, upstreams=upstreams)
     return RouteRegistry.compile(file.routes, file.upstreams)
+
+
+def a_live_table(*rows: dict[str, object]) -> Table:
+    """The same rows with their upstreams, which open no connection before a request needs one."""
+    file = a_file(*rows)
+    return Table(RouteRegistry.compile(file.routes, file.upstreams), open_upstreams(file.upstreams))
 
 
 def a_route(**row: object) -> Route:

@@ -14,7 +14,7 @@ from app.edge.keys import PemKeys
 from app.edge.pipeline import EdgeOptions
 from app.edge.tokens import TokenVerifier
 from tests.builders import public_pem
-from tests.unit.edge.parts import Checked, StillClock, a_record, a_table
+from tests.unit.edge.parts import Checked, StillClock, a_live_table, a_record
 
 
 def a_scope(target: str = "/local", *, kind: str = "http", **values: object) -> Scope:
@@ -36,7 +36,7 @@ def a_scope(target: str = "/local", *, kind: str = "http", **values: object) -> 
 def an_edge(*rows: dict[str, object]) -> Edge:
     keys = PemKeys.read(public_pem())
     clock = StillClock()
-    return Edge(a_table(*rows), keys, TokenVerifier(Checked().rules, keys.current, clock), clock, EdgeOptions())
+    return Edge(a_live_table(*rows), keys, TokenVerifier(Checked().rules, keys.current, clock), clock, EdgeOptions())
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from app.edge.pipeline import EdgeOptions
 from app.edge.tokens import TokenVerifier
 from app.kernel.errors import Fault
 from tests.builders import a_principal, a_token, signing_key
-from tests.unit.edge.parts import NOW_S, Checked, StillClock, a_record, a_route, a_table
+from tests.unit.edge.parts import NOW_S, Checked, StillClock, a_live_table, a_record, a_route
 
 BEARER = ("Authorization", f"Bearer {a_token(sub='7', exp=NOW_S + 60, iat=NOW_S)}")
 
@@ -31,7 +31,7 @@ class LateKeys:
 
 def an_edge(keys: LateKeys) -> Edge:
     clock = StillClock()
-    table = a_table({"prefix": "/common"}, {"prefix": "/public", "access": "PUBLIC"})
+    table = a_live_table({"prefix": "/common"}, {"prefix": "/public", "access": "PUBLIC"})
     return Edge(table, keys, TokenVerifier(Checked().rules, keys.current, clock), clock, EdgeOptions())
 
 
@@ -60,7 +60,7 @@ async def test_keys_that_never_come_are_asked_for_once_a_request() -> None:
 
 async def test_a_new_table_takes_over_between_two_requests() -> None:
     edge = an_edge(LateKeys(ever=True))
-    edge.table = a_table({"path": "/new", "access": "PUBLIC"})
+    edge.table = a_live_table({"path": "/new", "access": "PUBLIC"})
 
     assert await edge.decide(a_record("GET", "/new")) is None
 

@@ -6,9 +6,9 @@ from app.edge.pipeline import EdgeOptions, build_stages, decide
 from app.edge.record import Answer, Record
 from app.kernel.errors import Fault
 from tests.builders import a_token
-from tests.unit.edge.parts import NOW_S, Checked, a_record, a_table
+from tests.unit.edge.parts import NOW_S, Checked, a_live_table, a_record
 
-TABLE = a_table(
+TABLE = a_live_table(
     {"prefix": "/common", "max_body_bytes": 10},
     {"prefix": "/admin", "access": "ADMIN"},
     {"prefix": "/public", "access": "PUBLIC"},
@@ -35,7 +35,7 @@ def test_a_request_that_is_let_in_has_everything_noted() -> None:
     assert record.principal is not None
     assert (record.principal.user_id, record.client, record.upstream_path) == ("7", "203.0.113.7", b"/common/x")
     assert record.allowed_origin == b"https://app.test"
-    assert record.route is TABLE.routes[0]
+    assert record.route is TABLE.registry.routes[0]
 
 
 @pytest.mark.parametrize(

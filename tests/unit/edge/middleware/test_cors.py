@@ -4,10 +4,10 @@ from app.edge.faults import RouteMethodNotAllowed
 from app.edge.middleware.cors import ApplyCors, NoteOrigin, cors_headers, preflight_method
 from app.edge.middleware.route import FindRoute
 from app.edge.record import Answer, Record
-from tests.unit.edge.parts import a_record, a_table
+from tests.unit.edge.parts import a_live_table, a_record
 
 LISTED = "https://app.test"
-TABLE = a_table(
+TABLE = a_live_table(
     {"path": "/x", "methods": ["POST", "PUT"], "access": "ADMIN"},
     {"path": "/x", "methods": ["GET"]},
     {"prefix": "/any"},

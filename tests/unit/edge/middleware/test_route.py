@@ -1,9 +1,9 @@
 import pytest
 
 from app.edge.middleware.route import FindRoute
-from tests.unit.edge.parts import a_record, a_table, outcome
+from tests.unit.edge.parts import a_live_table, a_record, outcome
 
-TABLE = a_table(
+TABLE = a_live_table(
     {"prefix": "/small", "max_body_bytes": 10, "strip": "/small"},
     {"prefix": "/files", "encoded_slashes": True},
     {"prefix": "/local", "local": True},
@@ -16,7 +16,7 @@ def test_the_row_and_the_path_it_means_are_noted() -> None:
 
     STAGE(record)
 
-    assert record.route is TABLE.routes[0]
+    assert record.route is TABLE.registry.routes[0]
     assert record.upstream_path == b"/a%20b"
 
 
@@ -67,7 +67,7 @@ def test_a_local_row_has_a_smaller_limit_than_a_proxied_one() -> None:
 
 
 def test_a_new_table_takes_over_between_two_requests() -> None:
-    tables = [a_table({"path": "/old"}), a_table({"path": "/new"})]
+    tables = [a_live_table({"path": "/old"}), a_live_table({"path": "/new"})]
     stage = FindRoute(lambda: tables[0])
 
     before = outcome(stage, a_record("GET", "/new"))
