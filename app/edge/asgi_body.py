@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from app.edge.asgi_client import Client, ClientGone, Message, Receive
 from app.edge.faults import BodyTooLarge, HeadMalformed, RequestTooSlow
 from app.edge.pipeline import EdgeOptions
-from app.edge.proxy import BodyFraming
+from app.edge.proxy import BodyFraming, declared_bytes, framing_of
 from app.edge.record import Record
 from app.edge.upstream import LAST_CHUNK, chunk
 from app.edge.upstream_exchange import Exchange
@@ -49,7 +49,7 @@ class RequestBody:
     @property
     def is_empty(self) -> bool:
         """Whether the head alone is the whole request."""
-        return _declared_bytes(self.record, self.framing) == 0
+        return declared_bytes(self.record, self.framing) == 0
 
     @property
     def record(self) -> Record:
@@ -106,7 +106,7 @@ class RequestBody:
         self.record.bytes_in += len(piece)
         if self.record.bytes_in > self.limit_bytes:
             raise BodyTooLarge(f"This route takes bodies of up to {self.limit_bytes} bytes.")
-        declared = _declared_bytes(self.record, self.framing)
+        declared = declared_bytes(self.record, self.framing)
         if declared is not None and (self.record.bytes_in > declared or (is_last and self.record.bytes_in < declared)):
             raise HeadMalformed("The body is not as long as the head says.")
         is_slow = self.record.bytes_in < self._waited_s * self.options.body_min_bytes_per_s
@@ -132,19 +132,6 @@ class RequestBody:
         self._pieces.clear()
         self._held_bytes = 0
         self._has_room.set()
-
-
-def framing_of(record: Record) -> BodyFraming:
-    if record.first(b"transfer-encoding") is not None:
-        return BodyFraming.CHUNKED
-    return BodyFraming.NONE if record.first(b"content-length") is None else BodyFraming.LENGTH
-
-
-def _declared_bytes(record: Record, framing: BodyFraming) -> int | None:
-    """Tell how long the body must be; a head without framing promises that there is none."""
-    if framing is BodyFraming.CHUNKED:
-        return None
-    return int(record.first(b"content-length") or 0)
 
 
 def _too_slow(detail: str) -> RequestTooSlow:

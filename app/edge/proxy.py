@@ -33,6 +33,19 @@ class BodyFraming(Enum):
     CHUNKED = auto()
 
 
+def framing_of(record: Record) -> BodyFraming:
+    if record.first(b"transfer-encoding") is not None:
+        return BodyFraming.CHUNKED
+    return BodyFraming.NONE if record.first(b"content-length") is None else BodyFraming.LENGTH
+
+
+def declared_bytes(record: Record, framing: BodyFraming) -> int | None:
+    """Tell how long the body must be; a head without framing promises that there is none."""
+    if framing is BodyFraming.CHUNKED:
+        return None
+    return int(record.first(b"content-length") or 0)
+
+
 def request_head(
     record: Record, route: Route, *, authority: bytes, session_cookies: tuple[bytes, ...], framing: BodyFraming
 ) -> bytes:
