@@ -14,6 +14,7 @@ from app.infra.observability.background import Background, every
 from app.infra.observability.health import INTERVAL_S, HealthRegistry
 from app.kernel.clock import Clock, SystemClock
 from app.kernel.transaction import Begin
+from app.kernel.worker import Draining, WorkerPlace
 from app.settings import Settings
 
 log = structlog.get_logger()
@@ -45,8 +46,16 @@ class InfraProvider(Provider):
         return Background()
 
     @provide
-    def health(self, background: Background) -> HealthRegistry:
-        registry = HealthRegistry()
+    def place(self) -> WorkerPlace:
+        return WorkerPlace()
+
+    @provide
+    def draining(self) -> Draining:
+        return Draining()
+
+    @provide
+    def health(self, background: Background, draining: Draining) -> HealthRegistry:
+        registry = HealthRegistry(draining=draining)
         background.add("health", every(INTERVAL_S, registry.check_all))
         return registry
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 import structlog
 
 from app.kernel.errors import Fault
+from app.kernel.worker import Draining
 
 INTERVAL_S = 10
 TIMEOUT_S = 3
@@ -47,14 +48,15 @@ class HealthRegistry:
     """Concurrency: one per process; `check_all`, run in the background, is the only writer."""
 
     dependencies: list[Dependency] = field(default_factory=list)
+    draining: Draining = field(default_factory=Draining)
 
     def add(self, type_: str, name: str, check: Check, *, is_required: bool = False) -> None:
         self.dependencies.append(Dependency(type_, name, check, is_required=is_required))
 
     @property
     def is_ready(self) -> bool:
-        """Whether everything required was found well."""
-        return all(one.status is Wellness.OK for one in self.dependencies if one.is_required)
+        """Whether everything required was found well, and this process is not about to stop."""
+        return not self.draining.has_begun and all(one.status is Wellness.OK for one in self.dependencies if one.is_required)
 
     @property
     def all(self) -> Sequence[Dependency]:
