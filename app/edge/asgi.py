@@ -4,6 +4,7 @@ Every request leaves one line in the log, whatever became of it. Rule: nothing b
 every answer carries the request id and the CORS fields.
 """
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 import structlog
@@ -52,8 +53,18 @@ class EdgeMiddleware:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope, self.edge.clock.monotonic_s())
         client = Client(record, send)
+        await self._finished(client, self._answer(scope, record, receive, client))
+
+    async def hand_over(self, scope: Scope, record: Record, receive: Receive, send: Send) -> None:
+        """Let the application answer a request that another mount has decided on and whose body it counts."""
+        client = Client(record, send)
+        _introduce(scope, record)
+        await self._finished(client, self.app(scope, receive, client.send))
+
+    async def _finished(self, client: Client, answering: Awaitable[None]) -> None:
+        record = client.record
         try:
-            await self._answer(scope, record, receive, client)
+            await answering
         except Fault as fault:
             await client.refuse(fault)
         except ClientGone:
@@ -70,19 +81,21 @@ class EdgeMiddleware:
         if answer is not None:
             await client.answer(answer)
         elif record.route is None or record.upstream is None:
-            _hand_over(scope, record)
+            _introduce(scope, record)
             await self.app(scope, limited(record, receive), client.send)
         else:
             await forward(self.edge, record, record.route, record.upstream, receive, client)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a handshake like any request; only local rows take one here, since tunnels are the protocol's."""
-        record = record_of(scope, self.edge.clock.monotonic_s())
+        decided = scope.get("state", {}).get("edge_record")  # by the mount that took the handshake
+        record = decided or record_of(scope, self.edge.clock.monotonic_s())
         try:
-            await self.edge.decide(record)
+            if decided is None:
+                await self.edge.decide(record)
             if record.route is None or record.upstream is not None:
                 raise UpgradeNotOffered("This route takes no WebSocket.")
-            _hand_over(scope, record)
+            _introduce(scope, record)
             await self.app(scope, receive, noting_handshake(record, send))
         except Fault as fault:
             await receive()  # the server's `websocket.connect`
@@ -91,7 +104,7 @@ class EdgeMiddleware:
             self.edge.finish(record)
 
 
-def _hand_over(scope: Scope, record: Record) -> None:
+def _introduce(scope: Scope, record: Record) -> None:
     scope.setdefault("state", {}).update(
         principal=record.principal, request_id=record.id, edge_record=record, access=record.route
     )
