@@ -56,7 +56,8 @@ class HealthRegistry:
     @property
     def is_ready(self) -> bool:
         """Whether everything required was found well, and this process is not about to stop."""
-        return not self.draining.has_begun and all(one.status is Wellness.OK for one in self.dependencies if one.is_required)
+        are_well = all(one.status is Wellness.OK for one in self.dependencies if one.is_required)
+        return are_well and not self.draining.has_begun
 
     @property
     def all(self) -> Sequence[Dependency]:

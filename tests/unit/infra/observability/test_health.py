@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 from app.infra.observability import health as health_module
 from app.infra.observability.health import HealthRegistry, NotWell, Wellness
 from app.kernel.errors import Unavailable
+from app.kernel.worker import Draining
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +98,19 @@ async def test_it_is_not_ready_when_something_required_is_not_well() -> None:
 
     await registry.check_all()
 
+    assert not registry.is_ready
+
+
+async def test_a_process_that_was_told_to_stop_is_not_ready_however_well_everything_is() -> None:
+    draining = Draining()
+    registry = HealthRegistry(draining=draining)
+    registry.add("thing", "needed", well, is_required=True)
+    await registry.check_all()
+    before = registry.is_ready
+
+    draining.has_begun = True
+
+    assert before
     assert not registry.is_ready
 
 
