@@ -17,6 +17,7 @@ from app.edge.middleware.route import FindRoute
 from app.edge.record import Answer, Record
 from app.edge.table import Table
 from app.edge.tokens import TokenVerifier
+from app.edge.tracing import JoinTrace
 
 type Stage = Callable[[Record], Answer | None]
 
@@ -32,12 +33,22 @@ class EdgeOptions:
     body_idle_s: float = 30
     body_min_bytes_per_s: int = 1024
     client_write_s: float = 30
+    head_s: float = 10
+    keep_alive_s: float = 30
+    farewell_s: float = 2
+    max_connections: int = 20_000
+    max_connections_per_address: int = 1_000
+
+    @property
+    def session_cookies(self) -> tuple[bytes, bytes]:
+        return (self.access_cookie, self.refresh_cookie)
 
 
 def build_stages(table: Callable[[], Table], tokens: TokenVerifier, options: EdgeOptions) -> tuple[Stage, ...]:
     return (
         ResolveClient(options.trusted_proxies),  # first: what the peer says is believed, or not, by everything below
         AssignRequestId(),  # before anything can be refused: a refusal must be findable in the log
+        JoinTrace(),  # after the id: a trace that starts here has the request's
         NoteOrigin(options.cors_origins),  # before anything can be refused: a page must be able to read why
         CheckHead(),  # before the route: what two parsers could read differently has no route
         FindRoute(table),  # before CORS and the token: the row says what they are to check

@@ -3,14 +3,13 @@
 The mounts do the I/O: `asgi.py` with `Exchange`, the protocol with callbacks.
 """
 
-import secrets
-import string
 from enum import Enum, auto
 
 from app.edge.faults import HeadMalformed, UpstreamAnswerBroken, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
 from app.edge.headers import cookie_header, forwarded_headers
 from app.edge.record import Headers, Record
 from app.edge.routes import Route
+from app.edge.tracing import traceparent
 from app.edge.upstream_failures import (
     ConnectFailed,
     ConnectTimedOut,
@@ -22,7 +21,6 @@ from app.edge.upstream_failures import (
 from app.kernel.errors import Fault
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
-_HEX = frozenset(string.hexdigits.encode())
 
 
 class BodyFraming(Enum):
@@ -69,8 +67,9 @@ def _added(record: Record, route: Route, session_cookies: tuple[bytes, ...], fra
     hidden = [name for name in session_cookies if name not in route.forward_cookies]
     cookie = cookie_header(record.headers, without=hidden)
     added: Headers = [(b"x-request-id", record.id.encode()), *_forwarding(record)]
-    if record.first(b"traceparent") is None or not record.is_peer_trusted:
-        added.append((b"traceparent", _traceparent(record.id.encode())))
+    added.append((b"traceparent", traceparent(record)))
+    if record.tracestate:
+        added.append((b"tracestate", record.tracestate))
     if cookie is not None:
         added.append((b"cookie", cookie))
     if record.principal is not None:
@@ -98,21 +97,17 @@ def _forwarding(record: Record) -> Headers:
     ]
 
 
-def _traceparent(request_id: bytes) -> bytes:
-    """Start a trace (W3C Trace Context §3.2); the request id is the trace id where it has the shape of one."""
-    is_trace_id = len(request_id) == 32 and _HEX.issuperset(request_id)
-    trace_id = request_id.lower() if is_trace_id else secrets.token_hex(16).encode()
-    return b"00-%b-%b-01" % (trace_id, secrets.token_hex(8).encode())
-
-
-def may_retry(method: bytes, failure: UpstreamFailure, *, is_body_started: bool) -> bool:
+def may_retry(method: bytes, failure: UpstreamFailure, *, is_body_started: bool, has_other: bool = False) -> bool:
     """Say whether trying again can do no harm: nothing was answered, and the request was not sent or is idempotent.
 
-    A connection that was refused or a wait that ran out would only be refused or run out again (promise P6).
+    A connection that did not come about would not come about again, except at another endpoint (`has_other`); a wait
+    that ran out would only run out again (promise P6).
     """
-    if is_body_started or failure.answered or not isinstance(failure, UpstreamBroken):
+    if is_body_started or failure.answered:
         return False
-    return not failure.sent or method in IDEMPOTENT
+    if isinstance(failure, ConnectFailed | ConnectTimedOut):
+        return has_other
+    return isinstance(failure, UpstreamBroken) and (not failure.sent or method in IDEMPOTENT)
 
 
 def fault_of(failure: UpstreamFailure, upstream: str) -> Fault:

@@ -31,6 +31,11 @@ class Record:
     is_upgrade: bool = False
 
     id: str = ""
+    trace_id: str = ""
+    span_id: int = 0
+    parent_span_id: str = ""
+    trace_flags: int = 1
+    tracestate: bytes = b""
     client: str = ""
     is_peer_trusted: bool = False
     route: Route | None = None

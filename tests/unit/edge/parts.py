@@ -58,6 +58,8 @@ def a_record(
         is_upgrade=is_upgrade,
         is_peer_trusted=trusted,
         id="0123456789abcdef0123456789abcdef",
+        trace_id="0123456789abcdef0123456789abcdef",
+        span_id=1,
     )
 
 

@@ -41,12 +41,12 @@ NEVER_FORWARDED = [
     "X-Forwarded-For",
     "X-Forwarded-Proto",
     "X-Forwarded-Host",
+    "traceparent",
+    "tracestate",
 ]
 ONLY_FROM_TRUSTED = [
     "Forwarded",
     "X-Real-IP",
-    "traceparent",
-    "tracestate",
     "X-Forwarded-Port",
     "X-Forwarded-Prefix",
     "X-Forwarded-User",
