@@ -79,25 +79,26 @@ def as_written(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RowIndex[R]:
-    """Rows by path.
+    """What rows say, by path.
 
     Cost: one dictionary look-up a segment, of no more segments than the longest prefix has: for 5 rows as for 5,000,
     and for a path of 4,000 slashes as for a short one.
     """
 
-    exact: Mapping[bytes, Sequence[R]]
-    prefixes: Mapping[bytes, Sequence[R]]
+    exact: Mapping[bytes, R]
+    prefixes: Mapping[bytes, R]
     longest_prefix_bytes: int
 
     @classmethod
-    def build(cls, exact: Mapping[bytes, Sequence[R]], prefixes: Mapping[bytes, Sequence[R]]) -> Self:
+    def build(cls, exact: Mapping[bytes, R], prefixes: Mapping[bytes, R]) -> Self:
         return cls(exact, prefixes, max(map(len, prefixes), default=0))
 
-    def find(self, path: bytes) -> Sequence[R]:
+    def find(self, path: bytes) -> R | None:
         """Find the rows of a path: the exact one, else the longest prefix that ends on a segment boundary."""
-        rows = self.exact.get(path)
-        if rows is not None:
-            return rows
+        return self.exact.get(path) or self.below(path)
+
+    def below(self, path: bytes) -> R | None:
+        """Find the longest prefix of a path that ends on a segment boundary."""
         end = len(path)
         if end > self.longest_prefix_bytes:
             end = path.rfind(b"/", 0, self.longest_prefix_bytes + 1)
@@ -106,7 +107,7 @@ class RowIndex[R]:
             if rows is not None:
                 return rows
             end = path.rfind(b"/", 0, end)
-        return self.prefixes.get(b"/", ())
+        return self.prefixes.get(b"/")
 
     def as_understood(self) -> "RowIndex[R]":
         """Make the index of the same rows for paths as an upstream may understand them."""
@@ -114,9 +115,3 @@ class RowIndex[R]:
             {as_understood(path): rows for path, rows in self.exact.items()},
             {as_understood(path): rows for path, rows in self.prefixes.items()},
         )
-
-
-def strip_run(path: bytes, span: tuple[int, int]) -> bytes:
-    """Cut a run of whole segments, found when the row was compiled, out of a path."""
-    start, end = span
-    return path[:start] + path[end:] or b"/"

@@ -206,7 +206,23 @@ def test_the_path_that_was_authorised_is_the_path_that_is_sent(tail: bytes) -> N
         except PathNotAllowed:
             return
         cut = path.removeprefix(b"/v/agenda")
-        assert route.upstream_path(b"GET", path) == (b"/v" + cut if route.strip_span else path)
+        assert route.upstream_path(b"GET", path) == (b"/v" + cut if route.skipped_bytes else path)
+
+
+@unhurried
+@given(tail=st.text(alphabet="ab/.;%2fF5cC\\", max_size=12), encoded_slashes=st.booleans())
+def test_a_path_without_segments_of_its_row_is_as_safe_as_it_was(tail: str, *, encoded_slashes: bool) -> None:
+    table = a_table(
+        {"prefix": "/v/agenda", "strip": "/agenda", "encoded_slashes": encoded_slashes},
+        {"prefix": "/calendar", "strip": "/calendar", "encoded_slashes": encoded_slashes},
+        upstreams={"there": {"url": "http://there.test/base"}},
+    )
+
+    for path in (f"/v/agenda{tail}".encode(), f"/calendar{tail}".encode()):
+        if path_flaw(path, encoded_slashes=encoded_slashes) is None:
+            with contextlib.suppress(Fault):
+                sent = table.match(b"GET", path).upstream_path(b"GET", path)
+                assert path_flaw(sent, encoded_slashes=encoded_slashes) is None
 
 
 # ---- what is wrong with a table
@@ -344,3 +360,28 @@ def test_a_public_prefix_around_a_strict_path_is_not_public_with_a_slash() -> No
     assert not table.match(b"GET", b"/admin/").is_public
     assert table.match(b"POST", b"/admin/").is_public
     assert table.match(b"GET", b"/admins/").is_public
+
+
+@pytest.mark.parametrize("path", ["/%61dmin/", "/admin;v=1/", "/adm%69n/"])
+def test_another_spelling_of_a_guarded_path_is_refused(path: str) -> None:
+    table = a_table({"prefix": "/", "access": "PUBLIC"}, {"path": "/admin", "access": "ADMIN"})
+
+    with pytest.raises(PathNotAllowed):
+        table.match(b"GET", path.encode())
+
+
+def test_an_exact_path_with_a_slash_guards_the_one_without() -> None:
+    table = a_table({"prefix": "/", "access": "COMMON", "methods": ["GET"]}, {"path": "/admin/", "access": "ADMIN"})
+
+    guarded = table.match(b"GET", b"/admin")
+
+    assert (guarded.label, guarded.guarded_by) == ("GET /*", "/admin/")
+    assert not guarded.admits(a_principal(role="user"))
+    assert taken(table, "POST", "/admin") == "method-not-allowed"
+
+
+def test_each_spelling_with_a_row_of_its_own_asks_for_its_own_access() -> None:
+    table = a_table({"path": "/a", "access": "ADMIN"}, {"path": "/a/", "access": "PUBLIC"}, {"prefix": "/"})
+
+    assert table.match(b"GET", b"/a/").is_public
+    assert not table.match(b"GET", b"/a").is_public
