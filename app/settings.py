@@ -26,14 +26,15 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-NOT_ENFORCED_YET = frozenset({"rate_limit", "burst", "websocket", "urls", "openapi"})
+NOT_ENFORCED_YET = frozenset({"rate_limit", "burst", "websocket", "openapi"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +104,33 @@ class Row(BaseModel):
 
 
 class UpstreamRow(Row):
+    """Either `url` or `urls` is written; once read, `url` is the first of `urls`."""
+
     url: str
+    urls: tuple[str, ...] = Field(default=(), min_length=1)
     health: str | None = None
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
     response_timeout_s: float = Field(default=30, gt=0, le=3600)
     idle_timeout_s: float = Field(default=60, gt=0, le=3600)
     max_connections: int = Field(default=256, ge=1, le=65535)
     retries: int = Field(default=1, ge=0, le=1)
+    breaker_failures: int = Field(default=5, ge=0, le=10_000)
+    breaker_window_s: float = Field(default=10, gt=0, le=3600)
     ca: Path | None = None
     server_name: str | None = None
     verify: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way_to_write(cls, row: Any) -> Any:  # Any: what stands in the file is not validated yet
+        if not isinstance(row, dict):
+            return row
+        if "url" in row and "urls" in row:
+            raise PydanticCustomError("both", "has url and urls; keep one of them")
+        urls = row.get("urls")
+        if "url" in row:
+            return {**row, "urls": (row["url"],)}
+        return {**row, "url": urls[0]} if isinstance(urls, list | tuple) and urls else row
 
 
 class RewriteRow(Row):
@@ -175,6 +193,7 @@ class Settings(BaseSettings):
     jwt_refresh_cookie_name: str = Field(default="pg_refresh_token", pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
     jwt_role_claim: str = Field(default="role", min_length=1)
     jwt_leeway_s: float = Field(default=10, ge=0, le=300)
+    jwt_max_life_s: int = Field(default=30 * 24 * 3600, ge=60, le=10 * 366 * 24 * 3600)
     auth_service_url: str = ""
     agenda_service_url: str = ""
     snapshot_service_url: str = ""
@@ -303,6 +322,7 @@ def _read_rows(
                 words = ", ".join(sorted(missing))
                 mend = f"set {words} in the environment or .env"
                 problems.append(ConfigProblem(where, f"upstreams.{name}", f"{words} is not set", mend))
+                row.pop("urls", None)
                 row["url"] = "http://not-set.invalid"  # never opened; its routes are not to be blamed as well
             elif missing:
                 del upstreams[name]
@@ -332,6 +352,8 @@ def _expand(row: dict[str, Any], settings: Mapping[str, object]) -> set[str]:
     for key, value in row.items():
         if isinstance(value, str):
             row[key] = VARIABLE.sub(read, value)
+        elif isinstance(value, list):
+            row[key] = [VARIABLE.sub(read, one) if isinstance(one, str) else one for one in value]
     return missing
 
 

@@ -77,7 +77,10 @@ async def _with_one_retry(edge: Edge, passage: Passage) -> None:
         try:
             await _once(edge, passage, endpoint)
         except UpstreamFailure as failure:
-            is_harmless = may_retry(record.method, failure, is_body_started=passage.body.is_started)
+            has_other = upstream.has_other(endpoint)
+            is_harmless = may_retry(
+                record.method, failure, is_body_started=passage.body.is_started, has_other=has_other
+            )
             if not is_harmless or upstream.retries < 1 or passage.client.is_started or not upstream.budget.spend():
                 raise
             record.retries += 1
@@ -93,6 +96,8 @@ async def _once(edge: Edge, passage: Passage, endpoint: UpstreamEndpoint) -> Non
     except UpstreamFailure as failure:
         endpoint.note_failure(failure)
         raise
+    finally:
+        endpoint.note_end()
 
 
 async def _ask(edge: Edge, passage: Passage, endpoint: UpstreamEndpoint) -> None:

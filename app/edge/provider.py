@@ -1,21 +1,28 @@
 """What the edge puts into the container, compiled from the settings' rows."""
 
 from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
+from functools import partial
 
-from dishka import Provider, Scope, provide
+from dishka import Provider, Scope, provide, provide_all
 
 from app.edge.edge import Edge, OnRequest
-from app.edge.health import watch_upstreams
+from app.edge.endpoint_names import LOOKUP_INTERVAL_S, Names
+from app.edge.health import CHECK_INTERVAL_S, ActiveChecks, watch_upstreams
 from app.edge.keys import REFRESH_S, Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
 from app.edge.pipeline import EdgeOptions
+from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.edge.routes import RouteRegistry, RouteTableInvalid
 from app.edge.table import Table
 from app.edge.tokens import TokenRules, TokenVerifier
-from app.edge.upstreams import open_upstreams, upstream_flaws
+from app.edge.upstream_rows import upstream_flaws
+from app.edge.upstreams import open_upstreams
+from app.edge.withdrawals import LiftRevocation, ListRevocations, WithdrawTokens
 from app.infra.observability.background import Background, every
 from app.infra.observability.health import HealthRegistry
 from app.kernel.clock import Clock
 from app.kernel.identity import Access, RoleTable
+from app.kernel.transaction import Begin
 from app.settings import ConfigProblem, GatewayFile, Settings
 
 
@@ -40,6 +47,26 @@ def key_flaws(pem: str) -> Iterable[ConfigProblem]:
 class EdgeProvider(Provider):
     scope = Scope.APP
 
+    use_cases = provide_all(LiftRevocation, ListRevocations)
+
+    @provide
+    async def revocations(
+        self, feed: RevocationFeed, clock: Clock, health: HealthRegistry, background: Background
+    ) -> Revocations:
+        """Know everything that is withdrawn before anybody is let in (promise P12)."""
+        known = Revocations(clock)
+        await feed.load(known)
+        background.add("revocations", partial(feed.follow, known))
+        health.add("edge", "revocations", known.health, is_required=True)
+        return known
+
+    @provide
+    def withdraw(
+        self, settings: Settings, begin: Begin, store: RevocationStore, known: Revocations, clock: Clock
+    ) -> WithdrawTokens:
+        life, leeway = timedelta(seconds=settings.jwt_max_life_s), timedelta(seconds=settings.jwt_leeway_s)
+        return WithdrawTokens(begin, store, known, clock, longest_life=life, leeway=leeway)
+
     @provide
     def keys(self, settings: Settings, fetch: Fetch, clock: Clock, background: Background) -> KeySource:
         if settings.jwt_public_key:
@@ -49,7 +76,7 @@ class EdgeProvider(Provider):
         return keys
 
     @provide
-    def tokens(self, settings: Settings, keys: KeySource, clock: Clock) -> TokenVerifier:
+    def tokens(self, settings: Settings, keys: KeySource, clock: Clock, revocations: Revocations) -> TokenVerifier:
         rules = TokenRules(
             roles=role_table(settings),
             issuer=settings.jwt_issuer,
@@ -57,7 +84,7 @@ class EdgeProvider(Provider):
             role_claim=settings.jwt_role_claim,
             leeway_s=settings.jwt_leeway_s,
         )
-        return TokenVerifier(rules, keys.current, clock)
+        return TokenVerifier(rules, keys.current, clock, revocations)
 
     @provide
     async def edge(
@@ -67,6 +94,7 @@ class EdgeProvider(Provider):
         tokens: TokenVerifier,
         clock: Clock,
         health: HealthRegistry,
+        background: Background,
         on_request: OnRequest,
     ) -> AsyncIterator[Edge]:
         options = EdgeOptions(
@@ -76,10 +104,13 @@ class EdgeProvider(Provider):
             refresh_cookie=settings.jwt_refresh_cookie_name.encode(),
         )
         upstreams = open_upstreams(settings.gateway.upstreams)
-        watch_upstreams(health, upstreams)
         table = Table(RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams), upstreams)
-        yield Edge(table, keys, tokens, clock, options, on_request)
-        for upstream in upstreams.values():
+        edge = Edge(table, keys, tokens, clock, options, on_request)
+        watch_upstreams(health, lambda: edge.upstreams)
+        background.add("upstream checks", every(CHECK_INTERVAL_S, ActiveChecks(lambda: edge.upstreams).check_all))
+        background.add("upstream names", every(LOOKUP_INTERVAL_S, Names(lambda: edge.upstreams).refresh_all))
+        yield edge
+        for upstream in edge.upstreams.values():
             await upstream.aclose()
 
 

@@ -58,7 +58,7 @@ class UpstreamPool:
         self._waiters: deque[asyncio.Future[UpstreamConnection]] = deque()
         self._reaper: asyncio.TimerHandle | None = None
         self._connects = 0
-        self._is_closed = False
+        self._is_closed = self._is_retired = False
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
@@ -66,6 +66,11 @@ class UpstreamPool:
     def counts(self) -> PoolCounts:
         opened, idle = len(self._connections), len(self._idle)
         return PoolCounts(opened, idle, opened - idle, len(self._waiters), self._connects)
+
+    @property
+    def load(self) -> int:
+        """How many requests are on their way or in line."""
+        return len(self._connections) - len(self._idle) + len(self._waiters)
 
     def acquire_nowait(self) -> UpstreamConnection | None:
         """Take the connection that was used last, as the least likely to have been closed, if any is idle."""
@@ -92,11 +97,21 @@ class UpstreamPool:
             await self._dial(connection, connect_timeout_s)
         return connection
 
+    def retire(self) -> None:
+        """Keep no connection any longer than its exchange. Whoever still comes is served."""
+        self._is_retired = True
+        self._stop_reaper()
+        while self._idle:
+            self._idle.popleft().abort()
+
+    async def drained(self) -> None:
+        """Wait until the last connection is gone; of a pool that is not retired, that may be never."""
+        await self._is_empty.wait()
+
     async def aclose(self) -> None:
         """Cut every exchange and return when the last socket is closed. Drain first."""
         self._is_closed = True
-        if self._reaper is not None:
-            self._reaper.cancel()
+        self._stop_reaper()
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -146,7 +161,7 @@ class UpstreamPool:
         self._connects += 1
         try:
             async with asyncio.timeout(timeout_s):
-                await self._open(connection)
+                await dial(self.endpoint, connection)
         except TimeoutError as late:
             self._discard(connection)
             raise ConnectTimedOut(f"{self.endpoint} did not accept in time", phase=Phase.CONNECT) from late
@@ -161,14 +176,6 @@ class UpstreamPool:
             self._discard(connection)
             raise PoolExhausted("the pool is closed", phase=Phase.CONNECT)
 
-    async def _open(self, connection: UpstreamConnection) -> None:
-        loop, at = asyncio.get_running_loop(), self.endpoint
-        name = (at.server_name or at.host) if at.tls is not None else None
-        if at.path is not None:
-            await loop.create_unix_connection(lambda: connection, at.path, ssl=at.tls, server_hostname=name)
-        else:
-            await loop.create_connection(lambda: connection, at.host, at.port, ssl=at.tls, server_hostname=name)
-
     def _take_back(self, connection: UpstreamConnection) -> None:
         """Give an idle connection to the first in line, else keep it."""
         if self._is_closed:
@@ -177,6 +184,9 @@ class UpstreamPool:
         waiter = self._next_waiter()
         if waiter is not None:
             waiter.set_result(connection)
+            return
+        if self._is_retired:
+            connection.abort()
             return
         self._idle.append(connection)
         if self._reaper is None:
@@ -216,3 +226,18 @@ class UpstreamPool:
             self._idle.popleft().abort()
         if self._idle:
             self._reaper = loop.call_at(self._idle[0].idle_since + self._keepalive_s, self._reap)
+
+    def _stop_reaper(self) -> None:
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
+
+
+async def dial(at: Endpoint, connection: UpstreamConnection) -> None:
+    """Connect. Errors: OSError, UnicodeError (a name that no address can have)."""
+    loop = asyncio.get_running_loop()
+    name = (at.server_name or at.host) if at.tls is not None else None
+    if at.path is not None:
+        await loop.create_unix_connection(lambda: connection, at.path, ssl=at.tls, server_hostname=name)
+    else:
+        await loop.create_connection(lambda: connection, at.host, at.port, ssl=at.tls, server_hostname=name)

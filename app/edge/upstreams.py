@@ -1,61 +1,40 @@
-"""The services behind the front door: where each one listens, how long we wait for it, how many connections it gets.
+"""The services behind the front door: which endpoint of one a request goes to, and how long we wait for it.
 
-A pool is made from a row of `[upstreams]`; everything counted here is per worker process.
+An upstream is made from a row of `[upstreams]`; everything counted here is per worker process.
 """
 
-import ssl
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
-from urllib.parse import urlsplit
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
 
-from app.edge.endpoint import UpstreamEndpoint
-from app.edge.routes import RouteProblem
-from app.edge.routing import path_flaw, query_flaw
+from app.edge.breaker import BreakerRules, BreakerState
+from app.edge.endpoint import Member, UpstreamEndpoint
+from app.edge.faults import UpstreamUnavailable
 from app.edge.upstream import Deadlines
 from app.edge.upstream_answer import AnswerHead
-from app.edge.upstream_pool import Endpoint, UpstreamPool
+from app.edge.upstream_pool import UpstreamPool
+from app.edge.upstream_rows import Site, UpstreamTableRow, sites_of
 
 SSE_IDLE_TIMEOUT_S = 300
-
-
-class UpstreamTableRow(Protocol):
-    """A row of `[upstreams]`; times in seconds."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def health(self) -> str | None: ...
-    @property
-    def connect_timeout_s(self) -> float: ...
-    @property
-    def response_timeout_s(self) -> float: ...
-    @property
-    def idle_timeout_s(self) -> float: ...
-    @property
-    def max_connections(self) -> int: ...
-    @property
-    def retries(self) -> int: ...
-    @property
-    def ca(self) -> Path | None: ...
-    @property
-    def server_name(self) -> str | None: ...
-    @property
-    def verify(self) -> bool: ...
+FIRST_RETRIES = 10
+ADDRESSES_LIMIT = 16
 
 
 @dataclass(slots=True)
 class RetryBudget:
     """Allow a tenth of the requests to be tried again, so that retries cannot multiply an outage.
 
-    Every request earns a tenth of a retry, up to ten retries saved.
+    Every request earns a tenth of a retry, and `most` retries may be saved up: as many as there can be requests on
+    their way to one endpoint when it dies.
     """
 
-    tenths: int = 100
+    most: int = FIRST_RETRIES
+    tenths: int = FIRST_RETRIES * 10
 
     def earn(self) -> None:
-        self.tenths = min(100, self.tenths + 1)
+        if self.tenths < self.most * 10:
+            self.tenths += 1
 
     def spend(self) -> bool:
         if self.tenths < 10:
@@ -66,24 +45,55 @@ class RetryBudget:
 
 @dataclass(slots=True, eq=False)
 class Upstream:
+    """One row's endpoints. `sites` are its URLs; a URL with a host name has an endpoint for each of its addresses.
+
+    Concurrency: synchronous but for `drain` and `aclose`, within the event loop it was made in.
+    """
+
     name: str
-    endpoints: tuple[UpstreamEndpoint, ...]
+    row: UpstreamTableRow
+    sites: Sequence[Site]
     deadlines: Deadlines
     connect_timeout_s: float
     retries: int
-    health_path: str | None = None
+    budget: RetryBudget
     event_idle_timeout_s: float = SSE_IDLE_TIMEOUT_S
-    budget: RetryBudget = field(default_factory=RetryBudget)
+    endpoints: Sequence[Member] = field(default=(), init=False)
+    leaving: Sequence[Member] = field(default=(), init=False)
+    """no longer chosen, and not yet done"""
+    _members: dict[Site, Sequence[Member]] = field(default_factory=dict, init=False)
+    _only: Member | None = field(default=None, init=False)
+    """the one to choose where there is no choice"""
+    _ready: Sequence[Member] = field(default=(), init=False)
+    _due: Sequence[Member] = field(default=(), init=False)
+    """half-open, and waiting for a probe"""
+    _turn: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        # until a name is resolved, its endpoint is the name, which each dial looks up
+        self._members = {site: (self._member(site, site.endpoint.host),) for site in self.sites}
+        self._count_members()
+
+    # --- on a request's way -------------------------------------------------------------------------------------------
 
     def pick(self, tried: UpstreamEndpoint | None = None) -> UpstreamEndpoint:
-        """Choose where to send a request; after a failure, another endpoint than `tried` if there is one."""
-        del tried
-        return self.endpoints[0]
+        """Choose where to send a request: the least busy of those that are well, in turn among equals.
 
-    async def aclose(self) -> None:
-        """Cut every exchange and close every connection."""
-        for endpoint in self.endpoints:
-            await endpoint.pool.aclose()
+        After a failure, another than `tried` if there is one. Who is given an endpoint must try it: it may be a probe.
+        Errors: UpstreamUnavailable, at once, while every breaker is open.
+        Cost: with nothing to choose, two attributes; else O(endpoints) without a call but one property each.
+        """
+        if self._only is not None:
+            return self._only
+        if self._due and tried is None:  # a second try is a request's last, and no guinea pig
+            return self._due[0].begin_probe()
+        if not self._ready:
+            return self._last_resort()
+        return self._least_busy(tried)
+
+    def has_other(self, tried: UpstreamEndpoint) -> bool:
+        """Tell whether a request that failed at `tried` has somewhere else to go."""
+        return any(member.pool is not tried.pool for member in self._ready)
 
     def idle_timeout_s(self, head: AnswerHead) -> float:
         """Tell how long an answer's body may be silent: a stream of events much longer, as it waits for them."""
@@ -92,85 +102,128 @@ class Upstream:
             return max(self.event_idle_timeout_s, self.deadlines.idle_timeout_s)
         return self.deadlines.idle_timeout_s
 
+    def _least_busy(self, tried: UpstreamEndpoint | None) -> Member:
+        ready = self._ready
+        count = len(ready)
+        turn = self._turn = (self._turn + 1) % count
+        best, least = ready[turn - 1], -1
+        for place in range(turn - count, turn):  # from our turn on, once around: negative places count from the end
+            member = ready[place]
+            if tried is not None and member.pool is tried.pool:
+                continue
+            load = member.pool.load
+            if load == 0:
+                return member
+            if load < least or least < 0:
+                best, least = member, load
+        return best
+
+    def _last_resort(self) -> UpstreamEndpoint:
+        """Let no request through to what is known to fail: each would wait for its deadline to hear the same.
+
+        There is no "panic" here, as other proxies have it for what active checks found: that every endpoint failed real
+        requests is no mistake of a check.
+        """
+        if self._due:
+            return self._due[0].begin_probe()
+        now_s = asyncio.get_running_loop().time()
+        waits_s = [one.breaker.reopens_at_s - now_s for one in self.endpoints if one.breaker.state is BreakerState.OPEN]
+        retry_after_s = max(1, ceil(min(waits_s, default=1)))
+        evidence = {"upstream": self.name, "cause": "every endpoint is left alone for a while"}
+        raise UpstreamUnavailable(headers={"retry-after": str(retry_after_s)}, evidence=evidence)
+
+    # --- life of the endpoints ----------------------------------------------------------------------------------------
+
+    def settle(self, site: Site, addresses: Sequence[str]) -> bool:
+        """Hear what addresses a site's name has: new ones become endpoints, those that are gone are drained.
+
+        True when that changed anything; no address at all changes nothing.
+        """
+        before = {member.pool.endpoint.host: member for member in self._members[site]}
+        hosts = addresses[:ADDRESSES_LIMIT]
+        if not hosts or before.keys() == set(hosts):
+            return False
+        self._members[site] = tuple(before.get(host) or self._member(site, host) for host in hosts)
+        gone = [member for host, member in before.items() if host not in hosts]
+        for member in gone:
+            member.retire()
+        self.leaving = (*(one for one in self.leaving if one.pool.counts.open), *gone)
+        self._count_members()
+        return True
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let what is on its way come to its end, and cut what has not after so long.
+
+        Who chose this upstream a moment before still gets an endpoint: it is no longer asked for by new requests
+        once it is out of the edge's mapping.
+        """
+        members = (*self.endpoints, *self.leaving)
+        for member in members:
+            member.retire()
+        try:
+            async with asyncio.timeout(timeout_s):
+                for member in members:
+                    await member.pool.drained()
+        except TimeoutError:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cut every exchange and close every connection."""
+        for member in (*self.endpoints, *self.leaving):
+            await member.aclose()
+
+    def _member(self, site: Site, host: str) -> Member:
+        pool = UpstreamPool(replace(site.endpoint, host=host), max_connections=self.row.max_connections)
+        rules = BreakerRules(self.row.breaker_failures, self.row.breaker_window_s)
+        return Member(pool, site.authority, rules, self._note_change)
+
+    def _count_members(self) -> None:
+        self.endpoints = tuple(member for site in self.sites for member in self._members[site])
+        self._note_change()
+
+    def _note_change(self) -> None:
+        """Work out who may be chosen, so that no request has to.
+
+        Where no endpoint passes its active checks, they are not believed: a mistyped `health` must not close the door.
+        """
+        passed = {member for member in self.endpoints if member.has_passed} or set(self.endpoints)
+        self._ready = tuple(
+            one for one in self.endpoints if one in passed and one.breaker.state is BreakerState.CLOSED
+        ) or tuple(one for one in self.endpoints if one.breaker.state is BreakerState.CLOSED)
+        self._due = tuple(
+            one
+            for one in self.endpoints
+            if one.breaker.state is BreakerState.HALF_OPEN and (one in passed or not self._ready)
+        )
+        self._only = self._ready[0] if len(self._ready) == 1 and not self._due else None
+        for member in self.endpoints:
+            member.may_yield = any(other is not member for other in self._ready)
+
 
 def open_upstreams(rows: Mapping[str, UpstreamTableRow]) -> dict[str, Upstream]:
     """Make the upstreams of checked rows; no connection is opened yet. Must be called inside the event loop."""
     return {name: _open(name, row) for name, row in rows.items()}
 
 
+def renew_upstreams(
+    before: Mapping[str, Upstream], rows: Mapping[str, UpstreamTableRow]
+) -> tuple[dict[str, Upstream], Sequence[Upstream]]:
+    """Make the upstreams of a changed table: an unchanged row keeps its upstream, connections, breakers and all.
+
+    The second are those that are to be drained once nobody can choose them any more.
+    """
+    kept = {name: old for name, old in before.items() if name in rows and rows[name] == old.row}
+    after = {name: kept.get(name) or _open(name, row) for name, row in rows.items()}
+    return after, [old for name, old in before.items() if name not in kept]
+
+
 def _open(name: str, row: UpstreamTableRow) -> Upstream:
     return Upstream(
         name=name,
-        endpoints=(
-            UpstreamEndpoint(UpstreamPool(_endpoint(row), max_connections=row.max_connections), _authority(row)),
-        ),
+        row=row,
+        sites=sites_of(row),
         deadlines=Deadlines(response_timeout_s=row.response_timeout_s, idle_timeout_s=row.idle_timeout_s),
         connect_timeout_s=row.connect_timeout_s,
         retries=row.retries,
-        health_path=row.health,
+        budget=RetryBudget(most=max(FIRST_RETRIES, row.max_connections)),
     )
-
-
-def upstream_flaws(rows: Mapping[str, UpstreamTableRow]) -> Iterable[RouteProblem]:
-    """Tell everything wrong with the rows, before anything is opened."""
-    for name, row in rows.items():
-        where = f"upstreams.{name}"
-        if not _is_url(row.url):
-            yield RouteProblem(where, f"{row.url!r} is no http, https or unix URL", 'e.g. "http://127.0.0.1:8001"')
-            continue
-        if row.health is not None and not _is_target(row.health):
-            yield RouteProblem(where, "health must be a path", 'e.g. "/api/health/ping"')
-        if row.ca is not None and not _is_certificates(row.ca):
-            yield RouteProblem(where, f"ca {str(row.ca)!r} holds no certificates", "name a PEM file")
-
-
-def _is_url(url: str) -> bool:
-    if url.startswith("unix:/"):
-        return True
-    try:
-        parts = urlsplit(url)
-        has_port = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    is_plain = not (parts.query or parts.fragment or parts.username)
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port and is_plain
-
-
-def _is_target(text: str) -> bool:
-    path, _, query = text.encode().partition(b"?")
-    return path_flaw(path) is None and query_flaw(query) is None
-
-
-def _is_certificates(file: Path) -> bool:
-    try:
-        ssl.create_default_context(cafile=str(file))
-    except OSError:  # ssl.SSLError is one
-        return False
-    return True
-
-
-def _endpoint(row: UpstreamTableRow) -> Endpoint:
-    if row.url.startswith("unix:"):
-        return Endpoint(path=row.url.removeprefix("unix:"))
-    parts = urlsplit(row.url)
-    is_tls = parts.scheme == "https"
-    return Endpoint(
-        host=parts.hostname or "",
-        port=parts.port or (443 if is_tls else 80),
-        tls=_tls(row) if is_tls else None,
-        server_name=row.server_name,
-    )
-
-
-def _authority(row: UpstreamTableRow) -> bytes:
-    if row.url.startswith("unix:"):
-        return (row.server_name or "localhost").encode()
-    return urlsplit(row.url).netloc.encode("idna" if not row.url.isascii() else "ascii")
-
-
-def _tls(row: UpstreamTableRow) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(row.ca) if row.ca else None)
-    if not row.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -203,6 +203,9 @@ def test_keys_may_be_fetched(monkeypatch: pytest.MonkeyPatch, write: Write) -> N
         ("upstreams = 5", "upstreams: "),
         ("upstreams = {there = 5}", "upstreams.there: "),
         ("[upstreams.there]", "upstreams.there.url: "),
+        ("[upstreams.there]\nurl = 'http://h'\nurls = ['http://i']", "upstreams.there: has url and urls; keep one"),
+        ("[upstreams.there]\nurls = 'http://h'", "upstreams.there.url: "),
+        ("[upstreams.there]\nurls = ['http://h', 5]", "upstreams.there.urls.1: "),
         ("[[routes]]\nupstream = []", "routes.0.upstream: "),
         ("[[routes]]\npath = '/a'\naccess = 'ALL'", "routes.0.access: "),
         ("[[routes]]\npath = '/a'\ntimeout_s = nan", "routes.0.timeout_s: "),
@@ -218,7 +221,7 @@ def test_keys_may_be_fetched(monkeypatch: pytest.MonkeyPatch, write: Write) -> N
         ],
         *[
             (f"[upstreams.there]\nurl = 'http://h'\n{key} = {value}", rf"upstreams\.there\.{key}: is not enforced")
-            for key, value in (("urls", "['http://h']"), ("openapi", "'/o'"))
+            for key, value in (("openapi", "'/o'"),)
         ],
     ],
     ids=lambda value: value.replace("\n", " ") if "\\" not in value else "",
@@ -250,6 +253,22 @@ def test_a_variable_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("THERE_URL", "http://there.test")
 
     assert read_settings(write(USED)).gateway.upstreams["there"].url == "http://there.test/base"
+
+
+def test_variables_are_read_in_a_list_of_urls(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setenv("THERE_URL", "http://there.test")
+    text = USED.replace('url = "${THERE_URL}/base"', 'urls = ["${THERE_URL}", "http://other.test"]')
+
+    assert read_settings(write(text)).gateway.upstreams["there"].urls == ("http://there.test", "http://other.test")
+
+
+def test_however_one_url_is_written_the_rows_are_equal(write: Write) -> None:
+    one, other = (
+        read_settings(write(f"[upstreams.there]\n{line}")).gateway.upstreams["there"]
+        for line in ("url = 'http://there.test'", "urls = ['http://there.test']")
+    )
+
+    assert one == other
 
 
 def test_a_variable_may_be_a_setting_of_the_file(write: Write) -> None:

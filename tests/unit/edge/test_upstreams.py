@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from app.edge.upstream_answer import AnswerHead, Framing
-from app.edge.upstreams import RetryBudget, Upstream, open_upstreams, upstream_flaws
+from app.edge.upstream_rows import upstream_flaws
+from app.edge.upstreams import RetryBudget, Upstream, open_upstreams
 from app.settings import UpstreamRow
 
 
