@@ -127,10 +127,13 @@ class UpstreamRow(Row):
             return row
         if "url" in row and "urls" in row:
             raise PydanticCustomError("both", "has url and urls; keep one of them")
-        urls = row.get("urls")
-        if "url" in row:
+        # what is of the wrong type is told once, under the key that was written
+        if isinstance(row.get("url"), str):
             return {**row, "urls": (row["url"],)}
-        return {**row, "url": urls[0]} if isinstance(urls, list | tuple) and urls else row
+        if "urls" in row:
+            first = row["urls"][0] if isinstance(row["urls"], list | tuple) and row["urls"] else ""
+            return {**row, "url": first if isinstance(first, str) else ""}
+        return row
 
 
 class RewriteRow(Row):
