@@ -1,24 +1,19 @@
 """The edge as one thing: what both mounts share. Decides, knows the upstreams, writes the access log."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import structlog
-
+from app.edge.access_log import AccessLog, StructlogAccessLog
 from app.edge.gauges import Gauges
 from app.edge.keys import KeySource
+from app.edge.metrics import RequestMetrics
 from app.edge.pipeline import EdgeOptions, Stage, build_stages, decide
 from app.edge.record import Answer, Record
+from app.edge.spans import RequestSpans
 from app.edge.table import Table
 from app.edge.tokens import KeysStale, TokenVerifier
 from app.edge.upstreams import Upstream
 from app.kernel.clock import Clock
-
-log = structlog.get_logger()
-
-_ANSWERED = frozenset({"proxied", "local"})
-"""whoever was asked gave the status: 503 of a health endpoint is an answer, not a failure of ours"""
 
 type OnRequest = Callable[[tuple[str, int | None] | None, str], None]
 
@@ -39,6 +34,9 @@ class Edge:
     on_request: OnRequest = _nothing
     stages: Sequence[Stage] = ()
     gauges: Gauges = field(default_factory=Gauges)
+    access_log: AccessLog = field(default_factory=StructlogAccessLog)
+    metrics: RequestMetrics = field(default_factory=RequestMetrics)
+    spans: RequestSpans | None = None
 
     def __post_init__(self) -> None:
         self.stages = build_stages(lambda: self.table, self.tokens, self.options)
@@ -58,23 +56,9 @@ class Edge:
             return decide(self.stages, record)
 
     def finish(self, record: Record) -> None:
-        """One line a request, always: who, what, where to, what came of it and why."""
-        level = logging.INFO if record.status < 500 or record.reason in _ANSWERED else logging.WARNING
-        log.log(
-            level,
-            "request.answered",
-            request_id=record.id,
-            method=record.method.decode("latin-1"),
-            path=record.path.decode("latin-1"),
-            route=record.route.label if record.route else None,
-            status=record.status,
-            reason=record.reason,
-            user_id=record.principal.user_id if record.principal else None,
-            client=record.client,
-            endpoint=record.endpoint or None,
-            bytes_in=record.bytes_in,
-            bytes_out=record.bytes_out,
-            seconds=round(self.clock.monotonic_s() - record.started_s, 6),
-            **({"retries": record.retries} if record.retries else {}),
-            **record.evidence,
-        )
+        """Count a request that is over, and say what became of it; once each, whatever that was."""
+        seconds = self.clock.monotonic_s() - record.started_s
+        self.metrics.note(record, seconds)
+        self.access_log.write(record, seconds)
+        if self.spans is not None:
+            self.spans.note(record, seconds)

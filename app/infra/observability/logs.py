@@ -22,7 +22,7 @@ def configure_logs(*, level: int, as_json: bool) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         redact,
     ]
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else _readable()
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else readable()
     exceptions: list[Any] = [structlog.processors.format_exc_info] if as_json else []
     structlog.configure(
         processors=[*shared, *exceptions, renderer],
@@ -42,7 +42,8 @@ def configure_logs(*, level: int, as_json: bool) -> None:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
-def _readable() -> structlog.dev.ConsoleRenderer:
+def readable() -> structlog.dev.ConsoleRenderer:
+    """Make what renders lines for people."""
     # structlog's own choice, where rich is installed, prints every local variable of every frame: tokens among them,
     # and seconds of work on the event loop for one error
     return structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
