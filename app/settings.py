@@ -34,7 +34,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-NOT_ENFORCED_YET = frozenset({"rate_limit", "burst", "websocket", "openapi"})
+NOT_ENFORCED_YET = frozenset({"rate_limit", "burst", "websocket"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,7 @@ class UpstreamRow(Row):
     url: str
     urls: tuple[str, ...] = Field(default=(), min_length=1)
     health: str | None = None
+    openapi: str | None = None
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
     response_timeout_s: float = Field(default=30, gt=0, le=3600)
     idle_timeout_s: float = Field(default=60, gt=0, le=3600)

@@ -25,6 +25,8 @@ class UpstreamTableRow(Protocol):
     @property
     def health(self) -> str | None: ...
     @property
+    def openapi(self) -> str | None: ...
+    @property
     def connect_timeout_s(self) -> float: ...
     @property
     def response_timeout_s(self) -> float: ...
@@ -69,6 +71,8 @@ def upstream_flaws(rows: Mapping[str, UpstreamTableRow]) -> Iterable[RouteProble
             yield RouteProblem(where, message, mend)
         if row.health is not None and not _is_target(row.health):
             yield RouteProblem(where, "health must be a path", 'e.g. "/api/health/ping"')
+        if row.openapi is not None and not _is_target(row.openapi):
+            yield RouteProblem(where, "openapi must be a path", 'e.g. "/openapi.json"')
         if row.ca is not None and not _is_certificates(row.ca):
             yield RouteProblem(where, f"ca {str(row.ca)!r} holds no certificates", "name a PEM file")
 

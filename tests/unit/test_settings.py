@@ -205,6 +205,7 @@ def test_keys_may_be_fetched(monkeypatch: pytest.MonkeyPatch, write: Write) -> N
         ("[upstreams.there]", "upstreams.there.url: "),
         ("[upstreams.there]\nurl = 'http://h'\nurls = ['http://i']", "upstreams.there: has url and urls; keep one"),
         ("[upstreams.there]\nurl = 5", "upstreams.there.url: "),
+        ("[upstreams.there]\nurl = 'http://h'\nopenapi = true", "upstreams.there.openapi: "),
         ("[upstreams.there]\nurls = 'http://h'", "upstreams.there.urls: "),
         ("[upstreams.there]\nurls = []", "upstreams.there.urls: "),
         ("[upstreams.there]\nurls = ['http://h', 5]", "upstreams.there.urls.1: "),
@@ -220,10 +221,6 @@ def test_keys_may_be_fetched(monkeypatch: pytest.MonkeyPatch, write: Write) -> N
                 rf"routes\.0\.{key}: is not enforced by this version; remove it",
             )
             for key, value in (("rate_limit", "'1/s'"), ("burst", "1"), ("websocket", "true"))
-        ],
-        *[
-            (f"[upstreams.there]\nurl = 'http://h'\n{key} = {value}", rf"upstreams\.there\.{key}: is not enforced")
-            for key, value in (("openapi", "'/o'"),)
         ],
     ],
     ids=lambda value: value.replace("\n", " ") if "\\" not in value else "",
