@@ -34,6 +34,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+FROM_THE_FILE = frozenset({"gateway", "table_source"})
 NOT_ENFORCED_YET = frozenset({"rate_limit", "burst", "websocket"})
 
 
@@ -174,8 +175,19 @@ class GatewayFile(Row):
     groups: Groups = Groups()
 
 
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """The file the rows came from, and what it held then: what is there later is compared with it."""
+
+    file: Path
+    content: bytes
+
+
 class Settings(BaseSettings):
-    """The frozen tree. Each field is an environment variable of the same name in capitals."""
+    """The frozen tree. Each field but those of `FROM_THE_FILE` is an environment variable of the same name in capitals.
+
+    Without `table_source` the rows were handed in, and do not change.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -210,6 +222,7 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
     cors_origins: Origins = ()
     gateway: GatewayFile = GatewayFile()
+    table_source: TableSource | None = Field(default=None, exclude=True, repr=False)
 
     @field_validator("jwt_jwks_url")
     @classmethod
@@ -244,7 +257,9 @@ class Settings(BaseSettings):
         """Let the environment win over what `read_settings` passes in from the file; the rows come from there alone."""
         del env_settings, dotenv_settings, file_secret_settings
         environment = EnvSettingsSource(settings_cls)
-        environment.env_vars = {name: value for name, value in environment.env_vars.items() if name != "gateway"}
+        environment.env_vars = {
+            name: value for name, value in environment.env_vars.items() if name not in FROM_THE_FILE
+        }
         return environment, init_settings
 
 
@@ -271,15 +286,16 @@ type CheckRows = Callable[[GatewayFile], Iterable[ConfigProblem]]
 """What the edge finds wrong with rows that are well-formed; handed in, since this module knows nothing above it."""
 
 
-def read_settings(config: Path, *, check_rows: CheckRows | None = None) -> Settings:
-    """Read and check everything.
+def read_settings(config: Path, *, content: bytes | None = None, check_rows: CheckRows | None = None) -> Settings:
+    """Read and check everything; the file is not read again where its content is given.
 
     Errors: ConfigurationInvalid with all that is wrong in the environment, the settings and the rows.
     """
     problems: list[ConfigProblem] = []
-    document = _read_toml(config, problems)
+    content = _read_file(config, problems) if content is None else content
+    document = _read_toml(content, config, problems)
     settings_table = document.pop("settings", {})
-    known = set(Settings.model_fields) - {"gateway"}
+    known = set(Settings.model_fields) - FROM_THE_FILE
     if not isinstance(settings_table, dict):
         problems.append(ConfigProblem(str(config), "settings", "must be a table", "write [settings]"))
         settings_table = {}
@@ -291,7 +307,7 @@ def read_settings(config: Path, *, check_rows: CheckRows | None = None) -> Setti
     rows = _read_rows(document, given, str(config), problems)
     problems += [replace(one, where=str(config)) for one in (check_rows(rows) if check_rows else ())]
     try:
-        settings = Settings(**given, gateway=rows)
+        settings = Settings(**given, gateway=rows, table_source=TableSource(config.absolute(), content))
     except ValidationError as error:
         problems += [_setting_problem(item, given, str(config)) for item in error.errors()]
         raise ConfigurationInvalid(problems) from None
@@ -301,12 +317,18 @@ def read_settings(config: Path, *, check_rows: CheckRows | None = None) -> Setti
 
 
 # Any below: what tomllib and pydantic give is untyped until it is validated.
-def _read_toml(config: Path, problems: list[ConfigProblem]) -> dict[str, Any]:
+def _read_file(config: Path, problems: list[ConfigProblem]) -> bytes:
     try:
-        return tomllib.loads(config.read_text("utf-8"))
+        return config.read_bytes()
     except OSError as error:
         mend = f"name the file with --config or {CONFIG_VARIABLE}"
         problems.append(ConfigProblem(str(config), "file", f"cannot be read ({error.strerror})", mend))
+    return b""
+
+
+def _read_toml(content: bytes, config: Path, problems: list[ConfigProblem]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(ConfigProblem(str(config), "file", f"is not valid TOML: {error}"))
     return {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from app.agents.llm.providers import PROVIDERS
-from app.settings import Settings, load_dotenv
+from app.settings import FROM_THE_FILE, Settings, load_dotenv
 
 EXAMPLE = Path(__file__).resolve().parents[2] / ".env.example"
 LINES = EXAMPLE.read_text("utf-8").splitlines()
@@ -17,7 +17,7 @@ OF_PROVIDERS = {variable for needs in PROVIDERS.values() for variable in needs.v
 OF_OUR_EXTRAS = {
     variable for needs in PROVIDERS.values() if needs.is_ours for variable in needs.variables[:1] if needs.extra
 }
-SETTINGS = {name.upper(): field for name, field in Settings.model_fields.items() if name != "gateway"}
+SETTINGS = {name.upper(): field for name, field in Settings.model_fields.items() if name not in FROM_THE_FILE}
 
 
 def shown(field: FieldInfo) -> str:
