@@ -19,13 +19,17 @@ from app.edge.asgi import Door
 from app.edge.edge import Edge, OnRequest
 from app.edge.keys import Fetch
 from app.edge.provider import EdgeProvider, key_flaws, table_flaws
+from app.edge.revocations import RevocationFeed, RevocationStore
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider
 from app.infra.db.engine import Database
+from app.infra.db.revocation_feed import PostgresRevocationFeed
+from app.infra.db.revocations import PostgresRevocationStore
 from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background
 from app.infra.observability.logs import configure_logs
+from app.infra.openapi.fleet import FleetDescription
 from app.infra.provider import InfraProvider
 from app.settings import ConfigProblem, ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
 from app.surfaces.api.assembly import assemble
@@ -37,6 +41,9 @@ class Wiring(Provider):
     """What one slice needs from another, tied together here so that neither knows the other."""
 
     scope = Scope.APP
+
+    revocation_store = provide(PostgresRevocationStore, provides=RevocationStore)
+    revocation_feed = provide(PostgresRevocationFeed, provides=RevocationFeed)
 
     @provide
     def front_door_address(self, settings: Settings) -> FrontDoorAddress:
@@ -115,7 +122,7 @@ async def _running(container: AsyncContainer, door: Door, app: Litestar) -> Asyn
     """Open everything in order, then the door, serve, and close it all in the other order."""
     del app
     try:
-        for part in (Database, AgentRunner, MessageHook):  # each brings its own background work
+        for part in (Database, AgentRunner, MessageHook, FleetDescription):  # each brings its own background work
             await container.get(part)
         door.edge = await container.get(Edge)
         background = await container.get(Background)

@@ -72,6 +72,16 @@ class RoleNotAllowed(Forbidden):
     title = "Your role does not open this door"
 
 
+class RevocationNotFound(NotFound):
+    type = "revocation-not-found"
+    title = "There is no such revocation in force"
+
+
+class RevocationsFull(Unavailable):
+    type = "revocations-full"
+    title = "No more tokens can be withdrawn at the moment"
+
+
 class KeysUnavailable(Unavailable):
     type = "keys-unavailable"
     title = "Tokens cannot be checked at the moment"
@@ -100,6 +110,11 @@ class UpstreamUnavailable(Unavailable):
 class UpstreamTimeout(TimedOut):
     type = "upstream-timeout"
     title = "The service behind this route did not answer in time"
+
+
+class HeadTooSlow(Malformed):
+    type = "head-too-slow"
+    title = "The request's head did not arrive in time"
 
 
 class RequestTooSlow(Malformed):

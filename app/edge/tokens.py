@@ -6,11 +6,11 @@ Facts
 - Its parts are base64url without padding (RFC 7515 §2); PyJWT takes padded ones, another text of the same token.
 - `sub` is a string (RFC 7519 §2 StringOrURI); `exp`, `nbf` and `iat` are numbers, and JSON's `true` is none.
 - Verifying costs about 55 us, a look-up less than one: a verified token is remembered, bounded, and never beyond its
-  expiry or the removal of its key.
+  expiry, the removal of its key or its withdrawal: what is withdrawn is forgotten then, and not remembered again.
 - Fields lose the spaces around their value (RFC 9110 §5.5): `sub` "7 " would reach an upstream as "7".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,11 @@ import jwt
 
 from app.edge.faults import KeysUnavailable, TokenExpired, TokenInvalid
 from app.edge.keys import KeySet
+from app.edge.revocations import Revocations
 from app.kernel.clock import Clock
 from app.kernel.identity import Principal, RoleTable
 from app.kernel.ids import UserId
+from app.kernel.revocation import Mark, Revocation
 
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_REMEMBERED = 20_000
@@ -52,8 +54,12 @@ class TokenVerifier:
     rules: TokenRules
     keys: Callable[[], KeySet]
     clock: Clock
+    revocations: Revocations = field(default_factory=Revocations)
     _remembered: dict[bytes, Principal] = field(default_factory=dict, repr=False)
     _remembered_for: KeySet | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.revocations.subscribe(self._forget)
 
     def verify(self, token: bytes, *, are_keys_fresh: bool = False) -> Principal:
         """Errors: TokenExpired, TokenInvalid, KeysUnavailable; KeysStale unless `are_keys_fresh`."""
@@ -69,11 +75,21 @@ class TokenVerifier:
                 raise TokenExpired("Get a new token and try again.")
             return known
         principal = self._verify_text(token, keys, now_s, are_keys_fresh=are_keys_fresh)
+        if self.revocations.refuses(principal):
+            raise TokenInvalid("The token was withdrawn; log in again.")
         if len(token) <= MAX_REMEMBERED_BYTES:
             if len(self._remembered) >= MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[token] = principal
         return principal
+
+    def _forget(self, withdrawn: Sequence[Revocation]) -> None:
+        """Forget whoever may be meant; who is not will be verified anew. Cost: 1 ms for 20,000 remembered tokens."""
+        subjects = {one.name for one in withdrawn if one.mark is Mark.SUBJECT}
+        ids = {one.name for one in withdrawn if one.mark is Mark.JWT_ID}
+        meant = [text for text, who in self._remembered.items() if who.user_id in subjects or who.token_id in ids]
+        for text in meant:
+            del self._remembered[text]
 
     def _verify_text(self, token: bytes, keys: KeySet, now_s: float, *, are_keys_fresh: bool) -> Principal:
         if len(token) > MAX_TOKEN_BYTES:
@@ -124,7 +140,7 @@ def principal_of(claims: Mapping[str, object], rules: TokenRules, *, now_s: floa
 
     Errors: TokenExpired, TokenInvalid.
     """
-    expires_at = _check_times(claims, now_s, rules.leeway_s)
+    expires_at, issued_at = _check_times(claims, now_s, rules.leeway_s)
     if rules.issuer and claims.get("iss") != rules.issuer:
         raise TokenInvalid("The token was issued by someone else.")
     if rules.audience and rules.audience not in _texts(claims.get("aud")):
@@ -143,10 +159,12 @@ def principal_of(claims: Mapping[str, object], rules: TokenRules, *, now_s: floa
         expires_at=expires_at,
         token_id=token_id if isinstance(token_id, str) else None,
         credential=credential,
+        issued_at=issued_at,
     )
 
 
-def _check_times(claims: Mapping[str, object], now_s: float, leeway_s: float) -> float:
+def _check_times(claims: Mapping[str, object], now_s: float, leeway_s: float) -> tuple[float, float]:
+    """Tell when the token expires and when it was issued."""
     expires_at = _time(claims, "exp")
     not_before = _time(claims, "nbf")
     issued_at = _time(claims, "iat")
@@ -156,7 +174,7 @@ def _check_times(claims: Mapping[str, object], now_s: float, leeway_s: float) ->
         raise TokenExpired("Get a new token and try again.")
     if max(not_before or 0, issued_at or 0) > now_s + leeway_s:
         raise TokenInvalid("The token is not valid yet.")
-    return expires_at
+    return expires_at, float("-inf") if issued_at is None else issued_at
 
 
 def _time(claims: Mapping[str, object], name: str) -> float | None:

@@ -46,7 +46,8 @@ class Principal:
     """A verified caller.
 
     `role` is the highest of the token's roles; `groups` are the doors those roles open in this deployment.
-    `expires_at` is in seconds since the epoch; nothing may be done in this name after it.
+    `expires_at` is in seconds since the epoch; nothing may be done in this name after it. `issued_at` too; a token that
+    does not say counts as issued before everything.
     """
 
     user_id: UserId
@@ -55,6 +56,7 @@ class Principal:
     expires_at: float
     token_id: str | None = None
     credential: str = field(default="", repr=False)
+    issued_at: float = float("-inf")
 
     def may_enter(self, access: Access) -> bool:
         return access is Access.PUBLIC or access in self.groups
