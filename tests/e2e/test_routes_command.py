@@ -50,6 +50,16 @@ def test_the_table_is_printed_row_by_row(tmp_path: Path) -> None:
     ]
 
 
+def test_every_endpoint_of_an_upstream_is_printed(tmp_path: Path) -> None:
+    table = GOOD.replace('url = "${AGENDA_SERVICE_URL}/base"', 'urls = ["http://a.test/base", "http://b.test/base"]')
+
+    listed, explained = routes(tmp_path, table), routes(tmp_path, table, "explain", "GET", "/api/v1/agenda/public")
+
+    assert listed.stdout.splitlines()[0].split()[3:] == ["http://a.test/base", "http://b.test/base"]
+    to = [line.split()[1] for line in explained.stdout.splitlines() if line.startswith("  to ")]
+    assert to == [f"http://{host}.test/base/api/v1/agenda/public" for host in "ab"]
+
+
 def test_a_good_table_is_checked_with_nothing_to_say(tmp_path: Path) -> None:
     said = routes(tmp_path, GOOD, "check")
 

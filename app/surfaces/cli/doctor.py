@@ -31,17 +31,20 @@ def run(root: Root) -> int:
 def _upstreams(settings: Settings) -> None:
     """A service that is away stops nobody else's, so it is told but does not count."""
     for name, row in settings.gateway.upstreams.items():
-        address = urlsplit(row.url)
-        if address.hostname is None:
-            print(f"upstream     {name}: {row.url}")
-            continue
-        try:
-            port = address.port or (443 if address.scheme == "https" else 80)
-            socket.create_connection((address.hostname, port), timeout=row.connect_timeout_s).close()
-        except OSError as error:
-            print(f"upstream     {name}: {row.url} WRONG: {error.strerror or error}; start it, or mend its url")
-        else:
-            print(f"upstream     {name}: {row.url} accepts connections")
+        for url in row.urls:
+            print(f"upstream     {name}: {url}{_reached(url, row.connect_timeout_s)}")
+
+
+def _reached(url: str, timeout_s: float) -> str:
+    address = urlsplit(url)
+    if address.hostname is None:
+        return ""
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname, port), timeout=timeout_s).close()
+    except OSError as error:
+        return f" WRONG: {error.strerror or error}; start it, or mend its url"
+    return " accepts connections"
 
 
 def _database(settings: Settings) -> int:

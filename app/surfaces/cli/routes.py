@@ -23,7 +23,7 @@ def show(root: Root, config: Path | None) -> int:
             "|".join(sorted(method.decode() for method in route.methods)) or "*",
             route.pattern.decode() + ("" if route.is_exact else "/*"),
             route.access.value,
-            _target(settings, route),
+            " ".join(_targets(settings, route)),
         )
         for route in table.routes
     ]
@@ -56,16 +56,16 @@ def explain(root: Root, config: Path | None, method: str, path: str) -> int:
     print(f"{method} {path}")
     print(f"  row     {route.label} ({'exact path' if route.is_exact else 'longest prefix'})")
     print(f"  access  {route.access.value}: {_who(settings, route)}")
-    # the path in the upstream's URL is part of what is sent
-    origin = _target(settings, route).removesuffix(route.base_path.decode())
-    print(f"  to      {origin}{target if route.upstream else ''}")
+    for url in _targets(settings, route):
+        # the path in the upstream's URL is part of what is sent
+        print(f"  to      {url.removesuffix(route.base_path.decode())}{target if route.upstream else ''}")
     return 0
 
 
-def _target(settings: Settings, route: Route) -> str:
+def _targets(settings: Settings, route: Route) -> list[str]:
     if route.upstream is None:
-        return "local"
-    return settings.gateway.upstreams[route.upstream].url.rstrip("/")
+        return ["local"]
+    return [url.rstrip("/") for url in settings.gateway.upstreams[route.upstream].urls]
 
 
 def _who(settings: Settings, route: Route) -> str:
