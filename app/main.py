@@ -114,6 +114,7 @@ def create_app(settings: Settings, *overrides: Provider) -> Litestar:
     setup_dishka(container, app)
     # Litestar's ASGI types name the shape of each message; ours pass any
     door.inner, app.asgi_handler = app.asgi_handler, door  # type: ignore[assignment]
+    app.state["door"] = door
     return app
 
 

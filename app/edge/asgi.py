@@ -30,11 +30,16 @@ class Door:
     inner: ASGIApp | None = None
     edge: Edge | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @property
+    def middleware(self) -> "EdgeMiddleware":
         if self.edge is None or self.inner is None:
             raise RuntimeError("the front door is shut: run the application's lifespan")
-        self.edge.on_request(scope.get("server"), scope.get("scheme", "http"))
-        await EdgeMiddleware(self.inner, self.edge)(scope, receive, send)
+        return EdgeMiddleware(self.inner, self.edge)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        middleware = self.middleware
+        middleware.edge.on_request(scope.get("server"), scope.get("scheme", "http"))
+        await middleware(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from app.edge.access_log import AccessLog, StructlogAccessLog
 from app.edge.gauges import Gauges
 from app.edge.keys import KeySource
 from app.edge.metrics import RequestMetrics
+from app.edge.middleware.client_address import ResolveClient
 from app.edge.pipeline import EdgeOptions, Stage, build_stages, decide
+from app.edge.protocol_admission import Admission
 from app.edge.record import Answer, Record
 from app.edge.spans import RequestSpans
 from app.edge.table import Table
@@ -37,9 +39,16 @@ class Edge:
     access_log: AccessLog = field(default_factory=StructlogAccessLog)
     metrics: RequestMetrics = field(default_factory=RequestMetrics)
     spans: RequestSpans | None = None
+    admission: Admission = field(init=False)
+    _peers: ResolveClient = field(init=False)
 
     def __post_init__(self) -> None:
+        self.admission = Admission(self.options.max_connections, self.options.max_connections_per_address)
+        self._peers = ResolveClient(self.options.trusted_proxies)
         self.stages = build_stages(lambda: self.table, self.tokens, self.options)
+
+    def trusts(self, peer: str) -> bool:
+        return self._peers.trusts(peer)
 
     @property
     def upstreams(self) -> Mapping[str, Upstream]:

@@ -36,6 +36,7 @@ class EdgeOptions:
     head_s: float = 10
     keep_alive_s: float = 30
     farewell_s: float = 2
+    last_call_s: float = 0.5
     max_connections: int = 20_000
     max_connections_per_address: int = 1_000
 
@@ -56,6 +57,13 @@ def build_stages(table: Callable[[], Table], tokens: TokenVerifier, options: Edg
         Authenticate(tokens, options.access_cookie, options.cors_origins),  # who
         CheckAccess(),  # may this role use this door
     )
+
+
+def introduce(stages: Sequence[Stage], record: Record) -> None:
+    """Run what names a request and refuses nothing: for a head that cannot be read, whose refusal is logged too."""
+    for stage in stages:
+        if isinstance(stage, ResolveClient | AssignRequestId | NoteOrigin):
+            stage(record)
 
 
 def decide(stages: Sequence[Stage], record: Record) -> Answer | None:

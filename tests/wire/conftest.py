@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from tests.wire.front import SERVERS, Front, running_front
 
 
-@pytest.fixture(scope="session", params=["uvloop-httptools"])
+@pytest.fixture(scope="session", params=["portico"])
 def front_gateway(
     request: pytest.FixtureRequest, database_dsn: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Front]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from dishka import Provider, Scope, decorate
 from litestar import Litestar
 
 from app.edge.edge import Edge
+from app.edge.protocol import EdgeProtocol
 from app.edge.upstream_pool import PoolCounts
 from app.edge.upstreams import RetryBudget
 from app.infra.observability.health import HealthRegistry
@@ -31,10 +33,11 @@ EVENT_IDLE_S = 1.5
 REQUEST_TASKS = ("RequestResponseCycle.", "RequestBody.", "_send_body", "WebSocketsSansIOProtocol.")
 
 type LogLine = MutableMapping[str, Any]  # structlog's own untyped kind
-type Server = tuple[Callable[[], asyncio.AbstractEventLoop], Literal["httptools", "h11"]]
+type Server = tuple[Callable[[], asyncio.AbstractEventLoop], Literal["portico", "httptools", "h11"]]
 
 SERVERS: dict[str, Server] = {
-    "uvloop-httptools": (uvloop.new_event_loop, "httptools"),  # as `portico serve` does
+    "portico": (uvloop.new_event_loop, "portico"),  # as `portico serve` does
+    "uvloop-httptools": (uvloop.new_event_loop, "httptools"),
     "asyncio-httptools": (asyncio.new_event_loop, "httptools"),
     "asyncio-h11": (asyncio.new_event_loop, "h11"),
 }
@@ -198,7 +201,7 @@ def serving(app: Litestar, server: Server, *, lifespan: Literal["on", "off"] = "
     with socket.create_server(("127.0.0.1", 0)) as bound:
         config = uvicorn.Config(
             app,
-            http=http,
+            http=partial(EdgeProtocol, app.state["door"]) if http == "portico" else http,  # type: ignore[arg-type]
             lifespan=lifespan,
             ws="websockets-sansio",
             log_config=None,

@@ -24,7 +24,7 @@ class ResolveClient:
 
     def __call__(self, record: Record) -> Answer | None:
         record.client = record.peer
-        record.is_peer_trusted = self._is_trusted(record.peer)
+        record.is_peer_trusted = self.trusts(record.peer)
         if record.is_peer_trusted:
             record.client = self._nearest_stranger(record)
         return None
@@ -37,11 +37,11 @@ class ResolveClient:
             if not _is_address(address):
                 break
             client = address
-            if not self._is_trusted(address):
+            if not self.trusts(address):
                 break
         return client
 
-    def _is_trusted(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
         known = self._seen.get(address)
         if known is None:
             known = not address or self._is_in_trusted_network(address)

@@ -34,6 +34,7 @@ STATUS_BY_TYPE: Mapping[str, int] = {
     "target-too-long": 414,
     "head-too-large": 431,
     "request-too-slow": 408,
+    "head-too-slow": 408,
 }
 
 CONTENT_TYPE = "application/problem+json"

@@ -1,0 +1,396 @@
+"""The protocol mount: one client's connection under `uvicorn.Server`, bytes to requests and answers to bytes.
+
+A proxied request is spliced to its upstream (`splice.py`) and never becomes an ASGI call; a local one does
+(`protocol_local.py`). One request is served at a time, in order; what is pipelined behind it waits, bounded.
+`uvicorn.Server` asks four things of a protocol: how it is made, that it enters itself in `server_state.connections`
+and its tasks in `server_state.tasks`, and `shutdown()`.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+import structlog
+import uvicorn
+from uvicorn.server import ServerState
+
+from app.edge.answers import refusal
+from app.edge.asgi import Door
+from app.edge.edge import Edge
+from app.edge.faults import BodyTooLarge, ClientTooSlow, HeadTooSlow, InternalFault, RequestTooSlow, UpgradeNotOffered
+from app.edge.pipeline import decide, introduce
+from app.edge.protocol_body import BodyReader, body_reader
+from app.edge.protocol_clock import Late
+from app.edge.protocol_intake import Intake
+from app.edge.protocol_line import ClientSocket, host_of, server_of
+from app.edge.protocol_local import LocalExchange, scope_of
+from app.edge.protocol_reply import Reply
+from app.edge.proxy import framing_of
+from app.edge.record import Answer, Record
+from app.edge.splice import Splice
+from app.edge.tokens import KeysStale
+from app.kernel.errors import Fault
+
+log = structlog.get_logger()
+
+DISCARDED_BYTES = 64 * 1024
+"""of an unwanted body, for the sake of the connection: behind more than that it is closed"""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_FATAL_STATUSES = frozenset({400, 408, 413, 414, 431})
+"""behind these nobody knows where the next request would begin, or it is far away"""
+
+
+class Exchange(Protocol):
+    """Who serves a request: `Splice` or `LocalExchange`. What it hears is told in `Splice`."""
+
+    def begin(self, *, has_body: bool) -> None: ...
+    def take(self, piece: bytes) -> None: ...
+    def take_end(self) -> None: ...
+    def refuse(self, fault: Fault) -> None: ...
+    def leave(self) -> None: ...
+    def wait(self) -> None: ...
+    def go_on(self) -> None: ...
+
+
+class EdgeProtocol(ClientSocket):
+    """One client's connection.
+
+    Cost: some 4 KB while it is idle; while it is served, what was pipelined (64 KB) and a write buffer each way.
+    """
+
+    __slots__ = (
+        "_body", "_body_from_bytes", "_config", "_door", "_edge", "_exchange", "_intake", "_is_admitted",
+        "_is_draining", "_is_looping", "_peer", "_reply", "_scheme", "_server", "_state", "_task", "keeps_alive",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        door: Door,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(server_state, _loop or asyncio.get_running_loop())
+        self._door = door
+        self._config = config
+        self._state = app_state
+        self._intake = Intake()
+        self._reply: Reply | None = None
+        self._exchange: Exchange | None = None
+        self._body: BodyReader | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._body_from_bytes = 0
+        self._is_admitted = self._is_draining = self._is_looping = False
+        self.keeps_alive = True
+
+    # --- from the transport -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._peer = host_of(transport.get_extra_info("peername"))
+        self._server = server_of(transport.get_extra_info("sockname"))
+        edge = self._door.edge
+        if edge is None:
+            self.is_deaf = True
+            self._transport.abort()
+            return
+        self._edge: Edge = edge
+        connections: set[Any] = self._server_state.connections  # typed as uvicorn's own protocols
+        connections.add(self)
+        self._is_admitted = edge.admission.admit(self._peer, is_trusted=edge.trusts(self._peer))
+        if not self._is_admitted:
+            self.write(_TOO_MANY)
+            self._close(edge.options.farewell_s)
+            return
+        edge.gauges.connections_open += 1
+        edge.gauges.connections_accepted += 1
+        edge.on_request(self._server, self._scheme)
+        self._clock.expect(Late.HEAD, edge.options.head_s)
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_deaf:
+            return
+        if self._body is not None:
+            data = self._feed_body(data)
+            if not data:
+                return
+        self._intake.add(data)
+        if self._reply is None:
+            self._next_requests()
+        else:
+            self._pace()
+
+    def eof_received(self) -> None:
+        """Take a client that sends no more for one that is gone, as other proxies do; the transport closes itself."""
+        self._leave()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._leave()
+        self._clock.stop()
+        connections: set[Any] = self._server_state.connections
+        connections.discard(self)
+        if self._is_admitted:
+            self._is_admitted = False
+            self._edge.admission.leave(self._peer)
+            self._edge.gauges.connections_open -= 1
+
+    def pause_writing(self) -> None:
+        self._note_congestion(self._edge.options.client_write_s)
+        if self._exchange is not None:
+            self._exchange.wait()
+
+    def resume_writing(self) -> None:
+        self._note_room()
+        if self._exchange is not None:
+            self._exchange.go_on()
+        elif self._reply is None and self._intake.has_bytes:
+            self._next_requests()
+
+    def shutdown(self) -> None:
+        """Serve what is under way, and what is on its way here by now; then close."""
+        self._is_draining = True
+        self.keeps_alive = False
+        if self._reply is None and not self._intake.has_bytes:
+            self._clock.expect(Late.IDLE, self._edge.options.last_call_s)
+
+    # --- requests, one at a time --------------------------------------------------------------------------------------
+
+    def _next_requests(self) -> None:
+        """Serve what has arrived, until one request has to be waited for."""
+        if self._is_looping:
+            return
+        self._is_looping = True
+        intake = self._intake
+        while self._reply is None and not (self.is_deaf or self.is_congested) and self._body is None:
+            was_searched = intake.is_searched
+            try:
+                block = intake.next_head()
+            except Fault as fault:
+                self._refuse_head(fault)
+                break
+            if block is None:
+                if intake.has_bytes and not was_searched:
+                    self._clock.expect(Late.HEAD, self._edge.options.head_s)
+                break
+            self._clock.expect_nothing()
+            self._enter(block)
+            self._feed_from_intake()
+        self._is_looping = False
+        self._pace()
+
+    def _enter(self, block: bytes) -> None:
+        head = self._intake.head
+        try:
+            head.parse(block)
+        except Fault as fault:
+            self._refuse_head(fault)
+            return
+        path, _, query = head.target.partition(b"?")
+        now_s = self._edge.clock.monotonic_s()
+        record = Record(head.method, path, query, head.headers, self._peer, self._scheme, now_s)
+        if head.asks_upgrade:
+            record.is_upgrade = (record.first(b"upgrade") or b"").lower() == b"websocket"
+        self.keeps_alive = head.is_persistent and not self._is_draining
+        self._reply = reply = Reply(self, record, is_http_1_0=head.is_http_1_0)
+        self._decide(reply)
+
+    def _decide(self, reply: Reply) -> None:
+        record = reply.record
+        try:
+            answer = decide(self._edge.stages, record)
+            if answer is None:
+                self._serve(reply)
+                return
+        except KeysStale:
+            self._task = self.spawn(self._decide_later(reply))
+            return
+        except Fault as fault:
+            answer = refusal(record, fault)
+        except Exception:
+            # the edge's last step: whatever went wrong, the client gets an answer and the log the trace
+            log.exception("request.failed", request_id=record.id, path=record.path.decode("latin-1"))
+            answer = refusal(record, InternalFault("The error was logged under this request id."))
+        self._answer(reply, answer)
+
+    async def _decide_later(self, reply: Reply) -> None:
+        await self._edge.keys.refresh()
+        self._task = None
+        reply.record.are_keys_fresh = True
+        self._decide(reply)
+        self._feed_from_intake()
+        self._next_requests()
+
+    def _serve(self, reply: Reply) -> None:
+        """Give a request that was let in to whom its row names. Errors: UpgradeNotOffered."""
+        record, route = reply.record, reply.record.route
+        if record.is_upgrade or route is None:
+            raise UpgradeNotOffered("This route takes no WebSocket.")
+        framing = framing_of(record)
+        self._body = body = body_reader(record, framing)
+        if record.upstream is not None:
+            exchange: Exchange = Splice(self._edge, self, reply, route, record.upstream, framing)
+        else:
+            scope = scope_of(record, server=self._server, state=self._state.copy())
+            exchange = LocalExchange(self._door.middleware, self, reply, scope)
+        self._exchange = exchange
+        if body is not None:
+            self._body_from_bytes = 0
+            self._clock.expect(Late.BODY, self._edge.options.body_idle_s)
+            if not reply.is_http_1_0 and (record.first(b"expect") or b"").lower() == b"100-continue":
+                self.write(_CONTINUE)
+        exchange.begin(has_body=body is not None)
+
+    def _answer(self, reply: Reply, answer: Answer) -> None:
+        """Give an answer of the edge's own; what is left of the request is read past, if it is little."""
+        record = reply.record
+        self._body = None
+        if answer.status in _FATAL_STATUSES:
+            self.keeps_alive = False
+            self.is_deaf = True
+        else:
+            self._body = body = body_reader(record, framing_of(record))
+            if body is not None and (body.least_left_bytes > DISCARDED_BYTES or record.first(b"expect") is not None):
+                self.keeps_alive = False
+        reply.answer(answer)
+        self._edge.finish(record)
+
+    def _refuse_head(self, fault: Fault) -> None:
+        method, path = self._intake.first_words()
+        record = Record(method, path, b"", [], self._peer, self._scheme, self._edge.clock.monotonic_s())
+        introduce(self._edge.stages, record)
+        self._reply = reply = Reply(self, record, is_http_1_0=False)
+        self._answer(reply, refusal(record, fault))
+
+    def on_answered(self) -> None:
+        """Hear that the answer was handed over whole."""
+        self._reply = self._exchange = None
+        self._server_state.total_requests += 1
+        self.resume_reading()
+        options = self._edge.options
+        if self._transport.is_closing():
+            return
+        if self.is_deaf or (not self.keeps_alive and (self._body is not None or self._intake.has_bytes)):
+            self._say_farewell(options.farewell_s)
+        elif not self.keeps_alive:
+            self._close(options.client_write_s)
+        elif self._body is not None:
+            self._body_from_bytes = 0
+            self._clock.expect(Late.BODY, options.body_idle_s)
+        else:
+            self._clock.expect(Late.IDLE, options.keep_alive_s)
+            if self._intake.has_bytes:
+                self._next_requests()
+
+    def break_off(self) -> None:
+        """Close so that nobody takes what was sent for whole: short of its length, without its last chunk, or reset."""
+        reply, self._reply, self._exchange, self._body = self._reply, None, None, None
+        if reply is not None and reply.is_close_delimited:
+            self._reset()
+        else:
+            self._close(self._edge.options.farewell_s)
+
+    def _leave(self) -> None:
+        """The client is gone: so is every reason to go on with its request."""
+        self.is_deaf = True
+        exchange, self._exchange, self._reply, self._body = self._exchange, None, None, None
+        if exchange is not None:
+            exchange.leave()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    # --- the request's body -------------------------------------------------------------------------------------------
+
+    def _feed_from_intake(self) -> None:
+        if self._body is not None and self._intake.has_bytes:
+            self._intake.put_back(self._feed_body(self._intake.take_all()))
+
+    def _feed_body(self, data: bytes) -> bytes:
+        """Pass on what `data` holds of the body, and return what came behind it."""
+        body = self._body
+        if body is None:
+            return data
+        try:
+            self._take(body.feed(data))
+        except Fault as fault:
+            self._refuse_body(fault)
+            return b""
+        if not body.is_complete:
+            return b""
+        self._body = None
+        if self._exchange is not None:
+            self._clock.expect_nothing()
+            self._exchange.take_end()
+        elif self._reply is None and not self.is_deaf:
+            self._clock.expect(Late.IDLE, self._edge.options.keep_alive_s)
+        return body.surplus
+
+    def _take(self, piece: bytes) -> None:
+        """Errors: BodyTooLarge."""
+        reply = self._reply
+        if reply is None:
+            self._body_from_bytes += len(piece)
+            if self._body_from_bytes > DISCARDED_BYTES:
+                self._say_farewell(self._edge.options.farewell_s)
+            return
+        record = reply.record
+        record.bytes_in += len(piece)
+        if record.route is not None and record.bytes_in > record.route.max_body_bytes:
+            raise BodyTooLarge(f"This route takes bodies of up to {record.route.max_body_bytes} bytes.")
+        if self._exchange is not None and piece:
+            self._exchange.take(piece)
+
+    def _refuse_body(self, fault: Fault) -> None:
+        self.keeps_alive = False
+        self.is_deaf = True
+        self._body = None
+        self._clock.expect_nothing()
+        if self._exchange is not None:
+            self._exchange.refuse(fault)
+        else:
+            self._say_farewell(self._edge.options.farewell_s)
+
+    # --- what did not happen in time ----------------------------------------------------------------------------------
+
+    def _is_flooded(self) -> bool:
+        return self._intake.is_full
+
+    def _on_late(self, what: Late) -> None:
+        if what is Late.BODY:
+            self._on_slow_body()
+        elif what is Late.WRITE:
+            self._on_slow_reader()
+        elif what is Late.HEAD and self._intake.has_bytes:
+            self._refuse_head(HeadTooSlow(f"The head was not complete after {self._edge.options.head_s:g} s."))
+        elif self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._close(self._edge.options.farewell_s)
+
+    def _on_slow_body(self) -> None:
+        options = self._edge.options
+        reply = self._reply
+        if reply is None:
+            self._say_farewell(options.farewell_s)
+            return
+        came_bytes = reply.record.bytes_in - self._body_from_bytes
+        if self._is_paused or reply.is_started or came_bytes >= options.body_idle_s * options.body_min_bytes_per_s:
+            self._body_from_bytes = reply.record.bytes_in
+            self._clock.expect(Late.BODY, options.body_idle_s)
+        elif came_bytes:
+            rate = options.body_min_bytes_per_s
+            self._refuse_body(RequestTooSlow(f"The body came with less than {rate} bytes a second."))
+        else:
+            self._refuse_body(RequestTooSlow(f"No byte of the body came for {options.body_idle_s:g} s."))
+
+    def _on_slow_reader(self) -> None:
+        patience_s = self._edge.options.client_write_s
+        if self._has_taken_bytes():
+            self._clock.expect_room(patience_s)
+            return
+        if self._exchange is not None:
+            self._exchange.refuse(ClientTooSlow(f"The client took no byte for {patience_s:g} s."))
+        self._transport.abort()

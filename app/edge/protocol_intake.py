@@ -1,0 +1,79 @@
+"""What has arrived from a client and was not taken yet: heads are cut off it, one by one, within their limits."""
+
+from app.edge.faults import HeadTooLarge, TargetTooLong
+from app.edge.protocol_head import HeadParser
+
+HEAD_LIMIT_BYTES = 32 * 1024
+REQUEST_LINE_LIMIT_BYTES = 8 * 1024
+PIPELINED_LIMIT_BYTES = 64 * 1024
+_HEAD_END = b"\r\n\r\n"
+
+
+class Intake:
+    """Cost: what arrived is copied once where a head comes in pieces, else never; a byte is searched once."""
+
+    __slots__ = ("_at", "_data", "_searched", "head")
+
+    def __init__(self) -> None:
+        self.head = HeadParser()
+        self._data: bytes | bytearray = b""
+        self._at = self._searched = 0
+
+    @property
+    def has_bytes(self) -> bool:
+        return len(self._data) > self._at
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._data) - self._at > PIPELINED_LIMIT_BYTES
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether the beginning of a head was looked at before."""
+        return self._searched > self._at
+
+    def add(self, data: bytes) -> None:
+        if len(self._data) == self._at:
+            self._data, self._at, self._searched = data, 0, 0
+            return
+        if not isinstance(self._data, bytearray):
+            self._data = bytearray(self._data)
+        if self._at > PIPELINED_LIMIT_BYTES:
+            del self._data[: self._at]
+            self._searched = max(0, self._searched - self._at)
+            self._at = 0
+        self._data += data
+
+    def next_head(self) -> bytes | None:
+        """Cut off a head, if one is complete. Errors: TargetTooLong, HeadTooLarge."""
+        data = self._data
+        if data.startswith(b"\r\n", self._at):
+            self._at += 2  # one empty line before a request is ignored (RFC 9112 §2.2)
+        at = self._at
+        end = data.find(_HEAD_END, max(at, self._searched))
+        size = (len(data) if end < 0 else end + len(_HEAD_END)) - at
+        if size > REQUEST_LINE_LIMIT_BYTES and data.find(b"\r\n", at, at + REQUEST_LINE_LIMIT_BYTES + 2) < 0:
+            raise TargetTooLong(f"The request line may have {REQUEST_LINE_LIMIT_BYTES} bytes.")
+        if size > HEAD_LIMIT_BYTES:
+            raise HeadTooLarge(f"The head may have {HEAD_LIMIT_BYTES} bytes.")
+        if end < 0:
+            self._searched = max(at, len(data) - len(_HEAD_END) + 1)
+            return None
+        self._at = at + size
+        return bytes(data[at : self._at])
+
+    def take_all(self) -> bytes:
+        """Take everything behind the last head."""
+        data, self._data = self._data, b""
+        at, self._at, self._searched = self._at, 0, 0
+        return bytes(data[at:]) if at else bytes(data)
+
+    def put_back(self, rest: bytes) -> None:
+        """Put in again what was taken and not needed."""
+        self._data, self._at, self._searched = rest, 0, 0
+
+    def first_words(self) -> tuple[bytes, bytes]:
+        """Tell what may have been the method and the path of a head that cannot be read; for the log."""
+        line = bytes(self._data[self._at : self._at + 1024]).partition(b"\r\n")[0]
+        words = (self.head.method or line.partition(b" ")[0], self.head.target or line.partition(b" ")[2])
+        return words[0][:32], words[1].partition(b"?")[0].partition(b" ")[0][:1024]

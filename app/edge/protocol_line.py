@@ -1,0 +1,132 @@
+"""A client's socket: how fast it is read and written, and the ways it ends. What is said on it is `protocol.py`'s."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, cast
+
+from uvicorn.server import ServerState
+
+from app.edge.protocol_clock import ClientClock, Late
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class ClientSocket(asyncio.Protocol):
+    """`write` is the transport's own. Two reasons may stop reading: `hold` by who serves, `flood` by what waits."""
+
+    __slots__ = (
+        "_clock", "_is_held", "_is_paused", "_loop", "_server_state", "_transport", "_unsent_bytes", "is_congested",
+        "is_deaf", "write",
+    )  # fmt: skip
+
+    def __init__(self, server_state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
+        self._server_state = server_state
+        self._loop = loop
+        self._clock = ClientClock(loop, self._on_late)
+        self._transport: asyncio.Transport
+        self.write: Callable[[bytes], None]
+        self._unsent_bytes = 0
+        self._is_held = self._is_paused = False
+        self.is_congested = False
+        """the client takes bytes slower than they come"""
+        self.is_deaf = False
+        """whatever still arrives is dropped"""
+
+    @property
+    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._server_state.default_headers
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.write = self._transport.write
+
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Start work that the server waits for when it stops."""
+        task = self._loop.create_task(work)
+        tasks = self._server_state.tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        return task
+
+    def pause_reading(self) -> None:
+        self._is_held = True
+        self._pace()
+
+    def resume_reading(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._pace()
+
+    def _pace(self) -> None:
+        """Read, or leave it with the client, as all reasons together say."""
+        should_pause = self._is_held or self._is_flooded()
+        if should_pause is self._is_paused or self._transport.is_closing():
+            return
+        self._is_paused = should_pause
+        if should_pause:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _is_flooded(self) -> bool:
+        raise NotImplementedError
+
+    def _note_congestion(self, patience_s: float) -> None:
+        self.is_congested = True
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._clock.expect_room(patience_s)
+
+    def _note_room(self) -> None:
+        self.is_congested = False
+        self._clock.expect_no_room()
+
+    def _has_taken_bytes(self) -> bool:
+        before, self._unsent_bytes = self._unsent_bytes, self._transport.get_write_buffer_size()
+        return self._unsent_bytes < before
+
+    def _on_late(self, what: Late) -> None:
+        raise NotImplementedError
+
+    def _close(self, patience_s: float) -> None:
+        """Close when everything is sent, or when the client takes no more of it."""
+        self.is_deaf = True
+        self._clock.expect_nothing()
+        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._note_congestion(patience_s)
+
+    def _say_farewell(self, patience_s: float) -> None:
+        """End our side, and read past what the client still sends: a reset would take the answer from it.
+
+        Source: RFC 9112 §9.6.
+        """
+        self.is_deaf = True
+        self._is_held = False
+        self._pace()
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._clock.expect(Late.FAREWELL, patience_s)
+
+    def _reset(self) -> None:
+        """End the connection so that it cannot be taken for an end of the answer."""
+        self.is_deaf = True
+        stream: Any = self._transport.get_extra_info("socket")
+        if stream is not None and stream.family != socket.AF_UNIX:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
+
+
+def host_of(address: object) -> str:
+    """Tell the host of a socket's address; a Unix socket's peer is ""."""
+    return str(address[0]) if isinstance(address, tuple) else ""
+
+
+def server_of(address: object) -> tuple[str, int | None] | None:
+    """Tell our own end of a connection as ASGI does: host and port, or the path of a Unix socket and None."""
+    if isinstance(address, tuple):
+        return str(address[0]), int(address[1])
+    return (str(address), None) if address else None

@@ -1,0 +1,260 @@
+"""A proxied request on a client's own connection: its bytes go to an upstream and the answer's come back, by callbacks.
+
+No task, no queue and no copy of a body: what one side cannot take makes the other side's socket wait.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from functools import lru_cache
+from typing import Protocol
+
+from app.edge.answers import added_headers, note_refusal, refusal
+from app.edge.edge import Edge
+from app.edge.endpoint import UpstreamEndpoint
+from app.edge.headers import returned_headers
+from app.edge.protocol_reply import Reply
+from app.edge.proxy import BodyFraming, fault_of, may_retry, request_head
+from app.edge.record import Record
+from app.edge.routes import Route
+from app.edge.upstream import Deadlines, UpstreamConnection, chunk
+from app.edge.upstream_answer import AnswerHead, Framing
+from app.edge.upstream_failures import UpstreamFailure
+from app.edge.upstreams import Upstream
+from app.kernel.errors import Fault
+
+HELD_BYTES = 64 * 1024
+"""of a request's body, while its upstream is dialled"""
+_OPEN_ENDED = frozenset({Framing.CHUNKED, Framing.CLOSE})
+
+
+class ClientLine(Protocol):
+    """The client's connection, as far as an exchange needs it."""
+
+    is_congested: bool
+    """the client takes bytes slower than they come"""
+
+    def spawn(self, work: Coroutine[None, None, None], /) -> asyncio.Task[None]: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+class Splice:
+    """Carry one request that was let in, with one retry where that can do no harm. Errors: none; it answers.
+
+    It is the sink of the upstream's answer (`AnswerSink`), and hears from the client's connection what comes of the
+    request: `take` and `take_end`, or `refuse` when its body went wrong, `leave` when the client is gone, `wait` and
+    `go_on` as the client's socket fills and empties. Whatever ends it, it ends once, with a line in the log.
+    """
+
+    __slots__ = (
+        "_allows_upgrade", "_client", "_connection", "_edge", "_endpoint", "_framing", "_has_body", "_held",
+        "_held_bytes", "_is_body_started", "_is_over", "_is_request_whole", "_record", "_reply", "_route", "_task",
+        "_upstream",
+    )  # fmt: skip
+
+    def __init__(
+        self, edge: Edge, client: ClientLine, reply: Reply, route: Route, upstream: Upstream, framing: BodyFraming
+    ) -> None:
+        self._edge = edge
+        self._client = client
+        self._reply = reply
+        self._record: Record = reply.record
+        self._route = route
+        self._upstream = upstream
+        self._framing = framing
+        self._has_body = self._allows_upgrade = False
+        self._endpoint: UpstreamEndpoint | None = None
+        self._connection: UpstreamConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._is_request_whole = True
+        self._is_body_started = self._is_over = False
+
+    def begin(self, *, has_body: bool) -> None:
+        self._has_body = has_body
+        self._is_request_whole = not has_body
+        self._record.reason = "proxied"
+        self._upstream.budget.earn()
+        self._ask(None)
+
+    # --- from the client ----------------------------------------------------------------------------------------------
+
+    def take(self, piece: bytes) -> None:
+        framed = chunk(piece) if self._framing is BodyFraming.CHUNKED else piece
+        if self._connection is not None:
+            self._is_body_started = True
+            self._connection.send(framed)
+            return
+        self._held.append(framed)
+        self._held_bytes += len(framed)
+        if self._held_bytes > HELD_BYTES:
+            self._client.pause_reading()
+
+    def take_end(self) -> None:
+        self._is_request_whole = True
+        if self._framing is BodyFraming.CHUNKED:
+            self._held.append(b"0\r\n\r\n")
+        if self._connection is not None:
+            self._send_held(self._connection)
+
+    def refuse(self, fault: Fault) -> None:
+        """Give up, and tell the client why; where an answer has begun, leave it broken off."""
+        if self._is_over:
+            return
+        self._let_go()
+        if self._reply.is_started:
+            note_refusal(self._record, fault)
+            self._edge.finish(self._record)
+            self._reply.break_off()
+        else:
+            answer = refusal(self._record, fault)
+            self._reply.answer(answer)
+            self._edge.finish(self._record)
+
+    def leave(self) -> None:
+        if not self._is_over:
+            self._let_go()
+            self._record.reason = "client_gone"
+            self._edge.finish(self._record)
+
+    def wait(self) -> None:
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def go_on(self) -> None:
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    # --- from the upstream --------------------------------------------------------------------------------------------
+
+    def on_head(self, head: AnswerHead) -> None:
+        record, reply = self._record, self._reply
+        if self._endpoint is not None:
+            self._endpoint.note_answer(head.status)
+        is_open_ended = head.framing in _OPEN_ENDED
+        if is_open_ended and self._connection is not None:
+            self._connection.allow_idle(self._upstream.idle_timeout_s(head))
+        record.status = head.status
+        headers = returned_headers(head.status, head.headers)
+        headers += added_headers(record)
+        reply.start(head.status, headers, is_open_ended=is_open_ended)
+
+    def on_body(self, piece: bytes) -> None:
+        self._record.bytes_out += len(piece)
+        self._reply.send(piece)
+
+    def on_end(self) -> None:
+        self._connection = None
+        self._over()
+        self._edge.finish(self._record)
+        self._reply.end()
+
+    def on_broken(self, failure: UpstreamFailure) -> None:
+        self._connection = None
+        endpoint = self._endpoint
+        if endpoint is not None:
+            endpoint.note_failure(failure)
+        if self._is_over:
+            return
+        if self._may_try_again(failure) and self._upstream.budget.spend():
+            self._record.retries += 1
+            self._ask(endpoint)
+        else:
+            self.refuse(fault_of(failure, self._upstream.name))
+
+    def pause_sending(self) -> None:
+        self._client.pause_reading()
+
+    def resume_sending(self) -> None:
+        self._client.resume_reading()
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _ask(self, tried: UpstreamEndpoint | None) -> None:
+        try:
+            self._endpoint = endpoint = self._upstream.pick(tried)
+            head = request_head(
+                self._record,
+                self._route,
+                authority=endpoint.authority,
+                session_cookies=self._edge.options.session_cookies,
+                framing=self._framing,
+            )
+        except Fault as fault:
+            self.refuse(fault)
+            return
+        self._record.endpoint = endpoint.name
+        connection = endpoint.pool.acquire_nowait()
+        if connection is not None:
+            self._begin(connection, head)
+        else:
+            self._task = self._client.spawn(self._dial(endpoint, head))
+
+    async def _dial(self, endpoint: UpstreamEndpoint, head: bytes) -> None:
+        try:
+            connection = await endpoint.pool.acquire(connect_timeout_s=self._upstream.connect_timeout_s)
+        except UpstreamFailure as failure:
+            self._task = None
+            self.on_broken(failure)
+            return
+        self._task = None
+        self._begin(connection, head)
+
+    def _begin(self, connection: UpstreamConnection, head: bytes) -> None:
+        deadlines = self._upstream.deadlines
+        if self._route.timeout_s is not None:
+            deadlines = _with_timeout(deadlines, self._route.timeout_s)
+        self._connection = connection
+        connection.begin(
+            self,
+            self._record.method,
+            head,
+            deadlines=deadlines,
+            body_follows=self._has_body,
+            allows_upgrade=self._allows_upgrade,
+        )
+        if self._has_body:
+            self._send_held(connection)
+        if self._client.is_congested:
+            connection.pause_reading()
+
+    def _send_held(self, connection: UpstreamConnection) -> None:
+        """Send what was held back; what the upstream does not take pauses the client by itself."""
+        if self._held:
+            self._is_body_started = True
+            connection.send(b"".join(self._held))
+            self._held.clear()
+            self._held_bytes = 0
+        if self._is_request_whole:
+            connection.finish()
+        elif connection.is_writable:
+            self._client.resume_reading()
+
+    def _may_try_again(self, failure: UpstreamFailure) -> bool:
+        return (
+            self._record.retries < self._upstream.retries
+            and not self._reply.is_started
+            and may_retry(self._record.method, failure, is_body_started=self._is_body_started)
+        )
+
+    def _let_go(self) -> None:
+        """Close the upstream connection, or stop dialling it."""
+        self._over()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _over(self) -> None:
+        self._is_over = True
+        if self._endpoint is not None:
+            self._endpoint.note_end()
+
+
+@lru_cache(maxsize=1024)
+def _with_timeout(deadlines: Deadlines, response_timeout_s: float) -> Deadlines:
+    return replace(deadlines, response_timeout_s=response_timeout_s)
