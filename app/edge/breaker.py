@@ -84,6 +84,7 @@ class Breaker:
         """Count a 502, 503 or 504; True when another endpoint, if there is one, should take its share."""
         self._enter_window(now_s)
         self._overloads += 1
+        self.answers = max(1, self.answers)  # the one that began the window is an answer in it
         limit = self._rules.failures * OVERLOADS_FACTOR
         is_most = self._overloads >= self.answers * OVERLOADS_SHARE
         return self.state is BreakerState.CLOSED and 0 < limit <= self._overloads and is_most
