@@ -2,15 +2,18 @@
 
 import json
 
-from bench.system import Caller, measure, running_gateway
+from bench.gateway import running_gateway
+from bench.issuer import Issuer
+from bench.system import Caller, measure
 
 TIMES = 300
 
 
 def run() -> None:
     """An exchange with `echo`: two transactions, the turn's lease and the edge; beside it, two cheaper local calls."""
-    with running_gateway() as (url, token):
-        caller = Caller.open(url, token)
+    issuer = Issuer.generate()
+    with running_gateway(issuer) as gateway:
+        caller = Caller.open(gateway.url, issuer.token())
         chat_id = json.loads(caller.call("POST", "/api/v1/chats/", {"agent": "echo"}))["id"]
         exchange = f"/api/v1/messages/{chat_id}/exchange"
         print(f"ping               {measure(lambda: caller.call('GET', '/api/health/ping'), times=TIMES)}")

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -17,10 +16,6 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 START_TIMEOUT_S = 120
 
@@ -60,63 +55,6 @@ def _url_of(child: "subprocess.Popen[str]") -> str:
         if time.monotonic() > end:
             break
     raise RuntimeError("the demo did not start")
-
-
-ROWS = """
-[[routes]]
-prefix = "/api/health"
-local = true
-access = "PUBLIC"
-
-[[routes]]
-prefix = "/api/v1"
-local = true
-"""
-
-
-@contextmanager
-def running_gateway() -> Iterator[tuple[str, str]]:
-    """Run the gateway alone, with no fleet and no message hook, until the block ends; yield its URL and a token."""
-    folder = Path(tempfile.mkdtemp(prefix="portico-bench-"))
-    folder.chmod(0o711)  # the database runs as another account when we are root
-    (folder / "gateway.toml").write_text(ROWS)
-    key = generate_private_key(public_exponent=65537, key_size=2048)
-    port = _free_port()
-    environ = os.environ | {
-        "DATA_DIR": str(folder),
-        "DEFAULT_MODEL": "scripted",
-        "LOG_LEVEL": "40",
-        "JWT_PUBLIC_KEY": key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(),
-        "SNAPSHOT_SERVICE_URL": "",
-        "POSTGRES_DSN": "",
-    }
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--config", str(folder / "gateway.toml")]
-    with subprocess.Popen(command, env=environ) as child:
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _wait_until_ready(url)
-            yield url, jwt.encode({"sub": "1", "role": "user", "exp": time.time() + 3600}, key, algorithm="RS256")
-        finally:
-            child.send_signal(signal.SIGINT)
-            child.wait(40)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        return int(bound.getsockname()[1])
-
-
-def _wait_until_ready(url: str) -> None:
-    end = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < end:
-        try:
-            Caller.open(url).call("GET", "/api/health/ready")
-        except (OSError, RuntimeError):
-            time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError("the gateway did not become ready")
 
 
 @dataclass(frozen=True, slots=True)
