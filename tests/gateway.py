@@ -12,7 +12,7 @@ from dishka import Provider
 
 from app.main import create_app
 from app.settings import Settings
-from app.surfaces.cli.serve import bind_tcp
+from app.surfaces.cli.listener import bind_tcp
 
 START_TIMEOUT_S = 60
 

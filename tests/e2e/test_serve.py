@@ -48,7 +48,7 @@ def settings_of(dsn: str, **values: str) -> dict[str, str]:
 
 def a_gateway(home: Path, dsn: str, *flags: str, **values: str) -> AbstractContextManager[Program]:
     port = free_port()
-    command = (PORTICO, "serve", "--port", str(port), *flags)
+    command = (PORTICO, "serve", "--port", str(port), "--drain-delay", "0", *flags)
     return running(home, *command, url=f"http://127.0.0.1:{port}", **settings_of(dsn, **values))
 
 

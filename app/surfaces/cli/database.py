@@ -9,7 +9,7 @@ from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable
 from app.infra.provider import database_options, embedded_postgres
 from app.settings import Settings, find_config, load_dotenv, read_settings
-from app.surfaces.cli.failures import CommandFailed
+from app.surfaces.cli.command_failed import CommandFailed
 
 DRIVER = "postgresql+asyncpg://"
 

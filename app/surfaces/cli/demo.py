@@ -4,14 +4,15 @@ The fleet's sockets are bound here and inherited, so that no port can be taken b
 """
 
 import os
-import socket
 import threading
 from pathlib import Path
 
 from app.kernel.shared_use import LockBusy, one_at_a_time
-from app.settings import default_data_dir, load_dotenv
+from app.kernel.folders import default_data_dir
+from app.settings import load_dotenv
 from app.surfaces.cli import fleet, serve
-from app.surfaces.cli.failures import CommandFailed
+from app.surfaces.cli.command_failed import CommandFailed
+from app.surfaces.cli.listener import Bound, Listener, open_listener, url_of
 from app.surfaces.cli.model import default_model
 from app.surfaces.cli.root import Root
 from app.surfaces.cli.welcome import Welcome
@@ -28,7 +29,7 @@ def run(root: Root, *, port: int, data_dir: Path | None, has_model: bool) -> int
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandFailed(f"{folder} cannot be made ({error.strerror}); choose another with --data-dir") from error
-    bound = serve.bind(serve.Listener(port=port))
+    bound = open_listener(Listener(port=port))
     try:
         with one_at_a_time(folder / "demo.lock", timeout_s=0), fleet.running(folder / "fleet") as urls:
             return _serve(root, folder, urls, bound, has_model=has_model)
@@ -40,13 +41,14 @@ def run(root: Root, *, port: int, data_dir: Path | None, has_model: bool) -> int
         bound.close()
 
 
-def _serve(root: Root, folder: Path, urls: fleet.FleetUrls, bound: socket.socket, *, has_model: bool) -> int:
-    url = serve.url_of(bound, is_tls=False)
+def _serve(root: Root, folder: Path, urls: fleet.FleetUrls, bound: Bound, *, has_model: bool) -> int:
+    url = url_of(bound.sockets[0], is_tls=False)
     _set_environment(folder, urls, has_model=has_model)
     settings = root.load_settings()
     welcome = Welcome(url, folder, default_model(settings))
     threading.Thread(target=welcome.say, daemon=True).start()
-    return serve.serve(root, settings, serve.Listener(), bound)
+    serve.serve(root, settings, Listener(), bound)
+    return 0
 
 
 def _set_environment(folder: Path, urls: fleet.FleetUrls, *, has_model: bool) -> None:

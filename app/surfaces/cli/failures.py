@@ -4,15 +4,7 @@ from app.agents.contract import AgentBroken, ModelMisconfigured
 from app.infra.db.embedded.errors import EmbeddedPostgresUnavailable
 from app.infra.db.errors import StorageUnavailable
 from app.settings import ConfigurationInvalid
-
-
-class CommandFailed(Exception):
-    """The message names what is wrong and the mend; `code` is the exit code."""
-
-    def __init__(self, message: str, *, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
-
+from app.surfaces.cli.command_failed import CommandFailed
 
 MENDABLE = (
     CommandFailed,

@@ -28,18 +28,20 @@ def main(find_root: Callable[[], object], arguments: Sequence[str] | None = None
 
 def _guarded(run: Callable[[argparse.Namespace], int], chosen: argparse.Namespace) -> int:
     """Turn what an operator can mend into one line each, and Ctrl-C into a quiet end."""
-    from app.surfaces.cli.failures import MENDABLE, lines_of  # noqa: PLC0415 - keeps `--help` fast
-
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return run(chosen)
     except KeyboardInterrupt:
         return 130
-    except MENDABLE as error:
-        code, lines = lines_of(error)
-        for line in lines:
-            print(f"portico: {line}", file=sys.stderr)
-        return code
+    except BaseException as error:
+        from app.surfaces.cli.failures import MENDABLE, lines_of  # noqa: PLC0415 - imports what the supervisor must not
+
+        if isinstance(error, MENDABLE):
+            code, lines = lines_of(error)
+            for line in lines:
+                print(f"portico: {line}", file=sys.stderr)
+            return code
+        raise
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -93,7 +95,18 @@ def _add_serve(commands: Commands) -> None:
     command.add_argument("--config", type=Path, help="the route table (gateway.toml here, else the shipped one)")
     command.add_argument("--tls-cert", type=Path, help="certificate chain, PEM")
     command.add_argument("--tls-key", type=Path, help="its private key, PEM")
+    command.add_argument("--workers", type=_workers, default=1, help="processes that serve (1)")
+    command.add_argument("--reuse-port", action="store_true", help="share the port with the instance this one replaces")
+    command.add_argument(
+        "--drain-delay",
+        type=_seconds,
+        metavar="SECONDS",
+        help="when told to stop, how long to accept while not ready any more (2; 0 on a terminal)",
+    )
     command.set_defaults(run=_serve)
+    worker = commands.add_parser("worker")  # no help: `serve` starts it, nobody else
+    worker.add_argument("plan")
+    worker.set_defaults(run=_worker)
 
 
 def _add_routes(commands: Commands) -> None:
@@ -144,6 +157,20 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _workers(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 256:
+        msg = f"{text!r} is no number of workers (1 to 256)"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not text.replace(".", "", 1).isdigit() or float(text) > 3600:
+        msg = f"{text!r} is no number of seconds (0 to 3600)"
+        raise argparse.ArgumentTypeError(msg)
+    return float(text)
+
+
 def _root(chosen: argparse.Namespace) -> Any:  # a `Root`, whose module imports the settings
     return chosen.find_root()
 
@@ -156,10 +183,20 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 
 def _serve(chosen: argparse.Namespace) -> int:
-    from app.surfaces.cli import serve  # noqa: PLC0415
+    from app.surfaces.cli import serve_command  # noqa: PLC0415
+    from app.surfaces.cli.listener import Listener  # noqa: PLC0415
 
-    listener = serve.Listener(chosen.host, chosen.port, chosen.uds, chosen.tls_cert, chosen.tls_key)
-    return serve.run(_root(chosen), listener, config=chosen.config)
+    listener = Listener(
+        chosen.host, chosen.port, chosen.uds, chosen.tls_cert, chosen.tls_key, shares_port=chosen.reuse_port
+    )
+    return serve_command.run(listener, config=chosen.config, workers=chosen.workers, drain_delay_s=chosen.drain_delay)
+
+
+def _worker(chosen: argparse.Namespace) -> int:
+    from app.surfaces.cli import worker_process  # noqa: PLC0415
+    from app.surfaces.cli.worker_plan import WorkerPlan  # noqa: PLC0415
+
+    return worker_process.run(_root(chosen), WorkerPlan.from_text(chosen.plan))
 
 
 def _routes(chosen: argparse.Namespace) -> int:

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import RSAAlgorithm
 
-from app.settings import default_data_dir
-from app.surfaces.cli.failures import CommandFailed
+from app.kernel.folders import default_data_dir
+from app.surfaces.cli.command_failed import CommandFailed
 
 ISSUER = "portico-demo-auth"
 AUDIENCE = "portico"

@@ -61,6 +61,10 @@ class EmbeddedPostgres:
         self._guard: WatchGuard | None = None
 
     @property
+    def home(self) -> Path:
+        return self._home.root
+
+    @property
     def dsn(self) -> str:
         """Known before the start, and the same in every program on the folder."""
         return f"postgresql+asyncpg://postgres@/{self._database}?host={self._home.socket_dir}"

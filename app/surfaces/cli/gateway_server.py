@@ -1,0 +1,147 @@
+"""uvicorn's server, with our ways to begin and to end: nobody who got through to us is turned away.
+
+Facts:
+- `uvicorn.Server.serve` enters `capture_signals` inside the running loop, then runs `startup`, a loop that looks at
+  `should_exit` ten times a second, and `shutdown`.
+- `shutdown` closes the listeners, calls `shutdown` of every connection (which closes those without a request), and
+  waits for the others until `timeout_graceful_shutdown`, or until `force_exit`.
+- The default headers stand in every answer of uvicorn's, and `connection: close` among them ends its connection.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import override
+
+import structlog
+import uvicorn
+
+from app.kernel.worker import Draining
+from app.surfaces.cli.accept_queue import has_waiting, refuse_newcomers
+
+HANDSHAKE_S = 0.1
+"""for handshakes under way when the last newcomer was refused"""
+LAST_ACCEPT_S = 1.0
+FIRST_REQUEST_S = 0.5
+"""for the request of whoever was accepted at the last moment"""
+_POLL_S = 0.02
+_CLOSE = (b"connection", b"close")
+
+log = structlog.get_logger()
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """`drain_delay_s` is how long it still accepts after it was told to stop, not ready any more.
+
+    SIGHUP asks a worker to reload, and who is alone to stop: its terminal was closed.
+    """
+
+    where: str
+    reload: Callable[[], None]
+    drain_delay_s: float = 0
+    reloads_on_hangup: bool = False
+    on_serving: Callable[[], None] = _nothing
+
+
+class GatewayServer(uvicorn.Server):
+    """Concurrency: everything here runs on the loop's thread.
+
+    `is_last` says that nobody will accept from these sockets when this process has closed them.
+    """
+
+    def __init__(self, config: uvicorn.Config, draining: Draining, manners: Manners) -> None:
+        super().__init__(config)
+        self._draining = draining
+        self._manners = manners
+        self._was_told = False
+        self.is_last = False
+
+    def tell_to_stop(self) -> None:
+        """Drain, and stop after the delay; told a second time, end at once."""
+        if self._was_told:
+            self.end()
+            return
+        self._was_told = True
+        self.drain()
+        asyncio.get_running_loop().call_later(self._manners.drain_delay_s, self.stop)
+
+    def drain(self) -> None:
+        """Go on serving, but neither ready nor for more than one answer a connection."""
+        if self._draining.has_begun:
+            return
+        self._draining.has_begun = True
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        log.info("gateway.draining")
+
+    def stop(self) -> None:
+        """Accept nobody any more, and end when everything that runs has ended."""
+        self.drain()
+        self.should_exit = True
+
+    def end(self) -> None:
+        """Wait for nothing that runs."""
+        self.stop()
+        self.force_exit = True
+
+    def reload(self) -> None:
+        self._manners.reload()
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        acts = {
+            signal.SIGINT: self.tell_to_stop,
+            signal.SIGTERM: self.tell_to_stop,
+            signal.SIGHUP: self.reload if self._manners.reloads_on_hangup else self.tell_to_stop,
+        }
+        before = {number: signal.getsignal(number) for number in acts}
+        for number, act in acts.items():
+            if before[number] is not signal.SIG_IGN:  # as `nohup` has asked for
+                loop.add_signal_handler(number, act)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        log.info("gateway.listening", url=self._manners.where)
+        self._manners.on_serving()
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.is_last:
+            await _accept_the_last(sockets or [])
+        for server in self.servers:
+            server.close()
+        await self._answer_the_last()
+        await super().shutdown(sockets)
+
+    async def _answer_the_last(self) -> None:
+        end = asyncio.get_running_loop().time() + FIRST_REQUEST_S
+        while (  # noqa: ASYNC110 - uvicorn keeps a set, and tells nobody of its changes
+            self.server_state.connections and not self.force_exit and asyncio.get_running_loop().time() < end
+        ):
+            await asyncio.sleep(_POLL_S)
+
+
+async def _accept_the_last(sockets: list[socket.socket]) -> None:
+    for one in sockets:
+        refuse_newcomers(one)
+    await asyncio.sleep(HANDSHAKE_S)
+    end = asyncio.get_running_loop().time() + LAST_ACCEPT_S
+    while has_waiting(sockets) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - the kernel's queue
+        await asyncio.sleep(_POLL_S)

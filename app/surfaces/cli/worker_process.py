@@ -1,0 +1,104 @@
+"""A worker of `portico serve`: serves on inherited sockets, as its supervisor tells it, and never without it."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from functools import partial
+
+from app.infra.provider import embedded_postgres
+from app.settings import Settings
+from app.surfaces.cli.gateway_server import GatewayServer
+from app.surfaces.cli.listener import Bound, inherit
+from app.surfaces.cli.root import Root
+from app.surfaces.cli.serve import Part, serve
+from app.surfaces.cli.worker_plan import Found, Order, Report, WorkerPlan
+
+EXIT_ORPHANED = 1
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_READ_BYTES = 4096
+
+
+def run(root: Root, plan: WorkerPlan) -> int:
+    """Errors: CommandFailed, ConfigurationInvalid and what else `load_settings` and `serve` name."""
+    _end_with(plan.supervisor_pid)
+    bound = Bound(tuple(inherit(fd) for fd in plan.socket_fds))
+    with socket.socket(fileno=plan.channel_fd) as channel:
+        tether = Tether(channel, are_sockets_ours=plan.are_sockets_ours)
+        settings = root.load_settings(plan.config)
+        part = Part(
+            place=plan.place,
+            drain_delay_s=plan.drain_delay_s,
+            reloads_on_hangup=True,
+            on_checked=partial(tether.tell, Report.CHECKED, _found(settings).to_text()),
+            on_built=tether.hold,
+            on_serving=tether.begin,
+        )
+        try:
+            serve(root, settings, plan.listener, bound, part)
+        finally:
+            bound.close()
+    return 0
+
+
+class Tether:
+    """The worker's end of the channel to its supervisor: orders come in, reports go out, and its end is ours."""
+
+    def __init__(self, channel: socket.socket, *, are_sockets_ours: bool) -> None:
+        self._channel = channel
+        self._are_sockets_ours = are_sockets_ours
+        self._server: GatewayServer | None = None
+        self._heard = b""
+
+    def tell(self, report: Report, text: str = "") -> None:
+        try:
+            self._channel.sendall(f"{report} {text}\n".encode())
+        except OSError:
+            os._exit(EXIT_ORPHANED)
+
+    def hold(self, server: GatewayServer) -> None:
+        self._server = server
+
+    def begin(self) -> None:
+        self._channel.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._channel, self._hear)
+        self.tell(Report.SERVING)
+
+    def _hear(self) -> None:
+        piece = self._channel.recv(_READ_BYTES)
+        if not piece:
+            os._exit(EXIT_ORPHANED)  # a front door that nobody could stop any more must not stay open
+        *lines, self._heard = (self._heard + piece).split(b"\n")
+        for line in lines:
+            self._obey(Order(line.decode()))
+
+    def _obey(self, order: Order) -> None:
+        server = self._server
+        if server is None:
+            return
+        match order:
+            case Order.RELOAD:
+                server.reload()
+                self.tell(Report.RELOADED)
+            case Order.DRAIN:
+                server.drain()
+            case Order.STOP:
+                server.is_last = self._are_sockets_ours
+                server.stop()
+            case Order.END:
+                server.end()
+
+
+def _end_with(supervisor_pid: int) -> None:
+    """Have the kernel end this process with its supervisor, also while it starts or hangs. Linux only; see `Tether`."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != supervisor_pid:  # it ended before the kernel knew
+        os._exit(EXIT_ORPHANED)
+
+
+def _found(settings: Settings) -> Found:
+    home = None if settings.postgres_dsn else str(embedded_postgres(settings).home)
+    return Found(settings.log_level, settings.logs_are_json, home)
