@@ -19,6 +19,7 @@ from app.edge.asgi import Door
 from app.edge.edge import Edge, OnRequest
 from app.edge.keys import Fetch
 from app.edge.provider import EdgeProvider, key_flaws, table_flaws
+from app.edge.reload import ReloadAsked
 from app.edge.revocations import RevocationFeed, RevocationStore
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
@@ -121,11 +122,11 @@ def create_app(settings: Settings, *overrides: Provider) -> Litestar:
 @asynccontextmanager
 async def _running(container: AsyncContainer, door: Door, app: Litestar) -> AsyncIterator[None]:
     """Open everything in order, then the door, serve, and close it all in the other order."""
-    del app
     try:
         for part in (Database, AgentRunner, MessageHook, FleetDescription):  # each brings its own background work
             await container.get(part)
         door.edge = await container.get(Edge)
+        app.state["reload_table"] = (await container.get(ReloadAsked)).set
         background = await container.get(Background)
         async with background.running():
             log.info("gateway.started")

@@ -5,7 +5,6 @@ nothing about a connection that was kept.
 """
 
 import asyncio
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,7 +15,7 @@ from app.edge.upstream_exchange import Exchange
 from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstream_pool import dial
 from app.edge.upstreams import Upstream
-from app.infra.observability.health import HealthRegistry, NotWell
+from app.infra.observability.health import Dependency, HealthRegistry, NotWell
 
 CHECK_INTERVAL_S = 5
 CHECK_TIMEOUT_S = 2
@@ -56,11 +55,22 @@ class ActiveChecks:
 def watch_upstreams(health: HealthRegistry, upstreams: Upstreams) -> None:
     """Register each upstream with what it has to tell; none is required, since the gateway serves the others without.
 
-    Called again after the table has changed, it forgets those that are gone.
+    Called again after the table has changed, it forgets those that are gone, and nothing of those that stay.
     """
-    health.dependencies = [one for one in health.dependencies if one.type != "http"]
-    for name, upstream in upstreams().items():
-        health.add("http", name, functools.partial(report, upstream))
+    known = {one.check: one for one in health.dependencies if one.type == "http"}
+    asked = {name: Report(upstream) for name, upstream in upstreams().items()}
+    others = [one for one in health.dependencies if one.type != "http"]
+    health.dependencies = others + [known.get(ask) or Dependency("http", name, ask) for name, ask in asked.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The check of one upstream, equal to every other one of it."""
+
+    upstream: Upstream
+
+    async def __call__(self) -> str:
+        return await report(self.upstream)
 
 
 async def report(upstream: Upstream) -> str:

@@ -1,6 +1,7 @@
 """What the edge puts into the container, compiled from the settings' rows."""
 
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -8,9 +9,11 @@ from dishka import Provider, Scope, provide, provide_all
 
 from app.edge.edge import Edge, OnRequest
 from app.edge.endpoint_names import LOOKUP_INTERVAL_S, Names
+from app.edge.file_watch import SIZE_LIMIT_BYTES, FileWatch
 from app.edge.health import CHECK_INTERVAL_S, ActiveChecks, watch_upstreams
 from app.edge.keys import REFRESH_S, Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
 from app.edge.pipeline import EdgeOptions
+from app.edge.reload import HEALTH_TYPE, Draft, ReloadAsked, TableRefused, TableReload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.edge.routes import RouteRegistry, RouteTableInvalid
 from app.edge.table import Table
@@ -23,17 +26,61 @@ from app.infra.observability.health import HealthRegistry
 from app.kernel.clock import Clock
 from app.kernel.identity import Access, RoleTable
 from app.kernel.transaction import Begin
-from app.settings import ConfigProblem, GatewayFile, Settings
+from app.settings import (
+    FROM_THE_FILE,
+    ConfigProblem,
+    ConfigurationInvalid,
+    GatewayFile,
+    Settings,
+    TableSource,
+    read_settings,
+)
 
 
 def table_flaws(rows: GatewayFile) -> Iterable[ConfigProblem]:
     """Tell everything wrong with the table as a whole, before anything is opened."""
+    return compile_table(rows, [])
+
+
+def compile_table(rows: GatewayFile, made: list[RouteRegistry]) -> Iterable[ConfigProblem]:
+    """Tell what is wrong with the table; put what was compiled into `made`."""
     found = list(upstream_flaws(rows.upstreams))
     try:
-        RouteRegistry.compile(rows.routes, rows.upstreams)
+        made.append(RouteRegistry.compile(rows.routes, rows.upstreams))
     except RouteTableInvalid as invalid:
         found += invalid.problems
     return [ConfigProblem("gateway.toml", problem.row, problem.message, problem.mend) for problem in found]
+
+
+@dataclass(slots=True)
+class DraftReader:
+    """Read the file as at start, with the environment of the start.
+
+    Settings in it that would now be others stay as they are until a restart.
+    """
+
+    source: TableSource
+    _at_start: Settings | None = None
+
+    def __call__(self, content: bytes | None) -> Draft:
+        """Errors: TableRefused."""
+        file = self.source.file
+        if content is None:
+            raise TableRefused([f"{file}: file: cannot be read, or is larger than {SIZE_LIMIT_BYTES} bytes"])
+        made: list[RouteRegistry] = []
+        try:
+            settings = read_settings(file, content=content, check_rows=partial(compile_table, made=made))
+            if self._at_start is None:
+                self._at_start = read_settings(file, content=self.source.content)
+        except ConfigurationInvalid as invalid:
+            raise TableRefused([str(problem) for problem in invalid.problems]) from None
+        kept = _differences(self._at_start, settings)
+        return Draft(made[0], settings.gateway.upstreams, role_table(settings), kept)
+
+
+def _differences(one: Settings, other: Settings) -> list[str]:
+    names = sorted(set(Settings.model_fields) - FROM_THE_FILE)
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
 
 
 def key_flaws(pem: str) -> Iterable[ConfigProblem]:
@@ -112,6 +159,19 @@ class EdgeProvider(Provider):
         yield edge
         for upstream in edge.upstreams.values():
             await upstream.aclose()
+
+    @provide
+    def reload_asked(
+        self, settings: Settings, edge: Edge, health: HealthRegistry, background: Background
+    ) -> ReloadAsked:
+        """Watch the file the table was read from, if it was; what is returned asks for it to be read again."""
+        asked, source = ReloadAsked(), settings.table_source
+        if source is not None:
+            watch = FileWatch(source.file, source.content)
+            reload = TableReload(edge, watch, DraftReader(source), health, asked)
+            health.add(HEALTH_TYPE, source.file.name, reload.describe)
+            background.add("route table", reload.run)
+        return asked
 
 
 def role_table(settings: Settings) -> RoleTable:

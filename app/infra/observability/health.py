@@ -4,7 +4,7 @@ A check is an async function that returns words about how it is (or None) and ra
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -45,7 +45,7 @@ class Dependency:
 
 @dataclass(slots=True)
 class HealthRegistry:
-    """Concurrency: one per process; `check_all`, run in the background, is the only writer."""
+    """Concurrency: one per process; only checks, run in the background, write what was found."""
 
     dependencies: list[Dependency] = field(default_factory=list)
     draining: Draining = field(default_factory=Draining)
@@ -65,8 +65,12 @@ class HealthRegistry:
 
     async def check_all(self) -> None:
         """Ask everything at once; bounded by the slowest check's three seconds."""
+        await self.check(self.dependencies)
+
+    async def check(self, dependencies: Iterable[Dependency]) -> None:
+        """Ask those that have news before it is everybody's turn."""
         async with asyncio.TaskGroup() as group:
-            for dependency in self.dependencies:
+            for dependency in dependencies:
                 group.create_task(_ask(dependency))
 
 
