@@ -9,7 +9,6 @@ Rule: only the composition root, the providers, the migrations and the command l
 import ipaddress
 import os
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -30,6 +29,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.kernel.folders import default_data_dir
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -89,15 +90,6 @@ def _dsn(value: object) -> object:
 type Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 type Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 type Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
-
-
-def default_data_dir() -> Path:
-    """Find the user's data directory; root's is /var/lib, since the database runs there as another account."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/portico")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "portico"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "portico"
 
 
 class Row(BaseModel):
@@ -215,6 +207,11 @@ class Settings(BaseSettings):
     snapshot_service_url: str = ""
     log_level: int = Field(default=20, ge=0, le=50)
     log_json: bool | None = None
+    access_log_sample: float = Field(default=1, ge=0, le=1)
+    metrics_networks: Networks = ()
+    otel_exporter_otlp_endpoint: str = Field(default="", pattern=r"^(https?://[^\s/]+\S*)?$")
+    otel_exporter_otlp_headers: str = Field(default="", repr=False)
+    otel_service_name: str = Field(default="portico", min_length=1)
     default_model: str = ""
     local_model_gguf: Path | None = None
     front_door_url: str = ""

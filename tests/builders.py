@@ -43,6 +43,7 @@ def a_principal(*, user_id: str = "1", role: str = "user", expires_at: float = 2
 
 LOCAL_ROUTES = (
     {"prefix": "/api/health", "methods": ["GET"], "local": True, "access": "PUBLIC"},
+    {"path": "/metrics", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"prefix": "/docs", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"path": "/openapi.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"prefix": "/api/v1", "local": True, "access": "COMMON"},

@@ -13,6 +13,7 @@ from dishka import Provider
 from app.main import create_app
 from app.settings import Settings
 from app.surfaces.cli.listener import bind_tcp
+from tests.fakes.access_log import HeardAccessLog
 
 START_TIMEOUT_S = 60
 
@@ -24,7 +25,7 @@ def running_gateway(settings: Settings, *overrides: Provider) -> Iterator[str]:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings.model_copy(update={"front_door_url": url}), *overrides),
+                create_app(settings.model_copy(update={"front_door_url": url}), HeardAccessLog(), *overrides),
                 log_config=None,
                 access_log=False,
                 lifespan="on",

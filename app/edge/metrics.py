@@ -14,6 +14,7 @@ from app.edge.gauges import Gauges
 from app.edge.record import Record
 from app.edge.routing import METHODS
 from app.edge.upstreams import Upstream
+from app.infra.observability.lines import LineWriter
 from app.infra.observability.metrics import Family, Labels, Sample, by_labels, counter, gauge, labels_of
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -100,6 +101,10 @@ def gauge_families(gauges: Gauges) -> Iterable[Family]:
     yield counter("portico_connections_accepted_total", "Clients' connections so far.", gauges.connections_accepted)
     yield gauge("portico_streams_open", "Streams of events under way.", gauges.streams_open)
     yield gauge("portico_tunnels_open", "WebSockets that are open.", gauges.tunnels_open)
+
+
+def log_families(writer: LineWriter) -> Iterable[Family]:
+    yield counter("portico_access_log_dropped_total", "Lines that found no room or no disk.", writer.lines_dropped)
 
 
 def upstream_families(upstreams: Callable[[], Mapping[str, Upstream]]) -> Iterator[Family]:

@@ -1,5 +1,6 @@
 """What the edge puts into the container, compiled from the settings' rows."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,22 +8,32 @@ from functools import partial
 
 from dishka import Provider, Scope, provide, provide_all
 
+from app.edge.access_log import BATCH_S, READABLE_BATCH_S, AccessLog, BatchedAccessLog, as_json, as_readable
+from app.edge.described_fleet import DescribedFleet
 from app.edge.edge import Edge, OnRequest
 from app.edge.endpoint_names import LOOKUP_INTERVAL_S, Names
 from app.edge.file_watch import SIZE_LIMIT_BYTES, FileWatch
 from app.edge.health import CHECK_INTERVAL_S, ActiveChecks, watch_upstreams
 from app.edge.keys import REFRESH_S, Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
+from app.edge.metrics import gauge_families, log_families, upstream_families
+from app.edge.metrics_readers import MetricsReaders
 from app.edge.pipeline import EdgeOptions
 from app.edge.reload import HEALTH_TYPE, Draft, ReloadAsked, TableRefused, TableReload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.edge.routes import RouteRegistry, RouteTableInvalid
+from app.edge.spans import RequestSpans
 from app.edge.table import Table
 from app.edge.tokens import TokenRules, TokenVerifier
 from app.edge.upstream_rows import upstream_flaws
 from app.edge.upstreams import open_upstreams
 from app.edge.withdrawals import LiftRevocation, ListRevocations, WithdrawTokens
+from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background, every
 from app.infra.observability.health import HealthRegistry
+from app.infra.observability.lines import STDERR, LineWriter
+from app.infra.observability.otlp import SpanExporter, headers_of, traces_url
+from app.infra.observability.siblings import Siblings
+from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock
 from app.kernel.identity import Access, RoleTable
 from app.kernel.transaction import Begin
@@ -134,6 +145,40 @@ class EdgeProvider(Provider):
         return TokenVerifier(rules, keys.current, clock, revocations)
 
     @provide
+    async def access_log(self, settings: Settings, siblings: Siblings) -> AsyncIterator[AccessLog]:
+        writer = LineWriter(STDERR)
+        log = BatchedAccessLog(
+            writer,
+            as_json if settings.logs_are_json else as_readable(),
+            level=settings.log_level,
+            sample=settings.access_log_sample,
+            batch_s=BATCH_S if settings.logs_are_json else READABLE_BATCH_S,
+        )
+        siblings.sources.add(partial(log_families, writer))
+        yield log
+        await asyncio.to_thread(log.close)
+
+    @provide
+    async def spans(
+        self, settings: Settings, http: HttpClient, siblings: Siblings, background: Background
+    ) -> AsyncIterator[SpanExporter]:
+        exporter = SpanExporter(
+            http.post_json,
+            traces_url(settings.otel_exporter_otlp_endpoint),
+            headers_of(settings.otel_exporter_otlp_headers),
+            {"service.name": settings.otel_service_name},
+        )
+        if exporter.is_on:
+            background.add("spans", exporter.run)
+            siblings.sources.add(exporter.families)
+        yield exporter
+        await exporter.aclose()
+
+    @provide
+    def metrics_readers(self, settings: Settings) -> MetricsReaders:
+        return MetricsReaders(settings.metrics_networks)
+
+    @provide
     async def edge(
         self,
         settings: Settings,
@@ -143,6 +188,9 @@ class EdgeProvider(Provider):
         health: HealthRegistry,
         background: Background,
         on_request: OnRequest,
+        access_log: AccessLog,
+        spans: SpanExporter,
+        siblings: Siblings,
     ) -> AsyncIterator[Edge]:
         options = EdgeOptions(
             trusted_proxies=settings.trusted_proxies,
@@ -152,13 +200,21 @@ class EdgeProvider(Provider):
         )
         upstreams = open_upstreams(settings.gateway.upstreams)
         table = Table(RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams), upstreams)
-        edge = Edge(table, keys, tokens, clock, options, on_request)
+        edge = Edge(table, keys, tokens, clock, options, on_request, access_log=access_log)
+        edge.spans = RequestSpans(spans) if spans.is_on else None
+        siblings.sources.add(edge.metrics.families)
+        siblings.sources.add(partial(gauge_families, edge.gauges))
+        siblings.sources.add(partial(upstream_families, lambda: edge.upstreams))
         watch_upstreams(health, lambda: edge.upstreams)
         background.add("upstream checks", every(CHECK_INTERVAL_S, ActiveChecks(lambda: edge.upstreams).check_all))
         background.add("upstream names", every(LOOKUP_INTERVAL_S, Names(lambda: edge.upstreams).refresh_all))
         yield edge
         for upstream in edge.upstreams.values():
             await upstream.aclose()
+
+    @provide
+    def described_fleet(self, edge: Edge) -> Fleet:
+        return DescribedFleet(lambda: edge.table)
 
     @provide
     def reload_asked(

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
+from importlib import metadata
 
 import structlog
 from dishka import Provider, Scope, from_context, provide
@@ -12,6 +14,10 @@ from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background, every
 from app.infra.observability.health import INTERVAL_S, HealthRegistry
+from app.infra.observability.process import Resources, process_families
+from app.infra.observability.siblings import Siblings
+from app.infra.openapi.fleet import FleetDescription
+from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock, SystemClock
 from app.kernel.transaction import Begin
 from app.kernel.worker import Draining, WorkerPlace
@@ -54,10 +60,29 @@ class InfraProvider(Provider):
         return Draining()
 
     @provide
-    def health(self, background: Background, draining: Draining) -> HealthRegistry:
+    def health(self, settings: Settings, background: Background, draining: Draining) -> HealthRegistry:
         registry = HealthRegistry(draining=draining)
+        registry.add("system", "resources", Resources(settings.data_dir).check)
         background.add("health", every(INTERVAL_S, registry.check_all))
         return registry
+
+    @provide
+    def siblings(self, place: WorkerPlace, health: HealthRegistry, background: Background) -> Siblings:
+        siblings = Siblings(place)
+        siblings.sources.add(partial(process_families, metadata.version("portico-gateway")))
+        siblings.sources.add(health.families)
+        background.add("metrics", siblings.serve)
+        health.add("worker", "siblings", siblings.check)
+        return siblings
+
+    @provide
+    def description(
+        self, fleet: Fleet, clock: Clock, background: Background, health: HealthRegistry
+    ) -> FleetDescription:
+        description = FleetDescription(fleet, clock)
+        background.add("api description", description.keep)
+        health.add("openapi", "description", description.check)
+        return description
 
     @provide
     def clock(self) -> Clock:

@@ -24,6 +24,7 @@ from app.edge.upstreams import RetryBudget
 from app.infra.observability.health import HealthRegistry
 from app.main import create_app
 from tests.builders import some_settings
+from tests.fakes.access_log import HeardAccessLog
 from tests.wire.caller import Answered, Caller, calling
 from tests.wire.hostile import HostileUpstream, Script, eventually, hostile
 
@@ -63,16 +64,20 @@ class Inside(Provider):
 
 @dataclass(slots=True)
 class Front:
-    """One running gateway; its upstreams all listen, or not, on `upstream_port`."""
+    """One running gateway; its upstreams all listen, or not, on `upstream_port`, `pair` on `second_port` as well."""
 
     port: int
     upstream_port: int
+    second_port: int
     edge: Edge
     loop: asyncio.AbstractEventLoop
     lines: list[LogLine] = field(default_factory=list)
 
     def upstream(self, script: Script) -> AbstractAsyncContextManager[HostileUpstream]:
         return hostile(script, port=self.upstream_port)
+
+    def second(self, script: Script) -> AbstractAsyncContextManager[HostileUpstream]:
+        return hostile(script, port=self.second_port)
 
     def calling(self) -> AbstractAsyncContextManager[Caller]:
         return calling(self.port)
@@ -148,7 +153,7 @@ class Front:
         return [name for name in names if name.startswith(REQUEST_TASKS)]
 
 
-def _rows(port: int) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
+def _rows(port: int, second_port: int) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
     url = f"http://127.0.0.1:{port}"
     # these tests break one thing after the other at one endpoint, whose breaker has tests of its own
     there: dict[str, object] = {"url": url, "breaker_failures": 0}
@@ -158,6 +163,7 @@ def _rows(port: int) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
         "impatient": {**there, **quick},
         "crowded": {**there, "max_connections": 1},
         "unretried": {**there, "retries": 0},
+        "pair": {"urls": [url, f"http://127.0.0.1:{second_port}"], "response_timeout_s": IDLE_S},
     }
     routes: list[dict[str, object]] = [
         {"prefix": f"/{name}", "upstream": name, "access": "PUBLIC"} for name in upstreams
@@ -175,9 +181,9 @@ def _rows(port: int) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
 def running_front(server: Server, folder: Path, dsn: str) -> Iterator[Front]:
     """Serve the whole gateway before a port on which a test may put an upstream."""
     # bound and never listening: the port stays ours, and refuses while no test has an upstream there
-    with _reserved() as reserved:
-        upstream_port = reserved.getsockname()[1]
-        upstreams, routes = _rows(upstream_port)
+    with _reserved() as reserved, _reserved() as second:
+        upstream_port, second_port = reserved.getsockname()[1], second.getsockname()[1]
+        upstreams, routes = _rows(upstream_port, second_port)
         settings = some_settings(
             folder,
             dsn=dsn,
@@ -188,10 +194,10 @@ def running_front(server: Server, folder: Path, dsn: str) -> Iterator[Front]:
             cors_origins=("https://page.test",),
         )
         inside = Inside()
-        with serving(create_app(settings, inside), server) as port:
+        with serving(create_app(settings, HeardAccessLog(), inside), server) as port:
             assert inside.edge is not None
             assert inside.loop is not None
-            yield Front(port, upstream_port, inside.edge, inside.loop)
+            yield Front(port, upstream_port, second_port, inside.edge, inside.loop)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import structlog
 
+from app.infra.observability.metrics import Family, by_labels, labels_of
 from app.kernel.errors import Fault
 from app.kernel.worker import Draining
 
@@ -62,6 +63,15 @@ class HealthRegistry:
     @property
     def all(self) -> Sequence[Dependency]:
         return tuple(self.dependencies)
+
+    def families(self) -> Iterable[Family]:
+        """Measure how the dependencies are; of several workers' findings the worse counts."""
+        found = {
+            labels_of(type=one.type, name=one.name): float(one.status is Wellness.OK)
+            for one in self.dependencies
+            if one.status is not Wellness.UNKNOWN
+        }
+        yield by_labels("portico_dependency_up", "gauge", "Whether a dependency was found well.", found, merge="min")
 
     async def check_all(self) -> None:
         """Ask everything at once; bounded by the slowest check's three seconds."""

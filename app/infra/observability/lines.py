@@ -15,6 +15,7 @@ import select
 import stat
 import threading
 
+STDERR = 2
 PIPE_PIECE_BYTES = 4096
 MAX_BACKLOG_BYTES = 8 * 1024**2
 CLOSE_TIMEOUT_S = 2

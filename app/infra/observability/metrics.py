@@ -12,7 +12,7 @@ import msgspec
 
 type Labels = tuple[tuple[str, str], ...]
 type Kind = Literal["counter", "gauge", "histogram"]
-type Merge = Literal["sum", "max"]
+type Merge = Literal["sum", "max", "min"]
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -33,6 +33,8 @@ class Family(msgspec.Struct, frozen=True):
     merge: Merge = "sum"
     bounds: tuple[float, ...] = ()
 
+
+_MERGES: Mapping[Merge, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}
 
 type Source = Callable[[], Iterable[Family]]
 
@@ -56,6 +58,10 @@ def gauge(name: str, text: str, value: float, *, merge: Merge = "sum") -> Family
 
 def counter(name: str, text: str, value: float) -> Family:
     return Family(name, "counter", text, (Sample((), value),))
+
+
+def by_labels(name: str, kind: Kind, text: str, values: Mapping[Labels, float], *, merge: Merge = "sum") -> Family:
+    return Family(name, kind, text, tuple(Sample(labels, value) for labels, value in values.items()), merge)
 
 
 def labels_of(**values: str) -> Labels:
@@ -83,7 +89,7 @@ def _one(families: Sequence[Family]) -> Family:
 
 
 def _joined(merge: Merge, one: Sample, other: Sample) -> Sample:
-    value = one.value + other.value if merge == "sum" else max(one.value, other.value)
+    value = _MERGES[merge]((one.value, other.value))
     return Sample(one.labels, value, tuple(map(sum, zip(one.counts, other.counts, strict=True))))
 
 
@@ -123,7 +129,3 @@ def _escaped(text: str, *, quote: bool = False) -> str:
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
-
-
-def by_labels(name: str, kind: Kind, text: str, values: Mapping[Labels, float], *, merge: Merge = "sum") -> Family:
-    return Family(name, kind, text, tuple(Sample(labels, value) for labels, value in values.items()), merge)

@@ -6,11 +6,14 @@ that is dropped and counted.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import msgspec
 import structlog
+
+from app.infra.observability.metrics import Family, counter, gauge
 
 BATCH_SPANS = 128
 """so that making one document holds up the event loop for no more than about a millisecond"""
@@ -26,6 +29,17 @@ log = structlog.get_logger()
 
 type Post = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
 type Attributes = Mapping[str, str | int]
+
+
+def traces_url(endpoint: str) -> str:
+    """Add the signal's path to OTEL_EXPORTER_OTLP_ENDPOINT, as its specification says; empty where that is."""
+    return f"{endpoint.rstrip('/')}/v1/traces" if endpoint else ""
+
+
+def headers_of(text: str) -> Mapping[str, str]:
+    """Read OTEL_EXPORTER_OTLP_HEADERS: name=value pairs with commas between them, percent-encoded."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    return {unquote(name.strip()).lower(): unquote(value.strip()) for name, _, value in pairs}
 
 
 class _Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -85,6 +99,15 @@ class SpanExporter:
     dropped: int = 0
     _queue: deque[Span] = field(default_factory=deque)
     _is_failing: bool = False
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.url)
+
+    def families(self) -> Iterable[Family]:
+        yield counter("portico_spans_exported_total", "Spans the collector took.", self.exported)
+        yield counter("portico_spans_dropped_total", "Spans that did not reach the collector.", self.dropped)
+        yield gauge("portico_spans_waiting", "Spans to be sent.", len(self._queue))
 
     def add(self, span: Span) -> None:
         """Keep a span to be sent. Cost: no I/O; when too many wait, it is dropped."""

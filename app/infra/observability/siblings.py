@@ -6,7 +6,7 @@ others at once. One that is just being replaced, or is busy for too long, is mis
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -26,7 +26,7 @@ class Siblings:
     """Concurrency: one per worker, of its event loop; `serve` runs in the background."""
 
     place: WorkerPlace
-    sources: MetricSources
+    sources: MetricSources = field(default_factory=MetricSources)
 
     async def serve(self) -> None:
         """Answer the others until cancelled; without siblings there is nobody to answer."""

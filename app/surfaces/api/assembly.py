@@ -17,10 +17,17 @@ from app.surfaces.api.docs import describe, docs_config, introduce_own
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.ops.health import HealthController
+from app.surfaces.ops.metrics import MetricsController
 
 VERSION = "0.1.0"
 
-CONTROLLERS: Sequence[type[Controller]] = (HealthController, AgentsController, RevocationsController, *CHATS)
+CONTROLLERS: Sequence[type[Controller]] = (
+    HealthController,
+    MetricsController,
+    AgentsController,
+    RevocationsController,
+    *CHATS,
+)
 
 
 def assemble(

@@ -1,10 +1,6 @@
 """Is it alive, may it get traffic, and how is everything it depends on. Reads what the background checks found."""
 
-import os
-import resource
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 from dishka.integrations.litestar import FromDishka, inject
@@ -62,7 +58,6 @@ class HealthController(Controller):
         caller = request.scope["state"].get("principal")
         shows_details = isinstance(caller, Principal) and caller.is_staff
         views = [_view(one, shows_details=shows_details) for one in health.all]
-        views.append(DependencyView("system", "resources", "ok", _resources() if shows_details else None))
         is_ready = health.is_ready
         return Response(HealthView("ok" if is_ready else "error", views), status_code=200 if is_ready else 503)
 
@@ -70,12 +65,3 @@ class HealthController(Controller):
 def _view(dependency: Dependency, *, shows_details: bool) -> DependencyView:
     status = "ok" if dependency.status is Wellness.OK else "error"
     return DependencyView(dependency.type, dependency.name, status, dependency.details if shows_details else None)
-
-
-def _resources() -> str:
-    """Tell this process's memory, open files and the machine's load, from the standard library alone."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    descriptors = Path("/proc/self/fd")
-    files = f", {len(list(descriptors.iterdir()))} open files" if descriptors.is_dir() else ""
-    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    return f"peak memory {peak // 1024**2} MB{files}, load {load}"
