@@ -8,13 +8,18 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from string import ascii_lowercase
 
 from app.edge.rewrite_inverse import Inverse, invert
 from app.edge.routes import Route, RouteRegistry
+from app.edge.routing import path_flaw
 from app.infra.openapi.ports import Entrance
 from app.kernel.errors import Fault
 from app.kernel.identity import Access
+
+MAX_ENTRANCES = 8
+"""to one operation: more ways in help no reader"""
 
 _PARAMETER = re.compile(r"\{[^{}/]+\}")
 _STRICTER = tuple(Access)
@@ -70,17 +75,19 @@ class Entrances:
         whole = path if path.startswith(f"{ways.base_path}/") else ways.base_path + path
         for samples in _SAMPLES if names else _SAMPLES[:1]:
             filled = _fill(whole, samples)
-            found = [
+            ways_in = (
                 Entrance(_unfill(front, names, samples), access)
                 for front in dict.fromkeys(_candidates(ways, filled))
                 if (access := self._access(upstream, method.encode(), front, filled)) is not None
-            ]
-            if found:
+            )
+            if found := list(islice(ways_in, MAX_ENTRANCES)):
                 return found
         return ()
 
     def _access(self, upstream: str | None, method: bytes, front: str, expected: str) -> Access | None:
         """Send a path through the registry; tell who may enter if it arrives where it should."""
+        if path_flaw(front.encode(), encoded_slashes=True) is not None:  # as the limits stage would
+            return None
         try:
             route = self.registry.match(method, front.encode())
             arrives = route.upstream_path(method, front.encode())

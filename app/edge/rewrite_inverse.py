@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _MATCH = re.compile(
     r"\\(?P<escaped>[^A-Za-z0-9])"
-    r"|\((?:\?P<name><\w+>)?(?!\?)(?P<inner>(?:\\.|\[[^\]]*\]|[^()\\\[])*)\)"
+    r"|\((?:\?P(?P<name><\w+>))?(?!\?)(?P<inner>(?:\\.|\[[^\]]*\]|[^()\\\[])*)\)"
     r"|(?P<plain>[^\\()\[\]{}*+?|^$])"
 )
 _TO = re.compile(r"\\g<(?P<name>\w+)>|\\(?P<number>[1-9][0-9]?)|(?P<plain>[^\\])")

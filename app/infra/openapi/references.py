@@ -80,7 +80,7 @@ class Carrier:
         if key in _VALUES or key.startswith("x-") or (key == "examples" and isinstance(value, list)):
             return value
         if key in _NAMED and isinstance(value, Mapping):
-            return {name: self.carry(one) for name, one in value.items()}
+            return {name: self.carry(one) for name, one in value.items() if isinstance(one, Mapping | bool)}
         if key == "discriminator" and isinstance(value, Mapping):
             return self._discriminator(value)
         return self.carry(value)
