@@ -37,6 +37,13 @@ def write(client: httpx.Client, sub: str, chat_id: int, content: str, *, role: s
     return found
 
 
+def withdraw(client: httpx.Client, **fields: object) -> Json:
+    answer = client.post("/api/v1/revocations", json=fields, headers=as_("root", "admin"))
+    assert answer.status_code == 201, answer.text
+    found: Json = answer.json()
+    return found
+
+
 def say(client: httpx.Client, sub: str, chat_id: int, content: str) -> httpx.Response:
     return client.post(f"/api/v1/messages/{chat_id}/exchange", json={"content": content}, headers=as_(sub))
 

@@ -8,7 +8,7 @@ ID = "the id"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`path` holds `{chat_id}` or `{message_id}` where the caller's own belongs.
+    """`path` holds `{chat_id}` or `{message_id}` where the caller's own belongs, or an id of what belongs to nobody.
 
     `body` is one that would be taken. `malformed` is a body, a query or `ID` that breaks the one thing `flawed` names;
     None where there is nothing a caller could get wrong.
@@ -27,7 +27,12 @@ class Endpoint:
     @property
     def is_about_one(self) -> bool:
         """Whether it is about one person's chat or message."""
-        return "_id}" in self.path
+        return "{chat_id}" in self.path or "{message_id}" in self.path
+
+    @property
+    def right_role(self) -> str:
+        """The least role that may enter."""
+        return {"user": "manager", "manager": "admin"}.get(self.wrong_role, "user")
 
 
 ENDPOINTS = (
@@ -62,6 +67,16 @@ ENDPOINTS = (
         malformed={"content": ""},
         flawed="content",
     ),
+    Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
+    Endpoint(
+        "POST",
+        "/api/v1/revocations/",
+        wrong_role="manager",
+        body={"sub": "nobody"},
+        malformed={"sub": "nobody", "before": "yesterday"},
+        flawed="before",
+    ),
+    Endpoint("DELETE", "/api/v1/revocations/{revocation_id}", wrong_role="manager", flawed="revocation_id"),
     Endpoint("GET", "/api/v1/agents/", malformed=None),
     Endpoint("GET", "/api/v1/agents/{name}", malformed=None),
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.http.calls import Json, as_, open_chat, somebody, write
+from tests.http.calls import Json, as_, open_chat, somebody, withdraw, write
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, Endpoint
 
 ALWAYS = {"400", "413", "414", "431", "500"}
@@ -113,10 +113,11 @@ def test_what_an_endpoint_answers_is_what_is_described(
     owner = somebody()
     chat_id = open_chat(client, owner, agent="echo")["id"]
     message_id = write(client, owner, chat_id, "hello")["id"]
-    path = endpoint.path.format(chat_id=chat_id, message_id=message_id, name="echo")
+    revocation_id = withdraw(client, sub=somebody())["id"]
+    ids = {"chat_id": chat_id, "message_id": message_id, "revocation_id": revocation_id}
+    path = endpoint.path.format(name="echo", **ids)
 
-    role = "manager" if endpoint.wrong_role == "user" else "user"
-    answer = client.request(endpoint.method, path, json=endpoint.body, headers=as_(owner, role))
+    answer = client.request(endpoint.method, path, json=endpoint.body, headers=as_(owner, endpoint.right_role))
 
     described = operation_of(document, endpoint)["responses"][str(answer.status_code)]
     assert answer.status_code in {200, 201, 204}

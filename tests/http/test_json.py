@@ -78,7 +78,7 @@ class Send:
     def __init__(self, caller: httpx.Client, endpoint: Endpoint, ids: dict[str, int], owner: str) -> None:
         self._caller = caller
         self._method, self._path = endpoint.method, endpoint.path.format(**ids)
-        self._headers = as_(owner)
+        self._headers = as_(owner, endpoint.right_role)
 
     def __call__(self, body: bytes | Iterator[bytes], *, content_type: str = "application/json") -> httpx.Response:
         headers = {**self._headers, "content-type": content_type}

@@ -47,7 +47,8 @@ def desk(gateway_url: str) -> Desk:
     owner = somebody()
     with httpx.Client(base_url=gateway_url) as caller:
         chat_id = open_chat(caller, owner)["id"]
-        return Desk(owner, {"chat_id": chat_id, "message_id": write(caller, owner, chat_id, "hello")["id"]})
+        message_id = write(caller, owner, chat_id, "hello")["id"]
+        return Desk(owner, {"chat_id": chat_id, "message_id": message_id, "revocation_id": 1})
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +99,7 @@ def test_another_persons_is_not_found(caller: httpx.Client, desk: Desk, endpoint
 
 @pytest.mark.parametrize("endpoint", TAKES_SOMETHING, ids=str)
 def test_what_is_malformed_is_refused_by_its_name(caller: httpx.Client, desk: Desk, endpoint: Endpoint) -> None:
-    role = "manager" if endpoint.wrong_role == "user" else "user"
-
-    answer = desk.send_malformed(caller, endpoint, as_(desk.owner, role))
+    answer = desk.send_malformed(caller, endpoint, as_(desk.owner, endpoint.right_role))
 
     assert answer.status_code == 400
     assert answer.json()["type"] == "validation-failed"
