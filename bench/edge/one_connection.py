@@ -41,13 +41,19 @@ def first_events(target: Target, times: int) -> Sample:
         return _sample([_stream(connection, request) for _ in range(times)])
 
 
+def connect(target: Target) -> socket.socket:
+    """Open a connection without Nagle's algorithm."""
+    connection = socket.create_connection(("127.0.0.1", target.port), timeout=TIMEOUT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
 @contextmanager
 def connected(target: Target) -> Iterator[socket.socket]:
-    """Open a connection without Nagle's algorithm, and keep the collector of cyclic garbage still meanwhile."""
+    """Open a connection, and keep the collector of cyclic garbage still meanwhile."""
     gc.disable()
     try:
-        with socket.create_connection(("127.0.0.1", target.port), timeout=TIMEOUT_S) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with connect(target) as connection:
             yield connection
     finally:
         gc.enable()

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 
-from bench.edge.one_connection import AnswerLost
+from bench.edge.one_connection import AnswerLost, connect
 from bench.edge.rounds import Better, Measure, Sample, percentile
 from bench.edge.site import SMALL, SMALL_BODY
 from bench.edge.target import Target
@@ -39,7 +39,7 @@ def measure(target: Target, *, per_s: float, seconds: float) -> Sample:
     with ExitStack() as stack:
         loop = OpenLoop(target.head("GET", SMALL), SMALL_BODY.encode())
         for _ in range(CONNECTIONS):
-            loop.add(stack.enter_context(socket.create_connection(("127.0.0.1", target.port), timeout=5)))
+            loop.add(stack.enter_context(connect(target)))
         loop.run(count=int(offered * seconds), interval_ns=1e9 / offered)
     used_us = (cpu_s(target.pid) - before) * 1e6
     values = {
@@ -76,7 +76,6 @@ class OpenLoop:
     _poll: select.epoll = field(default_factory=select.epoll)
 
     def add(self, connected: socket.socket) -> None:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setblocking(False)
         self._poll.register(connected.fileno(), select.EPOLLIN)
         self._by_number[connected.fileno()] = one = Connection(connected)

@@ -13,6 +13,7 @@ from bench.edge.table import OURS
 from bench.edge.target import Target
 
 OPEN_LOOP_SHARE = 0.7
+OPEN_LOOP_TITLE = f"an open loop at 70% of each target's own capacity, but at most {open_loop.LIMIT_PER_S:,} a second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ ALL = (
         "new-connections", "a new connection for each request", closed(SMALL, 32, "Connection: close"), wrk.MEASURES
     ),
     Scenario("tls", "TLS on the listener, 32 connections kept", closed(), wrk.MEASURES, is_tls=True),
-    Scenario("open-loop", "an open loop at 70% of each target's own capacity", open_at_seventy, open_loop.MEASURES),
+    Scenario("open-loop", OPEN_LOOP_TITLE, open_at_seventy, open_loop.MEASURES),
     ONE_CONNECTION,
     FIRST_EVENT,
     Scenario("download-1gb", "a 1 GB answer", moved(transfer.download), transfer.MEASURES, FAST),

@@ -27,7 +27,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def losses(rounds: Rounds, measures: Sequence[Measure], peer: str) -> str:
     """Name each measure in which Portico is worse than the peer, as the median ratio Portico / peer."""
-    if peer == OURS or OURS not in rounds.targets:
+    if peer.startswith(OURS) or OURS not in rounds.targets:
         return ""
     ratios = [(one, rounds.ratio(one, OURS, peer)) for one in measures if one.better is not Better.NEITHER]
     lost = [f"{one.name} x{ratio:.2f}" for one, ratio in ratios if _is_worse(one, ratio)]
