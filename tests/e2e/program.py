@@ -99,6 +99,10 @@ class Program:
         except httpx.TransportError:
             return False
 
+    def workers(self) -> list[int]:
+        """List the processes that serve: the children of `portico serve`."""
+        return [pid for pid, parent, _ in _processes() if parent == self.process.pid]
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(STOP_TIMEOUT_S)
@@ -145,12 +149,17 @@ def a_demo(folder: Path, *flags: str, **env: str) -> Iterator[Program]:
 
 def processes_of(folder: Path) -> dict[int, str]:
     """List who was started for a folder: every process that names it, and all that descend from one that does."""
-    listing = subprocess.run(
-        ["ps", "axww", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
-    ).stdout
-    rows = [line.split(None, 3) for line in listing.splitlines()]
-    alive = [(int(pid), int(parent), args) for pid, parent, stat, args in rows if not stat.startswith("Z")]
+    alive = _processes()
     found = {pid: args for pid, _, args in alive if str(folder) in args}
     while more := {pid: args for pid, parent, args in alive if parent in found and pid not in found}:
         found |= more
     return found
+
+
+def _processes() -> list[tuple[int, int, str]]:
+    """List id, parent and command of every process that has not ended."""
+    listing = subprocess.run(
+        ["ps", "axww", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 3) for line in listing.splitlines()]
+    return [(int(pid), int(parent), args) for pid, parent, stat, args in rows if not stat.startswith("Z")]

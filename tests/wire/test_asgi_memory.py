@@ -117,9 +117,8 @@ def gateway(bulk: Bulk, database_dsn: str) -> Iterator[Program]:
 
 
 def resident_bytes(program: Program) -> int:
-    shown = subprocess.run(
-        ["ps", "-o", "rss=", "-p", str(program.process.pid)], capture_output=True, text=True, check=True
-    )
+    (worker,) = program.workers()
+    shown = subprocess.run(["ps", "-o", "rss=", "-p", str(worker)], capture_output=True, text=True, check=True)
     return int(shown.stdout) * 1024
 
 
