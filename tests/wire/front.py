@@ -163,7 +163,7 @@ def _rows(port: int, second_port: int) -> tuple[dict[str, object], tuple[dict[st
         "impatient": {**there, **quick},
         "crowded": {**there, "max_connections": 1},
         "unretried": {**there, "retries": 0},
-        "pair": {"urls": [url, f"http://127.0.0.1:{second_port}"], "response_timeout_s": IDLE_S},
+        "pair": {"urls": [url, f"http://127.0.0.1:{second_port}"], "response_timeout_s": 1},
     }
     routes: list[dict[str, object]] = [
         {"prefix": f"/{name}", "upstream": name, "access": "PUBLIC"} for name in upstreams
