@@ -19,12 +19,14 @@ from app.edge.asgi import Door
 from app.edge.edge import Edge, OnRequest
 from app.edge.keys import Fetch
 from app.edge.provider import EdgeProvider, key_flaws, table_flaws
+from app.edge.rate_limit_ledger import QuotaLedger
 from app.edge.reload import ReloadAsked
 from app.edge.revocations import RevocationFeed, RevocationStore
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider
 from app.infra.db.engine import Database
+from app.infra.db.quotas import PostgresQuotaLedger
 from app.infra.db.revocation_feed import PostgresRevocationFeed
 from app.infra.db.revocations import PostgresRevocationStore
 from app.infra.http_client.client import HttpClient
@@ -44,6 +46,7 @@ class Wiring(Provider):
     scope = Scope.APP
 
     revocation_store = provide(PostgresRevocationStore, provides=RevocationStore)
+    quota_ledger = provide(PostgresQuotaLedger, provides=QuotaLedger)
     revocation_feed = provide(PostgresRevocationFeed, provides=RevocationFeed)
 
     @provide

@@ -36,7 +36,7 @@ CONFIG_VARIABLE = "GATEWAY_CONFIG"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
-NOT_ENFORCED_YET = frozenset({"rate_limit", "burst", "websocket"})
+NOT_ENFORCED_YET = frozenset({"websocket"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,8 @@ class RouteRow(Row):
     encoded_slashes: bool = False
     forward_token: bool = False
     forward_cookies: tuple[str, ...] = ()
+    rate_limit: str | None = None
+    burst: int | None = None
 
 
 class Groups(Row):

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from app.edge.access_log import AccessLog, StructlogAccessLog
 from app.edge.gauges import Gauges
 from app.edge.keys import KeySource
+from app.edge.load import Load
 from app.edge.metrics import RequestMetrics
 from app.edge.middleware.client_address import ResolveClient
 from app.edge.pipeline import EdgeOptions, Stage, build_stages, decide
 from app.edge.protocol_admission import Admission
+from app.edge.rate_limit_counts import RateLimiter
 from app.edge.record import Answer, Record
 from app.edge.spans import RequestSpans
 from app.edge.table import Table
@@ -39,13 +41,15 @@ class Edge:
     access_log: AccessLog = field(default_factory=StructlogAccessLog)
     metrics: RequestMetrics = field(default_factory=RequestMetrics)
     spans: RequestSpans | None = None
+    load: Load = field(default_factory=Load)
+    limiter: RateLimiter = field(default_factory=RateLimiter)
     admission: Admission = field(init=False)
     _peers: ResolveClient = field(init=False)
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.options.max_connections, self.options.max_connections_per_address)
         self._peers = ResolveClient(self.options.trusted_proxies)
-        self.stages = build_stages(lambda: self.table, self.tokens, self.options)
+        self.stages = build_stages(lambda: self.table, self.tokens, self.options, load=self.load, limiter=self.limiter)
 
     def trusts(self, peer: str) -> bool:
         return self._peers.trusts(peer)
@@ -66,6 +70,9 @@ class Edge:
 
     def finish(self, record: Record) -> None:
         """Count a request that is over, and say what became of it; once each, whatever that was."""
+        if record.is_open:
+            record.is_open = False
+            self.load.leave()
         seconds = self.clock.monotonic_s() - record.started_s
         self.metrics.note(record, seconds)
         self.access_log.write(record, seconds)

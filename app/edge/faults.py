@@ -87,6 +87,11 @@ class KeysUnavailable(Unavailable):
     title = "Tokens cannot be checked at the moment"
 
 
+class Overloaded(Unavailable):
+    type = "overloaded"
+    title = "There are too many requests at the moment"
+
+
 class UpgradeNotOffered(Malformed):
     type = "upgrade-not-offered"
     title = "This route does not take an upgraded connection"

@@ -7,13 +7,17 @@ one thing that may have to be fetched, the keys, is asked for by raising `KeysSt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from app.edge.load import Load
 from app.edge.middleware.access import CheckAccess
 from app.edge.middleware.auth import Authenticate
 from app.edge.middleware.client_address import Network, ResolveClient
 from app.edge.middleware.cors import ApplyCors, NoteOrigin
 from app.edge.middleware.limits import CheckHead
+from app.edge.middleware.load import EnterLoad, ShedLoad
+from app.edge.middleware.rate_limit import CheckRate
 from app.edge.middleware.request_id import AssignRequestId
 from app.edge.middleware.route import FindRoute
+from app.edge.rate_limit_counts import RateLimiter
 from app.edge.record import Answer, Record
 from app.edge.table import Table
 from app.edge.tokens import TokenVerifier
@@ -45,17 +49,28 @@ class EdgeOptions:
         return (self.access_cookie, self.refresh_cookie)
 
 
-def build_stages(table: Callable[[], Table], tokens: TokenVerifier, options: EdgeOptions) -> tuple[Stage, ...]:
+def build_stages(
+    table: Callable[[], Table],
+    tokens: TokenVerifier,
+    options: EdgeOptions,
+    *,
+    load: Load | None = None,
+    limiter: RateLimiter | None = None,
+) -> tuple[Stage, ...]:
+    load = load or Load()
     return (
         ResolveClient(options.trusted_proxies),  # first: what the peer says is believed, or not, by everything below
         AssignRequestId(),  # before anything can be refused: a refusal must be findable in the log
         JoinTrace(),  # after the id: a trace that starts here has the request's
         NoteOrigin(options.cors_origins),  # before anything can be refused: a page must be able to read why
+        ShedLoad(load),  # before any work that could be spared
         CheckHead(),  # before the route: what two parsers could read differently has no route
         FindRoute(table),  # before CORS and the token: the row says what they are to check
         ApplyCors(table),  # before the token: a preflight carries none
         Authenticate(tokens, options.access_cookie, options.cors_origins),  # who
         CheckAccess(),  # may this role use this door
+        CheckRate(limiter or RateLimiter()),  # after the role: what was refused anyway costs its caller no request
+        EnterLoad(load),  # last: what comes this far is finished by whoever serves it
     )
 
 

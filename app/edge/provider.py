@@ -15,9 +15,13 @@ from app.edge.endpoint_names import LOOKUP_INTERVAL_S, Names
 from app.edge.file_watch import SIZE_LIMIT_BYTES, FileWatch
 from app.edge.health import CHECK_INTERVAL_S, ActiveChecks, watch_upstreams
 from app.edge.keys import REFRESH_S, Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
+from app.edge.load import Load
 from app.edge.metrics import gauge_families, log_families, upstream_families
 from app.edge.metrics_readers import MetricsReaders
 from app.edge.pipeline import EdgeOptions
+from app.edge.rate_limit_booking import Bookkeeper
+from app.edge.rate_limit_counts import RateLimiter
+from app.edge.rate_limit_ledger import QuotaLedger
 from app.edge.reload import HEALTH_TYPE, Draft, ReloadAsked, TableRefused, TableReload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.edge.routes import RouteRegistry, RouteTableInvalid
@@ -37,6 +41,7 @@ from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock
 from app.kernel.identity import Access, RoleTable
 from app.kernel.transaction import Begin
+from app.kernel.worker import WorkerPlace
 from app.settings import (
     FROM_THE_FILE,
     ConfigProblem,
@@ -175,6 +180,24 @@ class EdgeProvider(Provider):
         await exporter.aclose()
 
     @provide
+    def limiter(
+        self, place: WorkerPlace, ledger: QuotaLedger, clock: Clock, background: Background, siblings: Siblings
+    ) -> RateLimiter:
+        limiter = RateLimiter()
+        keeper = Bookkeeper(limiter, ledger, clock, siblings=place.count)
+        background.add("quota bookings", keeper.book)
+        background.add("quota presence", keeper.attend)
+        siblings.sources.add(limiter.families)
+        return limiter
+
+    @provide
+    def load(self, background: Background, siblings: Siblings) -> Load:
+        load = Load()
+        background.add("loop lag", load.watch)
+        siblings.sources.add(load.families)
+        return load
+
+    @provide
     def metrics_readers(self, settings: Settings) -> MetricsReaders:
         return MetricsReaders(settings.metrics_networks)
 
@@ -191,6 +214,8 @@ class EdgeProvider(Provider):
         access_log: AccessLog,
         spans: SpanExporter,
         siblings: Siblings,
+        limiter: RateLimiter,
+        load: Load,
     ) -> AsyncIterator[Edge]:
         options = EdgeOptions(
             trusted_proxies=settings.trusted_proxies,
@@ -200,7 +225,7 @@ class EdgeProvider(Provider):
         )
         upstreams = open_upstreams(settings.gateway.upstreams)
         table = Table(RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams), upstreams)
-        edge = Edge(table, keys, tokens, clock, options, on_request, access_log=access_log)
+        edge = Edge(table, keys, tokens, clock, options, on_request, access_log=access_log, limiter=limiter, load=load)
         edge.spans = RequestSpans(spans) if spans.is_on else None
         siblings.sources.add(edge.metrics.families)
         siblings.sources.add(partial(gauge_families, edge.gauges))

@@ -46,6 +46,7 @@ class Record:
     allowed_origin: bytes | None = None
     varies_by_origin: bool = False
     are_keys_fresh: bool = False
+    is_open: bool = False
     limit_headers: Sequence[tuple[bytes, bytes]] = ()
 
     status: int = 0

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from app.edge.rate_limit import limit_flaws
 from app.edge.routing import METHODS, as_written, path_flaw
 from app.edge.rows import RewriteRow, RouteRow, UpstreamRow
 
@@ -23,6 +24,7 @@ def row_flaws(row: RouteRow, upstreams: Mapping[str, UpstreamRow]) -> Iterable[F
         yield "a prefix ends without a slash", f'write prefix = "{row.prefix.rstrip("/")}"'
     yield from _method_flaws(row.methods)
     yield from _target_flaws(row, upstreams)
+    yield from limit_flaws(row.rate_limit, row.burst)
     if row.strip and strip_span(row.path or row.prefix or "", row.strip) is None:
         yield f"strip {row.strip!r} is no run of whole segments of it", "it must stand in the row's own path"
     for number, rewrite in enumerate(row.rewrite):

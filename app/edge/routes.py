@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.edge.faults import PathNotAllowed, RouteMethodNotAllowed, RouteNotFound
+from app.edge.rate_limit import RateLimit, read_limit
 from app.edge.route_flaws import base_path, row_flaws, strip_span
 from app.edge.routing import METHODS, RowIndex, as_understood, path_flaw
 from app.edge.rows import RouteRow, UpstreamRow
@@ -67,6 +68,7 @@ class Route:
     base_path: bytes = b""
     also_access: Access = Access.PUBLIC
     guarded_by: str = ""
+    limit: RateLimit | None = None
 
     @property
     def is_public(self) -> bool:
@@ -189,6 +191,7 @@ def _compile(row: RouteRow, upstreams: Mapping[str, UpstreamRow]) -> Route:
         encoded_slashes=row.encoded_slashes,
         forward_token=row.forward_token,
         forward_cookies=frozenset(name.encode() for name in row.forward_cookies),
+        limit=read_limit(row.rate_limit, row.burst, name=_label(row)),
         base_path=base_path(upstreams[row.upstream]) if row.upstream else b"",
     )
 

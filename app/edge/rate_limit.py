@@ -1,0 +1,64 @@
+"""What a row's `rate_limit` and `burst` mean. Pure.
+
+Each caller of the row has a bucket of `burst` requests, full at first, that is filled again evenly: `count` requests in
+a period. A request takes one out of it, or is refused while there is none (a token bucket, in other words GCRA, ITU-T
+I.371). So a caller that paused may send `burst` requests at once, and over a long time no more than the rate.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil
+
+PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+MAX_COUNT = 1_000_000
+
+_WRITTEN = re.compile(rf"([1-9][0-9]{{0,6}})/({'|'.join(PERIODS_S)})")
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """`name` tells the rows apart; a caller's bucket outlives a reload that keeps the row's name.
+
+    `words` are for people; `policy` is a whole field. Source of the fields: draft-ietf-httpapi-ratelimit-headers-10.
+    """
+
+    name: str
+    words: str
+    burst: int
+    rate_per_s: float
+    policy: tuple[bytes, bytes]
+
+    def state(self, left: float, *, wait_s: float) -> tuple[bytes, bytes]:
+        """Make the field that tells what is left; `wait_s` is 0 where a request was let in.
+
+        Its `t` is `Retry-After` where one was refused, and else the time until the bucket is full.
+        """
+        if wait_s:
+            return b"ratelimit", b'"default";r=0;t=%d' % ceil(wait_s)
+        return b"ratelimit", b'"default";r=%d;t=%d' % (left, ceil((self.burst - left) / self.rate_per_s))
+
+
+def limit_flaws(rate_limit: str | None, burst: int | None) -> Iterable[tuple[str, str]]:
+    """Tell what is wrong with a row's limit, each time with the mend."""
+    if rate_limit is None:
+        if burst is not None:
+            yield "`burst` without `rate_limit` limits nothing", 'add e.g. rate_limit = "100/minute"'
+        return
+    found = _WRITTEN.fullmatch(rate_limit)
+    if found is None or int(found[1]) > MAX_COUNT:
+        mend = f'write COUNT/PERIOD, e.g. "100/minute"; up to {MAX_COUNT} per {", ".join(PERIODS_S)}'
+        yield f"rate_limit {rate_limit!r} is no rate", mend
+    if burst is not None and not 1 <= burst <= MAX_COUNT:
+        yield f"burst {burst} is no number of requests", f"1 to {MAX_COUNT}; leave it out for the count of rate_limit"
+
+
+def read_limit(rate_limit: str | None, burst: int | None, *, name: str) -> RateLimit | None:
+    """Compile what has no flaws; without `burst`, a whole period's requests may come at once."""
+    if rate_limit is None:
+        return None
+    count, _, period = rate_limit.partition("/")
+    policy = f'"default";q={count};w={PERIODS_S[period]}'.encode()
+    words = f"{count} request{'' if count == '1' else 's'} a {period}"
+    rate_per_s = int(count) / PERIODS_S[period]
+    return RateLimit(name, words, burst or int(count), rate_per_s, (b"ratelimit-policy", policy))
