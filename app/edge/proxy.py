@@ -100,14 +100,13 @@ def _forwarding(record: Record) -> Headers:
 def may_retry(method: bytes, failure: UpstreamFailure, *, is_body_started: bool, has_other: bool = False) -> bool:
     """Say whether trying again can do no harm: nothing was answered, and the request was not sent or is idempotent.
 
-    A connection that did not come about would not come about again, except at another endpoint (`has_other`); a wait
-    that ran out would only run out again (promise P6).
+    A connection that did not come about would not come about again, and who was silent would be silent again, except
+    at another endpoint (`has_other`). A wait for one of our own connections would only run out again (promise P6).
     """
-    if is_body_started or failure.answered:
+    if is_body_started or failure.answered or isinstance(failure, PoolExhausted):
         return False
-    if isinstance(failure, ConnectFailed | ConnectTimedOut):
-        return has_other
-    return isinstance(failure, UpstreamBroken) and (not failure.sent or method in IDEMPOTENT)
+    is_harmless = not failure.sent or method in IDEMPOTENT
+    return is_harmless and (has_other or isinstance(failure, UpstreamBroken))
 
 
 def fault_of(failure: UpstreamFailure, upstream: str) -> Fault:

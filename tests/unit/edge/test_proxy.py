@@ -237,3 +237,28 @@ def test_only_what_can_do_no_harm_is_tried_again(
     may: bool,
 ) -> None:
     assert may_retry(method, failure, is_body_started=is_body_started) is may
+
+
+@pytest.mark.parametrize(
+    ("method", "failure", "may"),
+    [
+        (b"GET", UpstreamBroken("x", phase=Phase.HEAD, sent=True), True),
+        (b"POST", UpstreamBroken("x", phase=Phase.HEAD, sent=True), False),
+        (b"POST", ConnectFailed("x", phase=Phase.CONNECT), True),
+        (b"POST", ConnectTimedOut("x", phase=Phase.CONNECT), True),
+        (b"GET", UpstreamTimedOut("x", phase=Phase.HEAD, sent=True), True),
+        (b"POST", UpstreamTimedOut("x", phase=Phase.HEAD, sent=True), False),
+        (b"GET", UpstreamTimedOut("x", phase=Phase.BODY, sent=True, answered=True), False),
+        (b"GET", PoolExhausted("x", phase=Phase.WAIT), False),
+    ],
+)
+def test_another_endpoint_may_be_asked_what_one_did_not_take(
+    method: bytes, failure: UpstreamFailure, *, may: bool
+) -> None:
+    assert may_retry(method, failure, is_body_started=False, has_other=True) is may
+
+
+def test_a_body_that_was_begun_stays_where_it_is() -> None:
+    failure = ConnectFailed("x", phase=Phase.CONNECT)
+
+    assert not may_retry(b"PUT", failure, is_body_started=True, has_other=True)
