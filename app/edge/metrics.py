@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from app.edge.endpoint import UpstreamEndpoint
+from app.edge.endpoint import EndpointState, Member
 from app.edge.gauges import Gauges
 from app.edge.record import Record
 from app.edge.routing import METHODS
@@ -108,7 +108,7 @@ def log_families(writer: LineWriter) -> Iterable[Family]:
 
 
 def upstream_families(upstreams: Callable[[], Mapping[str, Upstream]]) -> Iterator[Family]:
-    """Read the pools: a moment of each endpoint."""
+    """Read the endpoints: a moment of each. States are this worker's own view; summed, how many workers share it."""
     endpoints = {
         labels_of(upstream=upstream.name, endpoint=endpoint.name): endpoint
         for upstream in upstreams().values()
@@ -119,9 +119,17 @@ def upstream_families(upstreams: Callable[[], Mapping[str, Upstream]]) -> Iterat
     yield by_labels("portico_upstream_waiting", "gauge", "Requests in line for a connection.", waiting)
     connects = {labels: one.pool.counts.connects for labels, one in endpoints.items()}
     yield by_labels("portico_upstream_connects_total", "counter", "Connections that were dialled.", connects)
+    ejections = {labels: one.breaker.opened for labels, one in endpoints.items()}
+    yield by_labels("portico_upstream_ejections_total", "counter", "Times a breaker opened.", ejections)
+    states = {
+        (*labels, ("state", state.value)): float(one.state is state)
+        for labels, one in endpoints.items()
+        for state in EndpointState
+    }
+    yield by_labels("portico_upstream_endpoint_state", "gauge", "Workers that see an endpoint so.", states)
 
 
-def _connections(endpoints: Mapping[Labels, UpstreamEndpoint]) -> Family:
+def _connections(endpoints: Mapping[Labels, Member]) -> Family:
     values: dict[Labels, float] = {}
     for labels, endpoint in endpoints.items():
         counts = endpoint.pool.counts

@@ -10,7 +10,7 @@ from app.edge.record import Record
 from app.infra.observability.metrics import exposition
 from app.infra.observability.siblings import Siblings
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = "text/plain; version=0.0.4"  # Litestar adds the charset
 
 
 class MetricsController(Controller):
