@@ -14,7 +14,7 @@ from string import ascii_lowercase
 from app.edge.rewrite_inverse import Inverse, invert
 from app.edge.routes import Route, RouteRegistry
 from app.edge.routing import path_flaw
-from app.infra.openapi.ports import Entrance
+from app.infra.openapi.ports import Entrance, stricter
 from app.kernel.errors import Fault
 from app.kernel.identity import Access
 
@@ -22,7 +22,6 @@ MAX_ENTRANCES = 8
 """to one operation: more ways in help no reader"""
 
 _PARAMETER = re.compile(r"\{[^{}/]+\}")
-_STRICTER = tuple(Access)
 _SAMPLES = (
     tuple(f"placeholder{letter}" for letter in ascii_lowercase),
     tuple(f"73100{number:02}" for number in range(26)),
@@ -95,7 +94,7 @@ class Entrances:
             return None
         if route.upstream != upstream or arrives != expected.encode():
             return None
-        return max(route.access, route.also_access, key=_STRICTER.index)
+        return stricter(route.access, route.also_access)
 
 
 def _ways(routes: Sequence[Route]) -> _Ways:

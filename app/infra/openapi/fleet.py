@@ -21,7 +21,7 @@ from app.infra.openapi.projection import Source
 from app.kernel.clock import Clock
 from app.kernel.errors import Unavailable
 
-REFRESH_S = 15.0
+REFRESH_S = 10.0
 FIRST_RETRY_S = 0.5
 LOOK_S = 0.25
 """how soon a changed table is seen"""

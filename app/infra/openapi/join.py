@@ -70,7 +70,7 @@ class _Board:
     templates: dict[str, str] = field(default_factory=dict)
 
     def add(self, placed: Placed) -> None:
-        source, method, access = placed.source, placed.raw.method, placed.entrance.access
+        source, method, access = placed.source, placed.raw.method, placed.access
         # templates that differ in their parameters' names only are one path (OpenAPI 3.1 §4.8.8.2)
         path = self.templates.setdefault(shape_of(placed.entrance.path), placed.entrance.path)
         item = self.paths.setdefault(path, {})

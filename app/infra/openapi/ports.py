@@ -17,6 +17,11 @@ class DescriptionUnusable(Exception):
     """A description could not be had or cannot be read; the message is shown to STAFF."""
 
 
+def stricter(one: Access, other: Access) -> Access:
+    """Tell which of two doors, one behind the other, fewer may pass."""
+    return max(one, other, key=tuple(Access).index)
+
+
 @dataclass(frozen=True, slots=True)
 class Entrance:
     """A way from the front door to an operation; `path` is a template like `/api/v1/agenda/calendars/{id}`."""
@@ -59,7 +64,8 @@ class Own:
     """Our own operations, and what the front door may answer in place of an upstream.
 
     `refusals` are responses by status; `token_refusals` are added where a token is asked for. References in both lead
-    into `document`. `access_cookie` is the cookie that may hold the token.
+    into `document`, where an operation says by `x-portico-access` what its handler asks for beyond its row.
+    `access_cookie` is the cookie that may hold the token.
     """
 
     document: bytes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.infra.openapi.document import Document, RawOperation, as_node, list_of, text_of
-from app.infra.openapi.ports import Entrance, Node, Own
+from app.infra.openapi.ports import Entrance, Node, Own, stricter
 from app.infra.openapi.references import Carrier
 from app.kernel.identity import Access
 
@@ -56,6 +56,14 @@ class Placed:
     entrance: Entrance
 
     @property
+    def access(self) -> Access:
+        """Who may enter; of our own handlers we know, and believe, that they may ask for more than their row."""
+        declared = text_of(self.raw.node, "x-portico-access")
+        if self.source.upstream is not None or declared not in Access:
+            return self.entrance.access
+        return stricter(self.entrance.access, Access(declared))
+
+    @property
     def parts(self) -> tuple[object, ...]:
         """What of the author's words is carried along, for finding the components it needs."""
         item = self.raw.item
@@ -68,7 +76,6 @@ def project(placed: Placed, carrier: Carrier, own: Own, *, id_: str, template: s
     words = {key: text_of(node, key) or text_of(placed.raw.item, key) for key in ("summary", "description")}
     kept = {key: carrier.carry(node[key]) for key in _KEPT if key in node}
     body = source.document.resolve(node.get("requestBody"))
-    access = placed.entrance.access
     return {
         "operationId": id_,
         "tags": _tags(source, node),
@@ -77,8 +84,8 @@ def project(placed: Placed, carrier: Carrier, own: Own, *, id_: str, template: s
         "parameters": [carrier.carry(one) for one in _parameters(placed, template)],
         **({"requestBody": _with_content(carrier.carry(body))} if body is not None else {}),
         "responses": _responses(placed, carrier, own),
-        "security": [] if access is Access.PUBLIC else list(SIGNED_IN),
-        "x-portico-access": access.value,
+        "security": [] if placed.access is Access.PUBLIC else list(SIGNED_IN),
+        "x-portico-access": placed.access.value,
         **({"x-portico-upstream": source.upstream} if source.upstream else {}),
         **source.staleness,
     }
@@ -134,7 +141,7 @@ def _responses(placed: Placed, carrier: Carrier, own: Own) -> Node:
     if placed.source.upstream is None:
         return found
     refusals = dict(own.refusals)
-    if placed.entrance.access is not Access.PUBLIC:
+    if placed.access is not Access.PUBLIC:
         refusals |= own.token_refusals
     return {**refusals, **found}
 
