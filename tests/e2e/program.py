@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,9 +108,14 @@ class Program:
         return self.process.wait(STOP_TIMEOUT_S)
 
 
-@contextmanager
-def running(home: Path, *command: str, url: str, **env: str) -> Iterator[Program]:
+def running(home: Path, *command: str, url: str, **env: str) -> AbstractContextManager[Program]:
     """Start a program in a session of its own, as a terminal does; it is stopped at the end if it still runs."""
+    return inheriting((), home, *command, url=url, env=env)
+
+
+@contextmanager
+def inheriting(fds: Sequence[int], home: Path, *command: str, url: str, env: Mapping[str, str]) -> Iterator[Program]:
+    """Do the same, with open files handed to it."""
     home.mkdir(exist_ok=True)
     name = f"{Path(command[0]).name}-{free_port()}"
     out, err = home / f"{name}.out", home / f"{name}.err"
@@ -123,6 +128,7 @@ def running(home: Path, *command: str, url: str, **env: str) -> Iterator[Program
             stdout=to_out,
             stderr=to_err,
             start_new_session=True,
+            pass_fds=fds,
         )
     program = Program(process, home, out, err, url)
     try:

@@ -7,8 +7,8 @@ import os
 import threading
 from pathlib import Path
 
-from app.kernel.shared_use import LockBusy, one_at_a_time
 from app.kernel.folders import default_data_dir
+from app.kernel.shared_use import LockBusy, one_at_a_time
 from app.settings import load_dotenv
 from app.surfaces.cli import fleet, serve
 from app.surfaces.cli.command_failed import CommandFailed
@@ -30,8 +30,12 @@ def run(root: Root, *, port: int, data_dir: Path | None, has_model: bool) -> int
     except OSError as error:
         raise CommandFailed(f"{folder} cannot be made ({error.strerror}); choose another with --data-dir") from error
     bound = open_listener(Listener(port=port))
+    url = url_of(bound.sockets[0], is_tls=False)
     try:
-        with one_at_a_time(folder / "demo.lock", timeout_s=0), fleet.running(folder / "fleet") as urls:
+        with (
+            one_at_a_time(folder / "demo.lock", timeout_s=0),
+            fleet.running(folder / "fleet", front_door_url=url) as urls,
+        ):
             return _serve(root, folder, urls, bound, has_model=has_model)
     except LockBusy:
         raise CommandFailed(

@@ -28,12 +28,13 @@ class Program:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[FleetUrls]:
+def running(folder: Path, *, front_door_url: str) -> Iterator[FleetUrls]:
     """Run the fleet for as long as the block; each service keeps its files in a folder of its own."""
+    seed = ["--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD]
     started: list[Program] = []
     try:
         for name, extra in (
-            ("auth", ["--admin-email", ADMIN_EMAIL, "--admin-password", ADMIN_PASSWORD]),
+            ("auth", [*seed, "--front-door-url", front_door_url]),
             ("agenda", []),
             ("analytics", []),
         ):

@@ -70,8 +70,8 @@ class GatewayServer(uvicorn.Server):
             self.end()
             return
         self._was_told = True
-        self.drain()
         asyncio.get_running_loop().call_later(self._manners.drain_delay_s, self.stop)
+        self.drain()
 
     def drain(self) -> None:
         """Go on serving, but neither ready nor for more than one answer a connection."""

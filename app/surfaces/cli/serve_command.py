@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from app.surfaces.cli.listener import Bound, Listener, open_listener
+from app.surfaces.cli.processes import has_terminal
 from app.surfaces.cli.run_folder import run_folder
-from app.surfaces.cli.signals import has_terminal
 from app.surfaces.cli.supervisor import Crew, Supervisor
 from app.surfaces.cli.systemd import Notifier
 from app.surfaces.cli.worker_plan import WorkerPlan

@@ -20,7 +20,7 @@ from pathlib import Path
 from app.kernel.worker import WorkerPlace
 from app.surfaces.cli.command_failed import CommandFailed
 from app.surfaces.cli.listener import Bound, Listener
-from app.surfaces.cli.signals import Signals, has_terminal, reap_strangers
+from app.surfaces.cli.processes import Signals, has_terminal, reap_strangers
 from app.surfaces.cli.supervisor_log import SupervisorLog
 from app.surfaces.cli.systemd import READY, STOPPING, Notifier, reloading
 from app.surfaces.cli.worker_child import Child, Seat, start_child

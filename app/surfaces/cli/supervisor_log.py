@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
 _LEVELS = {"info": 20, "warning": 30, "error": 40}
@@ -35,5 +36,8 @@ class SupervisorLog:
         else:
             pairs = " ".join(f"{key}={value}" for key, value in fields.items())
             line = f"{moment} [{level:<9}] {event:<30} {pairs}"
-        sys.stderr.write(line.rstrip() + "\n")
-        sys.stderr.flush()
+        with suppress(
+            OSError
+        ):  # the terminal was closed; that ends the program in good order, not in the middle of a line
+            sys.stderr.write(line.rstrip() + "\n")
+            sys.stderr.flush()

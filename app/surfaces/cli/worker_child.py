@@ -14,7 +14,7 @@ from app.surfaces.cli.worker_plan import Order, Report
 
 WELL_AFTER_S = 10.0
 """a worker that served this long was well; its next end is a first one"""
-_PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_PAUSES_S: Sequence[float] = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _READ_BYTES = 4096
 
 

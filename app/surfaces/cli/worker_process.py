@@ -1,29 +1,25 @@
 """A worker of `portico serve`: serves on inherited sockets, as its supervisor tells it, and never without it."""
 
 import asyncio
-import ctypes
 import os
-import signal
 import socket
-import sys
 from functools import partial
 
 from app.infra.provider import embedded_postgres
 from app.settings import Settings
 from app.surfaces.cli.gateway_server import GatewayServer
 from app.surfaces.cli.listener import Bound, inherit
+from app.surfaces.cli.processes import EXIT_ORPHANED, end_with_parent
 from app.surfaces.cli.root import Root
 from app.surfaces.cli.serve import Part, serve
 from app.surfaces.cli.worker_plan import Found, Order, Report, WorkerPlan
 
-EXIT_ORPHANED = 1
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _READ_BYTES = 4096
 
 
 def run(root: Root, plan: WorkerPlan) -> int:
     """Errors: CommandFailed, ConfigurationInvalid and what else `load_settings` and `serve` name."""
-    _end_with(plan.supervisor_pid)
+    end_with_parent(plan.supervisor_pid)
     bound = Bound(tuple(inherit(fd) for fd in plan.socket_fds))
     with socket.socket(fileno=plan.channel_fd) as channel:
         tether = Tether(channel, are_sockets_ours=plan.are_sockets_ours)
@@ -89,14 +85,6 @@ class Tether:
                 server.stop()
             case Order.END:
                 server.end()
-
-
-def _end_with(supervisor_pid: int) -> None:
-    """Have the kernel end this process with its supervisor, also while it starts or hangs. Linux only; see `Tether`."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != supervisor_pid:  # it ended before the kernel knew
-        os._exit(EXIT_ORPHANED)
 
 
 def _found(settings: Settings) -> Found:
