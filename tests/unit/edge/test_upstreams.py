@@ -1,83 +1,14 @@
-"""Rows of `[upstreams]`: what is wrong with them, what they become, how often a request may be tried again."""
-
-from pathlib import Path
+"""Rows of `[upstreams]`: what they become, how often a request may be tried again."""
 
 import pytest
 
 from app.edge.upstream_answer import AnswerHead, Framing
-from app.edge.upstream_rows import upstream_flaws
 from app.edge.upstreams import RetryBudget, Upstream, open_upstreams
 from app.settings import UpstreamRow
 
 
-def flaws_of(**row: object) -> list[str]:
-    return [flaw.message for flaw in upstream_flaws({"one": UpstreamRow.model_validate(row)})]
-
-
 async def opened(**row: object) -> Upstream:
     return open_upstreams({"one": UpstreamRow.model_validate(row)})["one"]
-
-
-URLS = [
-    "http://127.0.0.1:8001",
-    "http://agenda",
-    "https://agenda.test/base",
-    "http://[::1]:8001",
-    "unix:/run/agenda.sock",
-]
-
-
-@pytest.mark.parametrize("url", URLS)
-def test_a_url_of_an_upstream_is_taken(url: str) -> None:
-    assert flaws_of(url=url, health="/api/health/ping?full=1") == []
-
-
-NO_URLS = [
-    "127.0.0.1:8001",
-    "ftp://agenda",
-    "http://",
-    "http://agenda:0",
-    "http://agenda:99999",
-    "http://agenda:x",
-    "http://user:password@agenda",
-    "http://agenda/?x=1",
-    "http://agenda/#x",
-    "unix:agenda.sock",
-    "http://[::1",
-]
-
-
-@pytest.mark.parametrize("url", NO_URLS)
-def test_anything_else_is_named(url: str) -> None:
-    (message,) = flaws_of(url=url)
-
-    assert message == f"{url!r} is no http, https or unix URL"
-
-
-@pytest.mark.parametrize(
-    "health", ["ping", "http://other/ping", "/a b", "/a\r\nx: y", "/../ping", "/caf\u00e9", "//ping"]
-)
-def test_a_health_check_must_be_a_path_that_can_be_sent(health: str) -> None:
-    assert flaws_of(url="http://agenda", health=health) == ["health must be a path"]
-
-
-@pytest.mark.parametrize("text", [None, "", "no certificate"])
-def test_a_ca_must_hold_certificates(tmp_path: Path, text: str | None) -> None:
-    file = tmp_path / "ca.pem"
-    if text is not None:
-        file.write_text(text)
-
-    assert flaws_of(url="https://agenda", ca=str(file)) == [f"ca {str(file)!r} holds no certificates"]
-
-
-def test_every_flaw_of_every_row_is_told() -> None:
-    rows = {
-        "one": UpstreamRow(url="nowhere"),
-        "two": UpstreamRow(url="http://agenda", health="x", ca=Path("/nowhere")),
-        "three": UpstreamRow(url="http://agenda"),
-    }
-
-    assert [flaw.row for flaw in upstream_flaws(rows)] == ["upstreams.one", "upstreams.two", "upstreams.two"]
 
 
 ADDRESSES = [
@@ -149,3 +80,11 @@ def test_a_budget_saves_no_more_than_ten() -> None:
         budget.earn()
 
     assert sum(budget.spend() for _ in range(20)) == 10
+
+
+async def test_as_many_retries_may_be_saved_as_requests_can_be_on_their_way_to_an_endpoint() -> None:
+    budget = (await opened(url="http://agenda", max_connections=50)).budget
+    for _ in range(1000):
+        budget.earn()
+
+    assert sum(budget.spend() for _ in range(1000)) == 50
