@@ -72,7 +72,7 @@ class Document:
     def resolve(self, node: object) -> Node | None:
         """Follow a reference in place of an object, a few hops far; None when it leads nowhere."""
         for _ in range(_MAX_HOPS):
-            if not isinstance(node, Mapping):
+            if not isinstance(node, dict):
                 return None
             if "$ref" not in node:
                 return node
@@ -103,7 +103,7 @@ def read_document(body: bytes) -> Document:
 
 
 def as_node(value: object) -> Node:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def text_of(node: Node, key: str) -> str:
@@ -159,7 +159,7 @@ def _inside(value: object) -> Iterator[object]:
 
 def _components(node: Node) -> Mapping[str, Mapping[str, Node]]:
     return {
-        section: {name: one for name, one in as_node(node.get(section)).items() if isinstance(one, Mapping)}
+        section: {name: one for name, one in as_node(node.get(section)).items() if isinstance(one, dict)}
         for section in SECTIONS
     }
 
@@ -171,7 +171,7 @@ def _operations(root: Node) -> Iterator[RawOperation]:
         item = _path_item(as_node(shown), items)
         for method in METHODS:
             node = item.get(method)
-            if not isinstance(node, Mapping):
+            if not isinstance(node, dict):
                 continue
             count += 1
             if count > MAX_OPERATIONS:

@@ -87,9 +87,9 @@ def read_operation(node: Node, *, method: str, path: str, access: Access, upstre
 
 def _parameter(node: Node) -> Parameter:
     schema = node.get("schema")
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, dict):
         contents = (as_node(one).get("schema") for one in as_node(node.get("content")).values())
-        schema = next((one for one in contents if isinstance(one, Mapping)), {})
+        schema = next((one for one in contents if isinstance(one, dict)), {})
     name, place = text_of(node, "name"), text_of(node, "in")
     return Parameter(name, place, node.get("required") is True, schema, text_of(node, "description"))
 
@@ -115,7 +115,7 @@ def _move(node: object, named: list[str]) -> object:
     """Copy a node with its references turned towards `$defs`; add what they name."""
     if isinstance(node, list):
         return [_move(one, named) for one in node]
-    if not isinstance(node, Mapping):
+    if not isinstance(node, dict):
         return node
     copy = {key: _move(value, named) for key, value in node.items() if key != "$ref"}
     pointer = Pointer.read(node.get("$ref"))

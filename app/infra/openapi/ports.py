@@ -10,7 +10,7 @@ from typing import Protocol
 from app.kernel.identity import Access
 
 type Node = Mapping[str, object]
-"""A JSON object of a document that somebody else wrote: nothing in it can be relied on."""
+"""A JSON object as decoded (a dict), of a document that somebody else wrote: nothing in it can be relied on."""
 
 
 class DescriptionUnusable(Exception):

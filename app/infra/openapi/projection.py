@@ -135,8 +135,8 @@ def _responses(placed: Placed, carrier: Carrier, own: Own) -> Node:
     described = placed.raw.node.get("responses")
     found = {
         status: with_description(carrier.carry(node))
-        for status, node in (described.items() if isinstance(described, Mapping) else ())
-        if _STATUS.fullmatch(status) and isinstance(node, Mapping)
+        for status, node in (described.items() if isinstance(described, dict) else ())
+        if _STATUS.fullmatch(status) and isinstance(node, dict)
     }
     if placed.source.upstream is None:
         return found
@@ -154,4 +154,4 @@ def with_description(node: object) -> Node:
 
 def _with_content(node: object) -> Node:
     found = as_node(node)
-    return found if isinstance(found.get("content"), Mapping) else {**found, "content": {}}
+    return found if isinstance(found.get("content"), dict) else {**found, "content": {}}

@@ -8,7 +8,7 @@ Facts
 - In OpenAPI 3.0 `nullable` and boolean `exclusiveMinimum` stand where JSON Schema has a type and a number.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from app.infra.openapi.document import Document, Pointer, as_node
@@ -43,7 +43,7 @@ def _pointers(root: object) -> Iterator[Pointer]:
         node = waiting.pop()
         if isinstance(node, list):
             waiting.extend(node)
-        elif isinstance(node, Mapping):
+        elif isinstance(node, dict):
             waiting.extend(node.values())
             shown = (node.get("$ref"), *as_node(node.get("mapping")).values())
             for text in shown:
@@ -69,7 +69,7 @@ class Carrier:
         """Copy a part of a description; a reference that leads nowhere becomes an object that allows everything."""
         if isinstance(node, list):
             return [self.carry(one) for one in node]
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             return node
         copy: dict[str, object] = {key: self._value(key, value) for key, value in node.items() if key not in _LEFT_OUT}
         if isinstance(node.get("$ref"), str):
@@ -79,9 +79,9 @@ class Carrier:
     def _value(self, key: str, value: object) -> object:
         if key in _VALUES or key.startswith("x-") or (key == "examples" and isinstance(value, list)):
             return value
-        if key in _NAMED and isinstance(value, Mapping):
-            return {name: self.carry(one) for name, one in value.items() if isinstance(one, Mapping | bool)}
-        if key == "discriminator" and isinstance(value, Mapping):
+        if key in _NAMED and isinstance(value, dict):
+            return {name: self.carry(one) for name, one in value.items() if isinstance(one, dict | bool)}
+        if key == "discriminator" and isinstance(value, dict):
             return self._discriminator(value)
         return self.carry(value)
 
