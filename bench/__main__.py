@@ -7,6 +7,7 @@ from types import FrameType
 
 from bench import exchange, proxied
 from bench.edge import run as edge
+from bench.edge.hold import hold
 from bench.edge.scenarios import QUICK, Pace
 from bench.programs import DidNotStart, ProgramMissing
 
@@ -24,7 +25,7 @@ def main() -> int:
     if unknown:
         print(f"there is no bench {', '.join(unknown)}; there are: {', '.join(BENCHES)}", file=sys.stderr)
         return 2
-    names = asked.names or (["edge"] if asked.only else list(BENCHES))
+    names = asked.names or (["edge"] if asked.only or asked.hold else list(BENCHES))
     try:
         return max(_run(name, asked) for name in names)
     except (ProgramMissing, DidNotStart) as hindered:
@@ -39,11 +40,14 @@ def _parser() -> argparse.ArgumentParser:
         "--only", action="append", choices=edge.NAMES, default=[], help="a scenario of edge; repeatable"
     )
     parser.add_argument("--quick", action="store_true", help="edge in about a minute: fewer and shorter rounds")
+    parser.add_argument("--hold", action="store_true", help="edge only: start the gateway and leave it running")
     return parser
 
 
 def _run(name: str, asked: argparse.Namespace) -> int:
     print(f"== {name}: {BENCHES[name]}", flush=True)
+    if name == "edge" and asked.hold:
+        return hold(QUICK)
     if name == "edge":
         return edge.run(QUICK if asked.quick else Pace(), only=asked.only)
     {"exchange": exchange.run, "proxied": proxied.run}[name]()

@@ -55,7 +55,8 @@ def running_gateway(
     folder.chmod(0o711)  # the database runs as another account when we are root
     config, port = folder / "gateway.toml", free_port()
     config.write_text(rows, "utf-8")
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--config", str(config), *options]
+    command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--config", str(config)]
+    command += ["--drain-delay", "0", *options]
     try:
         with running("portico", command, folder / "portico.log", {**_environ(folder, issuer), **environ}) as program:
             url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"

@@ -107,5 +107,5 @@ def parse(text: str) -> Report:
 
 
 def _latency_ms(text: str, percent: int) -> float:
-    found = re.search(rf"^\s+{percent}(?:\.0+)?%\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
+    found = re.search(rf"^\s+{percent}(?:\.0+)?%\s+([\d.]+)(us|ms|s|m)\s*$", text, re.MULTILINE)
     return float(found[1]) * MS[found[2]] if found else float("nan")

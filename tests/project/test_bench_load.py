@@ -38,6 +38,10 @@ def test_a_report_is_read_in_milliseconds() -> None:
     assert parse(REPORT) == Report(requests=92776, per_s=46388.12, p50_ms=0.5, p99_ms=1550, failed=0)
 
 
+def test_the_space_that_wrk_puts_after_seconds_is_no_part_of_them() -> None:
+    assert parse(REPORT.replace("1.55s", "1.55s ")).p99_ms == 1550
+
+
 def test_every_kind_of_failure_is_counted() -> None:
     assert parse(REPORT.replace("Requests/sec", f"{FAILURES}Requests/sec")).failed == 100
 
