@@ -18,7 +18,7 @@ from app.kernel.paging import ListFields, ListQuery, Page
 from app.kernel.revocation import ALWAYS, MAX_NAME_LENGTH, Mark, NewRevocation, Revocation
 from app.kernel.transaction import Begin
 
-MAX_REVOCATIONS = 100_000  # about 60 MB in each worker
+MAX_REVOCATIONS = 100_000  # about 50 MB in each worker
 MAX_AHEAD = timedelta(minutes=1)
 REVOCATION_FIELDS = ListFields(searchable=frozenset(), sortable=frozenset({"id", "created_at", "updated_at"}))
 

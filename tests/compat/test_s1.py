@@ -20,7 +20,7 @@ from tests.compat.journeys import (
     register,
     seen,
 )
-from tests.e2e.program import Program
+from tests.e2e.program import Program, becomes_true
 from tests.e2e.upstream import PLAIN, RawUpstream
 
 # --- health
@@ -115,6 +115,23 @@ def test_logout_everywhere_ends_every_session(visitor: httpx.Client) -> None:
     refused = [visitor.put(SESSIONS, json={"refresh_token": one["refresh_token"]}).status_code for one in sessions]
     assert gone.status_code == 204
     assert refused == [401, 401]
+
+
+def test_logout_everywhere_withdraws_the_access_tokens_and_a_new_login_is_let_in(visitor: httpx.Client) -> None:
+    account = register(visitor)
+    tokens = [log_in(visitor, account)["access_token"] for _ in range(2)]
+    before = [visitor.get(CHATS, headers=bearing(token)).status_code for token in tokens]
+
+    visitor.delete(f"{SESSIONS}/all", headers=bearing(tokens[0]))
+
+    again = log_in(visitor, account)["access_token"]
+    assert before == [200, 200]
+    assert becomes_true(lambda: all("withdrawn" in why_refused(visitor, token) for token in tokens), within_s=1)
+    assert visitor.get(CHATS, headers=bearing(again)).status_code == 200
+
+
+def why_refused(visitor: httpx.Client, token: str) -> str:
+    return str(visitor.get(CHATS, headers=bearing(token)).json().get("detail"))
 
 
 def test_me_answers_the_profile_of_the_caller(visitor: httpx.Client) -> None:

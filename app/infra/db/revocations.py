@@ -39,7 +39,7 @@ from app.kernel.paging import ListQuery, Page
 from app.kernel.revocation import MAX_NAME_LENGTH, Mark, NewRevocation, Revocation
 from app.kernel.transaction import Tx
 
-PAGE_ROWS = 1000
+PAGE_ROWS = 200  # read in one go: 8 ms of the event loop
 CHANNEL = "portico_revocations"
 """Channels belong to the database, not to a schema; a hint too many costs one look."""
 _MAX_ID = 2**63 - 1

@@ -53,9 +53,9 @@ class Desk:
         return self._let_in(account, session)
 
     def _let_in(self, account: Account, session: Opened) -> Entry:
-        issued_at_s = now_s()
-        token = self.tokens.issue(account, session_id=session.session_id, now_s=issued_at_s)
-        return Entry(account=account, session=session, access_token=token, issued_at_s=issued_at_s)
+        issued_at_s = time.time()
+        token = self.tokens.issue(account, session_id=session.session_id, issued_at_s=issued_at_s)
+        return Entry(account=account, session=session, access_token=token, issued_at_s=int(issued_at_s))
 
 
 def now_s() -> int:

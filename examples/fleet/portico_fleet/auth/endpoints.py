@@ -1,13 +1,16 @@
 """The auth endpoints, at the paths the gateway forwards to."""
 
+import time
 from typing import Annotated
 
 from litestar import Response, delete, get, post, put
+from litestar.background_tasks import BackgroundTask
 from litestar.params import Body, Dependency
 
 from portico_fleet.application import SIGNED_IN
 from portico_fleet.auth import cookies
 from portico_fleet.auth.desk import Desk, Entry, now_s
+from portico_fleet.auth.front_door import FrontDoor
 from portico_fleet.auth.keys import KeyRing
 from portico_fleet.auth.sessions import RefreshRefused
 from portico_fleet.auth.tokens import Claims, TokenInvalid
@@ -21,6 +24,7 @@ _ID_LIMIT_DIGITS = 18
 
 _Desk = Annotated[Desk, Dependency(skip_validation=True)]
 _Keys = Annotated[KeyRing, Dependency(skip_validation=True)]
+_FrontDoor = Annotated[FrontDoor, Dependency(skip_validation=True)]
 # The first clients of this API sent the user's id as a bare number; it says nothing a refresh token does not.
 _MaybeRefresh = Annotated[Refresh | int | None, Body(description="The refresh token, unless its cookie is sent")]
 
@@ -96,9 +100,13 @@ async def log_out(request: AnyRequest, desk: _Desk, data: _MaybeRefresh = None) 
     security=SIGNED_IN,
     responses=refusals(401),
 )
-async def log_out_everywhere(request: AnyRequest, desk: _Desk) -> Response[None]:
-    await desk.sessions.end_all(await _asking_account(request, desk), now_s=now_s())
-    return Response(None, status_code=204, cookies=cookies.cleared(request))
+async def log_out_everywhere(request: AnyRequest, desk: _Desk, front_door: _FrontDoor) -> Response[None]:
+    account_id = await _asking_account(request, desk)
+    await desk.sessions.end_all(account_id, now_s=now_s())
+    before_s = time.time()
+    is_told = await front_door.withdraw(account_id, before_s=before_s)
+    again = None if is_told else BackgroundTask(front_door.withdraw_later, account_id, before_s=before_s)
+    return Response(None, status_code=204, cookies=cookies.cleared(request), background=again)
 
 
 @get("/.well-known/jwks.json", tags=["keys"], summary="Publish the verification keys")

@@ -8,6 +8,7 @@ from portico_fleet.application import assemble, given
 from portico_fleet.auth import accounts, endpoints, sessions
 from portico_fleet.auth.desk import Desk, now_s
 from portico_fleet.auth.flags import AuthOptions, parse
+from portico_fleet.auth.front_door import FrontDoor
 from portico_fleet.auth.keys import load_keys
 from portico_fleet.auth.passwords import Passwords, hash_password
 from portico_fleet.auth.tokens import AccessTokens
@@ -37,5 +38,9 @@ def _build(options: AuthOptions) -> Litestar:
         "Portico demo: auth",
         endpoints.HANDLERS,
         store=store,
-        dependencies={"desk": given(desk), "keys": given(keys)},
+        dependencies={
+            "desk": given(desk),
+            "keys": given(keys),
+            "front_door": given(FrontDoor(options.front_door_url, desk.tokens)),
+        },
     )
