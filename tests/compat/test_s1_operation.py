@@ -148,7 +148,7 @@ def test_production_takes_the_developer_role_out_of_every_group(caller: Caller, 
     assert developer == [403, 403, 403, 403]
     assert admin == [200, 200, 200, 403]
     assert docs.status_code == 404
-    assert production.logged("request.answered", path="/docs", status=404)
+    assert becomes_true(lambda: bool(production.logged("request.answered", path="/docs", status=404)), within_s=5)
 
 
 def test_a_row_in_gateway_toml_is_a_new_proxied_route(

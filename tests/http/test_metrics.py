@@ -90,6 +90,6 @@ def test_everything_an_operator_asks_for_is_there(watched_url: str) -> None:
         "portico_connections_open",
         "portico_streams_open",
         "portico_tunnels_open",
-        "portico_access_log_dropped_total",
+        "portico_loop_lag_seconds",
         "python_gc_collections_total",
     }

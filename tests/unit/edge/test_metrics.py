@@ -5,9 +5,10 @@ from collections.abc import Iterable
 import pytest
 
 from app.edge.gauges import Gauges
-from app.edge.metrics import BOUNDS_S, MAX_CELLS, RequestMetrics, gauge_families, upstream_families
+from app.edge.metrics import BOUNDS_S, MAX_CELLS, RequestMetrics, gauge_families, log_families, upstream_families
 from app.edge.record import Record
 from app.edge.upstreams import open_upstreams
+from app.infra.observability.lines import LineWriter
 from app.infra.observability.metrics import Family, exposition
 from app.settings import UpstreamRow
 from tests.exposition import Read, read_exposition
@@ -106,6 +107,15 @@ async def test_an_upstreams_endpoints_are_told_apart() -> None:
     assert states.value("portico_upstream_endpoint_state", **at, state="ready") == 1
     assert states.value("portico_upstream_endpoint_state", **at, state="ejected") == 0
     assert found["portico_upstream_ejections_total"].value("portico_upstream_ejections_total", **at) == 0
+
+
+def test_lines_that_found_no_room_are_counted() -> None:
+    writer = LineWriter(-1, backlog_bytes=10)
+    writer.put(b"longer than ten\n", 1)
+
+    found = read(log_families(writer))["portico_access_log_dropped_total"]
+
+    assert found.value("portico_access_log_dropped_total") == 1
 
 
 def test_gauges_are_read_as_they_stand() -> None:
