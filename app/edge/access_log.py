@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The fields of a line, as JSON has them; `sample` is the share of such requests that is logged."""
+    """The fields of a line, as JSON has them; `sample` is the share of such requests that is logged, if not all are."""
 
     event: str
     level: str
@@ -57,7 +57,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     bytes_out: int
     seconds: float
     retries: int = 0
-    sample: float = 1
+    sample: float | None = None
 
 
 type Fields = dict[str, object]
@@ -101,12 +101,13 @@ class BatchedAccessLog:
         is_fine = record.reason in _FINE and 0 < record.status < 400
         if self.level > logging.INFO and (self.level > logging.WARNING or is_fine):
             return
-        if is_fine and self.sample < 1:
-            self._owed += self.sample
+        sample = self.sample if is_fine and self.sample < 1 else None
+        if sample is not None:
+            self._owed += sample
             if self._owed < 1:
                 return
             self._owed -= 1
-        line = line_of(record, seconds, self.sample if is_fine else 1)
+        line = line_of(record, seconds, sample)
         if self.level > logging.INFO and line.level == "info":
             return
         self._lines.append(fields_of(record, line) if record.evidence else line)
@@ -130,7 +131,7 @@ class BatchedAccessLog:
         self.writer.close()
 
 
-def line_of(record: Record, seconds: float, sample: float = 1) -> Line:
+def line_of(record: Record, seconds: float, sample: float | None = None) -> Line:
     is_ours = record.status >= 500 and record.reason not in _ANSWERED
     return Line(
         EVENT,

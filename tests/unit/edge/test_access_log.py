@@ -176,6 +176,15 @@ async def test_of_what_went_well_a_share_is_logged_and_says_so() -> None:
     assert {line["sample"] for line in lines.documents} == {0.25}
 
 
+async def test_where_all_are_logged_no_line_says_of_a_share() -> None:
+    log, lines = a_log(sample=float("1.0"))
+
+    log.write(answered(), 0.1)
+    log.flush()
+
+    assert "sample" not in lines.documents[0]
+
+
 @pytest.mark.parametrize(
     ("status", "reason"),
     [(401, "token_missing"), (404, "proxied"), (500, "proxied"), (200, "upstream_broken"), (0, "client_gone")],
