@@ -35,7 +35,7 @@ fmt: sync ## format the code and mend what the linter can
 	@$(python) -m ruff format .
 	@$(python) -m ruff check --fix .
 
-bench: sync ## the benchmarks of bench/
+bench: sync ## the benchmarks, about seven minutes; the edge alone in one: ARGS='edge --quick'
 	@$(python) -m bench $(ARGS)
 
 soak: sync ## the long tests: soaks, many connections, faults under load

@@ -3,6 +3,7 @@
 `wrk` itself takes most of a core; its latencies are those of a saturated target.
 """
 
+import math
 import re
 import subprocess
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ def _with_tokens(tokens: Path, url: str) -> list[str]:
 
 
 def parse(text: str) -> Report:
-    """Read the report of wrk 4. Errors: NoReport."""
+    """Read the report of wrk 4; where nothing was answered there are no latencies (NaN). Errors: NoReport."""
     counted = re.search(r"(\d+) requests in", text)
     speed = re.search(r"Requests/sec:\s+([\d.]+)", text)
     if counted is None or speed is None:
@@ -103,9 +104,11 @@ def parse(text: str) -> Report:
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     failed = sum(int(count) for found in (refused, broken) if found for count in found.groups())
-    return Report(int(counted[1]), float(speed[1]), _latency_ms(text, 50), _latency_ms(text, 99), failed)
+    requests = int(counted[1])
+    p50_ms, p99_ms = (_latency_ms(text, percent) if requests else math.nan for percent in (50, 99))
+    return Report(requests, float(speed[1]), p50_ms, p99_ms, failed)
 
 
 def _latency_ms(text: str, percent: int) -> float:
     found = re.search(rf"^\s+{percent}(?:\.0+)?%\s+([\d.]+)(us|ms|s|m)\s*$", text, re.MULTILINE)
-    return float(found[1]) * MS[found[2]] if found else float("nan")
+    return float(found[1]) * MS[found[2]] if found else math.nan

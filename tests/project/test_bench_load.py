@@ -1,5 +1,6 @@
 """What loads the targets of the benchmark: wrk's report read, the open loop, and processor time."""
 
+import math
 import os
 import socket
 import subprocess
@@ -40,6 +41,13 @@ def test_a_report_is_read_in_milliseconds() -> None:
 
 def test_the_space_that_wrk_puts_after_seconds_is_no_part_of_them() -> None:
     assert parse(REPORT.replace("1.55s", "1.55s ")).p99_ms == 1550
+
+
+def test_where_nothing_was_answered_there_is_no_latency() -> None:
+    report = parse(REPORT.replace("92776 requests", "0 requests"))
+
+    assert math.isnan(report.p50_ms)
+    assert math.isnan(report.p99_ms)
 
 
 def test_every_kind_of_failure_is_counted() -> None:
