@@ -176,6 +176,8 @@ def _pause_s(failures: int) -> float:
 def _describe(name: str, known: _Known, joined: Joined) -> str:
     routed = sum(1 for _ in joined.operations_of(name))
     counts = f"{routed} of {joined.described.get(name, 0)} operations have a route"
+    if name in joined.cut:
+        counts += ", and they are too large to be joined all"
     if known.is_fresh:
         return f"{name}: {counts}"
     if known.document is None:

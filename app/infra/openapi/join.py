@@ -20,6 +20,8 @@ from app.infra.openapi.projection import BEARER, SESSION, Placed, Source, projec
 from app.infra.openapi.references import Carrier, reachable
 
 VERSION = "3.1.0"
+MAX_JOINED_BYTES = 16 * 1024**2
+"""of the operations of one upstream, as what they share is written out in each"""
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -54,6 +56,7 @@ def join(own: Own, upstreams: Sequence[Source], find: FindEntrances) -> Joined:
         operations=tuple(board.operations),
         schemas=components.get("schemas", {}),
         described={source.label: len(source.document.operations) for source in sources if source.upstream},
+        cut=frozenset(board.cut),
     )
 
 
@@ -64,20 +67,26 @@ class _Board:
     own: Own
     names: Names
     shared_ids: frozenset[str]
-    paths: dict[str, dict[str, Node]] = field(default_factory=dict)
+    paths: dict[str, dict[str, msgspec.Raw]] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
+    bytes_of: Counter[str] = field(default_factory=Counter)
+    cut: set[str] = field(default_factory=set)
     templates: dict[str, str] = field(default_factory=dict)
 
     def add(self, placed: Placed) -> None:
         source, method, access = placed.source, placed.raw.method, placed.access
+        if self.bytes_of[source.label] > MAX_JOINED_BYTES:
+            self.cut.add(source.label)
+            return
         # templates that differ in their parameters' names only are one path (OpenAPI 3.1 §4.8.8.2)
         path = self.templates.setdefault(shape_of(placed.entrance.path), placed.entrance.path)
         item = self.paths.setdefault(path, {})
         if method not in item:
             carrier = _carrier(source, self.names)
             node = project(placed, carrier, self.own, id_=self._take_id(placed), template=path)
-            item[method] = node
+            item[method] = msgspec.Raw(msgspec.json.encode(node))
+            self.bytes_of[source.label] += len(bytes(item[method]))
             found = read_operation(node, method=method, path=path, access=access, upstream=source.upstream)
             self.operations.append(found)
 

@@ -56,6 +56,7 @@ class Joined:
     """One description of everything behind the front door: for machines as `body`, for us as `operations`.
 
     `described` counts, by upstream, the operations it describes; those without a route are not among `operations`.
+    `cut` names the upstreams whose operations are too large to be joined all.
     """
 
     body: bytes = b""
@@ -63,6 +64,7 @@ class Joined:
     operations: tuple[Operation, ...] = ()
     schemas: Mapping[str, Node] = field(default_factory=dict)
     described: Mapping[str, int] = field(default_factory=dict)
+    cut: frozenset[str] = frozenset()
 
     def operations_of(self, upstream: str | None) -> Iterator[Operation]:
         return (one for one in self.operations if one.upstream == upstream)

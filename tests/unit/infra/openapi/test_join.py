@@ -6,6 +6,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from app.infra.openapi.document import MAX_DEPTH
+from app.infra.openapi.join import MAX_JOINED_BYTES
+from app.infra.openapi.operations import self_contained
 from app.infra.openapi.ports import Entrance
 from app.kernel.identity import Access
 from tests.unit.infra.openapi.parts import (
@@ -250,6 +253,35 @@ def test_schemas_that_lead_to_themselves_are_carried(openapi: str) -> None:
     assert document["openapi"] == "3.1.0"
     assert document["components"]["schemas"]["Tree"]["properties"]["children"]["items"] == ref("Tree")
     assert ("nullable" in document["components"]["schemas"]["Tree"]) is (openapi != "3.0.3")
+
+
+def test_what_is_shared_by_many_operations_does_not_multiply_without_end() -> None:
+    heavy = {"name": "q", "in": "query", "schema": {"description": "x" * 1_000_000}}
+    paths = {f"/{number}": {"get": {"parameters": [ref("Heavy", "parameters")]}} for number in range(1000)}
+    source = a_source("agenda", paths, components={"parameters": {"Heavy": heavy}})
+
+    found = joined(source, a_source("billing", {"/b": {"get": {}}}))
+
+    assert len(found.body) < 2 * MAX_JOINED_BYTES
+    assert found.cut == {"agenda"}
+    assert [operation.path for operation in found.operations_of("billing")] == ["/billing/b"]
+    assert 1 < len(list(found.operations_of("agenda"))) < 1000
+
+
+def test_the_deepest_description_that_is_read_can_be_joined() -> None:
+    def deep(levels: int) -> Json:
+        return {"items": deep(levels - 1)} if levels else {"nullable": True, "anyOf": [ref("Event")]}
+
+    source = a_source(
+        "agenda",
+        {"/a": {"get": answering("Deep")}},
+        openapi="3.0.0",
+        components={"schemas": {"Deep": deep(MAX_DEPTH - 8), "Event": {}}},
+    )
+
+    found = joined(source)
+
+    assert self_contained(ref("Deep"), found.schemas)["$defs"].keys() == {"Deep", "Event"}  # type: ignore[attr-defined] # a mapping
 
 
 WORDS = """
