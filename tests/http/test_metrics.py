@@ -1,5 +1,6 @@
 """`GET /metrics`: who may read it, and that a real gateway's numbers are what a scraper takes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from tests.builders import bearer, some_settings
 from tests.exposition import Read, read_exposition
 from tests.gateway import running_gateway
 
+OBSERVE = Path(__file__).parents[2] / "docs" / "how-to" / "observe.md"
+ONLY_WITH_A_COLLECTOR = {"portico_spans_exported_total", "portico_spans_dropped_total", "portico_spans_waiting"}
+ONLY_OUTSIDE_TESTS = {"portico_access_log_dropped_total"}  # tests hear the log without its writer
 NEAR = {"x-forwarded-for": "192.0.2.7"}
 FAR = {"x-forwarded-for": "198.51.100.7"}
 REQUESTS = "portico_requests_total"
@@ -73,6 +77,15 @@ def test_a_request_is_in_the_next_scrape(watched_url: str) -> None:
     after = scraped(watched_url)
     assert after[REQUESTS].value(REQUESTS, **labels) == before + 1
     assert "no/such" not in str(after)
+
+
+def test_every_metric_is_explained_and_no_other(watched_url: str) -> None:
+    rows = [line for line in OBSERVE.read_text("utf-8").splitlines() if line.startswith("| `p")]
+    explained = {name for row in rows for name in re.findall(r"`(portico_\w+)`", row)}
+
+    found = {name for name in scraped(watched_url) if name.startswith("portico_")}
+
+    assert explained == found | ONLY_WITH_A_COLLECTOR | ONLY_OUTSIDE_TESTS
 
 
 def test_everything_an_operator_asks_for_is_there(watched_url: str) -> None:
