@@ -51,7 +51,7 @@ def test_anything_else_is_named(url: str) -> None:
 @pytest.mark.parametrize(
     "health", ["ping", "http://other/ping", "/a b", "/a\r\nx: y", "/../ping", "/caf\u00e9", "//ping"]
 )
-def test_a_health_check_must_be_a_path_that_can_be_sent(health: str) -> None:
+def test_what_is_asked_must_be_a_path_that_can_be_sent(health: str) -> None:
     assert flaws_of(url="http://agenda", health=health) == ["health must be a path"]
     assert flaws_of(url="http://agenda", openapi=health) == ["openapi must be a path"]
 
