@@ -152,6 +152,7 @@ class RouteRow(Row):
     forward_cookies: tuple[str, ...] = ()
     rate_limit: str | None = None
     burst: int | None = None
+    websocket: bool = False
 
 
 class Groups(Row):

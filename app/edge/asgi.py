@@ -30,16 +30,11 @@ class Door:
     inner: ASGIApp | None = None
     edge: Edge | None = None
 
-    @property
-    def middleware(self) -> "EdgeMiddleware":
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.edge is None or self.inner is None:
             raise RuntimeError("the front door is shut: run the application's lifespan")
-        return EdgeMiddleware(self.inner, self.edge)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        middleware = self.middleware
-        middleware.edge.on_request(scope.get("server"), scope.get("scheme", "http"))
-        await middleware(scope, receive, send)
+        self.edge.on_request(scope.get("server"), scope.get("scheme", "http"))
+        await EdgeMiddleware(self.inner, self.edge)(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +51,14 @@ class EdgeMiddleware:
             await self._http(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = record_of(scope, self.edge.clock.monotonic_s())
+        decided = _decided_on(scope)
+        record = decided or record_of(scope, self.edge.clock.monotonic_s())
         client = Client(record, send)
-        await self._finished(client, self._answer(scope, record, receive, client))
-
-    async def hand_over(self, scope: Scope, record: Record, receive: Receive, send: Send) -> None:
-        """Let the application answer a request that another mount has decided on and whose body it counts."""
-        client = Client(record, send)
-        _introduce(scope, record)
-        await self._finished(client, self.app(scope, receive, client.send))
+        if decided is None:
+            await self._finished(client, self._answer(scope, record, receive, client))
+        else:
+            _introduce(scope, record)
+            await self._finished(client, self.app(scope, receive, client.send))
 
     async def _finished(self, client: Client, answering: Awaitable[None]) -> None:
         record = client.record
@@ -93,7 +87,7 @@ class EdgeMiddleware:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a handshake like any request; only local rows take one here, since tunnels are the protocol's."""
-        decided = scope.get("state", {}).get("edge_record")  # by the mount that took the handshake
+        decided = _decided_on(scope)
         record = decided or record_of(scope, self.edge.clock.monotonic_s())
         try:
             if decided is None:
@@ -107,6 +101,12 @@ class EdgeMiddleware:
             await Client(record, as_handshake(scope, send)).refuse(fault)
         finally:
             self.edge.finish(record)
+
+
+def _decided_on(scope: Scope) -> Record | None:
+    """Find what the protocol mount has decided, which also counts the body; state is the server's, never a client's."""
+    record: Record | None = scope.get("state", {}).get("edge_record")
+    return record
 
 
 def _introduce(scope: Scope, record: Record) -> None:

@@ -7,27 +7,29 @@ and its tasks in `server_state.tasks`, and `shutdown()`.
 """
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import uvicorn
 from uvicorn.server import ServerState
 
+from app.edge import faults
 from app.edge.answers import refusal
 from app.edge.asgi import Door
 from app.edge.edge import Edge
-from app.edge.faults import BodyTooLarge, ClientTooSlow, HeadTooSlow, InternalFault, RequestTooSlow, UpgradeNotOffered
 from app.edge.pipeline import decide, introduce
-from app.edge.protocol_body import BodyReader, body_reader
+from app.edge.protocol_body import BodyReader, EndlessBody, body_reader, slowness
 from app.edge.protocol_clock import Late
 from app.edge.protocol_intake import Intake
-from app.edge.protocol_line import ClientSocket, host_of, server_of
+from app.edge.protocol_line import ClientSocket, Exchange, host_of, server_of
 from app.edge.protocol_local import LocalExchange, scope_of
 from app.edge.protocol_reply import Reply
+from app.edge.protocol_websocket import LocalWebSocket, handshake_of
 from app.edge.proxy import framing_of
 from app.edge.record import Answer, Record
 from app.edge.splice import Splice
 from app.edge.tokens import KeysStale
+from app.edge.tunnel import Tunnel
 from app.kernel.errors import Fault
 
 log = structlog.get_logger()
@@ -36,20 +38,8 @@ DISCARDED_BYTES = 64 * 1024
 """of an unwanted body, for the sake of the connection: behind more than that it is closed"""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_FATAL_STATUSES = frozenset({400, 408, 413, 414, 431})
-"""behind these nobody knows where the next request would begin, or it is far away"""
-
-
-class Exchange(Protocol):
-    """Who serves a request: `Splice` or `LocalExchange`. What it hears is told in `Splice`."""
-
-    def begin(self, *, has_body: bool) -> None: ...
-    def take(self, piece: bytes) -> None: ...
-    def take_end(self) -> None: ...
-    def refuse(self, fault: Fault) -> None: ...
-    def leave(self) -> None: ...
-    def wait(self) -> None: ...
-    def go_on(self) -> None: ...
+_FATAL = (faults.HeadMalformed, faults.HeadTooLarge, faults.HeadTooSlow, faults.TargetTooLong)
+"""behind these nobody knows where the next request would begin"""
 
 
 class EdgeProtocol(ClientSocket):
@@ -84,6 +74,10 @@ class EdgeProtocol(ClientSocket):
         self._is_admitted = self._is_draining = self._is_looping = False
         self.keeps_alive = True
 
+    @property
+    def _connections(self) -> set[Any]:
+        return self._server_state.connections  # typed as uvicorn's own protocols
+
     # --- from the transport -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -97,8 +91,7 @@ class EdgeProtocol(ClientSocket):
             self._transport.abort()
             return
         self._edge: Edge = edge
-        connections: set[Any] = self._server_state.connections  # typed as uvicorn's own protocols
-        connections.add(self)
+        self._connections.add(self)
         self._is_admitted = edge.admission.admit(self._peer, is_trusted=edge.trusts(self._peer))
         if not self._is_admitted:
             self.write(_TOO_MANY)
@@ -130,8 +123,10 @@ class EdgeProtocol(ClientSocket):
         del exc
         self._leave()
         self._clock.stop()
-        connections: set[Any] = self._server_state.connections
-        connections.discard(self)
+        self._connections.discard(self)
+        self._count_out()
+
+    def _count_out(self) -> None:
         if self._is_admitted:
             self._is_admitted = False
             self._edge.admission.leave(self._peer)
@@ -207,12 +202,15 @@ class EdgeProtocol(ClientSocket):
         except KeysStale:
             self._task = self.spawn(self._decide_later(reply))
             return
+        except _FATAL as fault:
+            self._answer_last(reply, refusal(record, fault))
+            return
         except Fault as fault:
             answer = refusal(record, fault)
         except Exception:
             # the edge's last step: whatever went wrong, the client gets an answer and the log the trace
             log.exception("request.failed", request_id=record.id, path=record.path.decode("latin-1"))
-            answer = refusal(record, InternalFault("The error was logged under this request id."))
+            answer = refusal(record, faults.InternalFault("The error was logged under this request id."))
         self._answer(reply, answer)
 
     async def _decide_later(self, reply: Reply) -> None:
@@ -224,17 +222,18 @@ class EdgeProtocol(ClientSocket):
         self._next_requests()
 
     def _serve(self, reply: Reply) -> None:
-        """Give a request that was let in to whom its row names. Errors: UpgradeNotOffered."""
+        """Give a request that was let in to whom its row names. Errors: faults.UpgradeNotOffered."""
         record, route = reply.record, reply.record.route
         if record.is_upgrade or route is None:
-            raise UpgradeNotOffered("This route takes no WebSocket.")
+            self._serve_websocket(reply)
+            return
         framing = framing_of(record)
         self._body = body = body_reader(record, framing)
         if record.upstream is not None:
             exchange: Exchange = Splice(self._edge, self, reply, route, record.upstream, framing)
         else:
-            scope = scope_of(record, server=self._server, state=self._state.copy())
-            exchange = LocalExchange(self._door.middleware, self, reply, scope)
+            scope = scope_of(record, server=self._server, state=self._known(record))
+            exchange = LocalExchange(self._config.loaded_app, self, reply, scope)
         self._exchange = exchange
         if body is not None:
             self._body_from_bytes = 0
@@ -243,26 +242,51 @@ class EdgeProtocol(ClientSocket):
                 self.write(_CONTINUE)
         exchange.begin(has_body=body is not None)
 
+    def _serve_websocket(self, reply: Reply) -> None:
+        """Open a tunnel, or hand the connection to uvicorn's protocol. Errors: faults.UpgradeNotOffered."""
+        record, route = reply.record, reply.record.route
+        if route is None or (record.upstream is not None and not route.websocket):
+            raise faults.UpgradeNotOffered("This route takes no WebSocket.")
+        if record.upstream is not None:
+            self._exchange = Tunnel(self._edge, self, reply, route, record.upstream)
+            self._exchange.begin(has_body=False)
+            return
+        state = self._known(record)
+        websocket = LocalWebSocket(self._count_out, self._config, self._server_state, state, self._loop)
+        self._clock.stop()
+        self._connections.discard(self)
+        websocket.take_over(self._transport, handshake_of(record) + self._intake.take_all())
+
+    def _known(self, record: Record) -> dict[str, Any]:
+        """Make the ASGI state of a request: the lifespan's, and what was decided here (`asgi.py` reads it)."""
+        return {**self._state, "edge_record": record}
+
+    def open_tunnel(self) -> None:
+        self._body = EndlessBody()
+        self._feed_from_intake()
+
     def _answer(self, reply: Reply, answer: Answer) -> None:
         """Give an answer of the edge's own; what is left of the request is read past, if it is little."""
         record = reply.record
-        self._body = None
-        if answer.status in _FATAL_STATUSES:
+        self._body = body = body_reader(record, framing_of(record))
+        if body is not None and (body.least_left_bytes > DISCARDED_BYTES or record.first(b"expect") is not None):
             self.keeps_alive = False
-            self.is_deaf = True
-        else:
-            self._body = body = body_reader(record, framing_of(record))
-            if body is not None and (body.least_left_bytes > DISCARDED_BYTES or record.first(b"expect") is not None):
-                self.keeps_alive = False
         reply.answer(answer)
         self._edge.finish(record)
+
+    def _answer_last(self, reply: Reply, answer: Answer) -> None:
+        self._body = None
+        self.keeps_alive = False
+        self.is_deaf = True
+        reply.answer(answer)
+        self._edge.finish(reply.record)
 
     def _refuse_head(self, fault: Fault) -> None:
         method, path = self._intake.first_words()
         record = Record(method, path, b"", [], self._peer, self._scheme, self._edge.clock.monotonic_s())
         introduce(self._edge.stages, record)
         self._reply = reply = Reply(self, record, is_http_1_0=False)
-        self._answer(reply, refusal(record, fault))
+        self._answer_last(reply, refusal(record, fault))
 
     def on_answered(self) -> None:
         """Hear that the answer was handed over whole."""
@@ -329,7 +353,7 @@ class EdgeProtocol(ClientSocket):
         return body.surplus
 
     def _take(self, piece: bytes) -> None:
-        """Errors: BodyTooLarge."""
+        """Errors: faults.BodyTooLarge."""
         reply = self._reply
         if reply is None:
             self._body_from_bytes += len(piece)
@@ -338,15 +362,17 @@ class EdgeProtocol(ClientSocket):
             return
         record = reply.record
         record.bytes_in += len(piece)
-        if record.route is not None and record.bytes_in > record.route.max_body_bytes:
-            raise BodyTooLarge(f"This route takes bodies of up to {record.route.max_body_bytes} bytes.")
+        is_body = not isinstance(self._body, EndlessBody)
+        if is_body and record.route is not None and record.bytes_in > record.route.max_body_bytes:
+            raise faults.BodyTooLarge(f"This route takes bodies of up to {record.route.max_body_bytes} bytes.")
         if self._exchange is not None and piece:
             self._exchange.take(piece)
 
     def _refuse_body(self, fault: Fault) -> None:
-        self.keeps_alive = False
-        self.is_deaf = True
-        self._body = None
+        if not isinstance(fault, faults.BodyTooLarge):
+            self.keeps_alive = False
+            self.is_deaf = True
+            self._body = None
         self._clock.expect_nothing()
         if self._exchange is not None:
             self._exchange.refuse(fault)
@@ -364,7 +390,7 @@ class EdgeProtocol(ClientSocket):
         elif what is Late.WRITE:
             self._on_slow_reader()
         elif what is Late.HEAD and self._intake.has_bytes:
-            self._refuse_head(HeadTooSlow(f"The head was not complete after {self._edge.options.head_s:g} s."))
+            self._refuse_head(faults.HeadTooSlow(f"The head was not complete after {self._edge.options.head_s:g} s."))
         elif self._transport.get_write_buffer_size():
             self._transport.abort()
         else:
@@ -377,14 +403,12 @@ class EdgeProtocol(ClientSocket):
             self._say_farewell(options.farewell_s)
             return
         came_bytes = reply.record.bytes_in - self._body_from_bytes
-        if self._is_paused or reply.is_started or came_bytes >= options.body_idle_s * options.body_min_bytes_per_s:
-            self._body_from_bytes = reply.record.bytes_in
-            self._clock.expect(Late.BODY, options.body_idle_s)
-        elif came_bytes:
-            rate = options.body_min_bytes_per_s
-            self._refuse_body(RequestTooSlow(f"The body came with less than {rate} bytes a second."))
-        else:
-            self._refuse_body(RequestTooSlow(f"No byte of the body came for {options.body_idle_s:g} s."))
+        fault = None if self._is_paused or reply.is_started else slowness(came_bytes, options)
+        if fault is not None:
+            self._refuse_body(fault)
+            return
+        self._body_from_bytes = reply.record.bytes_in
+        self._clock.expect(Late.BODY, options.body_idle_s)
 
     def _on_slow_reader(self) -> None:
         patience_s = self._edge.options.client_write_s
@@ -392,5 +416,5 @@ class EdgeProtocol(ClientSocket):
             self._clock.expect_room(patience_s)
             return
         if self._exchange is not None:
-            self._exchange.refuse(ClientTooSlow(f"The client took no byte for {patience_s:g} s."))
+            self._exchange.refuse(faults.ClientTooSlow(f"The client took no byte for {patience_s:g} s."))
         self._transport.abort()

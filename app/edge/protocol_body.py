@@ -8,7 +8,8 @@ import re
 from enum import Enum, auto
 from typing import Protocol
 
-from app.edge.faults import HeadMalformed
+from app.edge.faults import HeadMalformed, RequestTooSlow
+from app.edge.pipeline import EdgeOptions
 from app.edge.proxy import BodyFraming, declared_bytes
 from app.edge.record import Record
 
@@ -68,6 +69,20 @@ class LengthBody:
         self.is_complete = True
         self.surplus = received[left_bytes:]
         return received[:left_bytes] if self.surplus else received
+
+
+class EndlessBody:
+    """What comes after a connection was upgraded: all of it, as it comes."""
+
+    __slots__ = ("is_complete", "least_left_bytes", "surplus")
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self.least_left_bytes = 0
+        self.surplus = b""
+
+    def feed(self, received: bytes) -> bytes:
+        return received
 
 
 class ChunkedBody:
@@ -133,3 +148,12 @@ class ChunkedBody:
             self.is_complete = True
         elif not _TRAILER_LINE.fullmatch(line):
             raise HeadMalformed("A trailer cannot be read.")
+
+
+def slowness(came_bytes: int, options: EdgeOptions) -> RequestTooSlow | None:
+    """Judge what came of a body in `body_idle_s` seconds."""
+    if came_bytes == 0:
+        return RequestTooSlow(f"No byte of the body came for {options.body_idle_s:g} s.")
+    if came_bytes < options.body_idle_s * options.body_min_bytes_per_s:
+        return RequestTooSlow(f"The body came with less than {options.body_min_bytes_per_s} bytes a second.")
+    return None

@@ -4,13 +4,26 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from uvicorn.server import ServerState
 
 from app.edge.protocol_clock import ClientClock, Late
+from app.kernel.errors import Fault
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Exchange(Protocol):
+    """Who serves a request: a `Splice` (what it hears is told there), a `Tunnel` or a `LocalExchange`."""
+
+    def begin(self, *, has_body: bool) -> None: ...
+    def take(self, piece: bytes) -> None: ...
+    def take_end(self) -> None: ...
+    def refuse(self, fault: Fault) -> None: ...
+    def leave(self) -> None: ...
+    def wait(self) -> None: ...
+    def go_on(self) -> None: ...
 
 
 class ClientSocket(asyncio.Protocol):
@@ -41,6 +54,15 @@ class ClientSocket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self.write = self._transport.write
+
+    @property
+    def stream(self) -> socket.socket | None:
+        found: socket.socket | None = self._transport.get_extra_info("socket")
+        return found
+
+    def open_tunnel(self) -> None:
+        """Take whatever comes from now on for the tunnel's."""
+        raise NotImplementedError
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Start work that the server waits for when it stops."""

@@ -4,11 +4,10 @@ import asyncio
 from typing import Any
 from urllib.parse import unquote
 
-from app.edge.asgi import EdgeMiddleware
-from app.edge.asgi_client import Message, Scope
+from app.edge.asgi_client import ASGIApp, Message, Scope
+from app.edge.protocol_line import ClientSocket
 from app.edge.protocol_reply import Reply
 from app.edge.record import Headers, Record
-from app.edge.splice import ClientLine
 from app.kernel.errors import Fault
 
 READ_AHEAD_BYTES = 64 * 1024
@@ -22,12 +21,12 @@ class LocalExchange:
     """One request handed to the application. Hears the same from the client's connection as `Splice` does."""
 
     __slots__ = (
-        "_body", "_client", "_fault", "_has_changed", "_has_room", "_head", "_is_body_whole", "_is_gone", "_is_over",
-        "_left_bytes", "_middleware", "_reply", "_scope",
+        "_app", "_body", "_client", "_fault", "_has_changed", "_has_room", "_head", "_is_body_whole", "_is_gone", "_is_over",
+        "_left_bytes", "_reply", "_scope",
     )  # fmt: skip
 
-    def __init__(self, middleware: EdgeMiddleware, client: ClientLine, reply: Reply, scope: Scope) -> None:
-        self._middleware = middleware
+    def __init__(self, app: ASGIApp, client: ClientSocket, reply: Reply, scope: Scope) -> None:
+        self._app = app
         self._client = client
         self._reply = reply
         self._scope = scope
@@ -76,7 +75,7 @@ class LocalExchange:
     # --- from the application -----------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        await self._middleware.hand_over(self._scope, self._reply.record, self._receive, self._send)
+        await self._app(self._scope, self._receive, self._send)
         if not (self._is_over or self._is_gone):
             self._is_over = True
             self._reply.break_off()

@@ -42,7 +42,7 @@ class Line(Protocol):
 class Reply:
     """Concurrency: called from the event loop; nothing waits. Ends once, by `end` or by `break_off`."""
 
-    __slots__ = ("_is_chunked", "is_http_1_0", "_line", "is_close_delimited", "is_silent", "is_started", "record")
+    __slots__ = ("_is_chunked", "_line", "is_close_delimited", "is_http_1_0", "is_silent", "is_started", "record")
 
     def __init__(self, line: Line, record: Record, *, is_http_1_0: bool) -> None:
         self._line = line

@@ -45,7 +45,13 @@ def declared_bytes(record: Record, framing: BodyFraming) -> int | None:
 
 
 def request_head(
-    record: Record, route: Route, *, authority: bytes, session_cookies: tuple[bytes, ...], framing: BodyFraming
+    record: Record,
+    route: Route,
+    *,
+    authority: bytes,
+    session_cookies: tuple[bytes, ...],
+    framing: BodyFraming,
+    is_upgrade: bool = False,
 ) -> bytes:
     """Write the head an upstream is sent. Errors: HeadMalformed.
 
@@ -56,6 +62,8 @@ def request_head(
     kept = forwarded_headers(record.headers, is_peer_trusted=record.is_peer_trusted)
     for name, value in kept + _added(record, route, session_cookies, framing):
         lines.append(b"%b: %b\r\n" % (name, value))
+    if is_upgrade:
+        lines.append(b"connection: Upgrade\r\nupgrade: websocket\r\n")
     head = b"".join(lines)
     # a server that lets line breaks or NUL through in a value must not let a client frame what we send (promise P1)
     if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:

@@ -69,6 +69,7 @@ class Route:
     also_access: Access = Access.PUBLIC
     guarded_by: str = ""
     limit: RateLimit | None = None
+    websocket: bool = False
 
     @property
     def is_public(self) -> bool:
@@ -146,8 +147,12 @@ class RouteRegistry:
             raise RouteNotFound("No route leads to this path.")
         return rows
 
+    def rows_as_understood(self, path: bytes) -> Rows | None:
+        """Find the rows a path would take by what an upstream may understand of it."""
+        return self._index_as_understood.find(as_understood(path))
+
     def _check_spelling(self, path: bytes, rows: Rows | None) -> None:
-        if self._index_as_understood.find(as_understood(path)) is not rows:
+        if self.rows_as_understood(path) is not rows:
             raise PathNotAllowed("The path is spelled so that it could mean another route.")
 
     def match(self, method: bytes, path: bytes) -> Route:
@@ -191,6 +196,7 @@ def _compile(row: RouteRow, upstreams: Mapping[str, UpstreamRow]) -> Route:
         encoded_slashes=row.encoded_slashes,
         forward_token=row.forward_token,
         forward_cookies=frozenset(name.encode() for name in row.forward_cookies),
+        websocket=row.websocket,
         limit=read_limit(row.rate_limit, row.burst, name=_label(row)),
         base_path=base_path(upstreams[row.upstream]) if row.upstream else b"",
     )

@@ -4,15 +4,14 @@ No task, no queue and no copy of a body: what one side cannot take makes the oth
 """
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
 from functools import lru_cache
-from typing import Protocol
 
 from app.edge.answers import added_headers, note_refusal, refusal
 from app.edge.edge import Edge
 from app.edge.endpoint import UpstreamEndpoint
 from app.edge.headers import returned_headers
+from app.edge.protocol_line import ClientSocket
 from app.edge.protocol_reply import Reply
 from app.edge.proxy import BodyFraming, fault_of, may_retry, request_head
 from app.edge.record import Record
@@ -26,17 +25,6 @@ from app.kernel.errors import Fault
 HELD_BYTES = 64 * 1024
 """of a request's body, while its upstream is dialled"""
 _OPEN_ENDED = frozenset({Framing.CHUNKED, Framing.CLOSE})
-
-
-class ClientLine(Protocol):
-    """The client's connection, as far as an exchange needs it."""
-
-    is_congested: bool
-    """the client takes bytes slower than they come"""
-
-    def spawn(self, work: Coroutine[None, None, None], /) -> asyncio.Task[None]: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
 
 
 class Splice:
@@ -54,7 +42,7 @@ class Splice:
     )  # fmt: skip
 
     def __init__(
-        self, edge: Edge, client: ClientLine, reply: Reply, route: Route, upstream: Upstream, framing: BodyFraming
+        self, edge: Edge, client: ClientSocket, reply: Reply, route: Route, upstream: Upstream, framing: BodyFraming
     ) -> None:
         self._edge = edge
         self._client = client
@@ -156,6 +144,7 @@ class Splice:
         endpoint = self._endpoint
         if endpoint is not None:
             endpoint.note_failure(failure)
+            endpoint.note_end()
         if self._is_over:
             return
         if self._may_try_again(failure) and self._upstream.budget.spend():
@@ -181,6 +170,7 @@ class Splice:
                 authority=endpoint.authority,
                 session_cookies=self._edge.options.session_cookies,
                 framing=self._framing,
+                is_upgrade=self._allows_upgrade,
             )
         except Fault as fault:
             self.refuse(fault)
@@ -236,8 +226,13 @@ class Splice:
         return (
             self._record.retries < self._upstream.retries
             and not self._reply.is_started
-            and may_retry(self._record.method, failure, is_body_started=self._is_body_started)
+            and may_retry(
+                self._record.method, failure, is_body_started=self._is_body_started, has_other=self._has_other()
+            )
         )
+
+    def _has_other(self) -> bool:
+        return self._endpoint is not None and self._upstream.has_other(self._endpoint)
 
     def _let_go(self) -> None:
         """Close the upstream connection, or stop dialling it."""

@@ -178,6 +178,19 @@ class UpstreamConnection(asyncio.Protocol):
             self._deadlines = replace(self._deadlines, idle_timeout_s=idle_timeout_s)
             self._restart_clock()
 
+    @property
+    def stream(self) -> socket.socket | None:
+        found: socket.socket | None = self._transport.get_extra_info("socket") if self._transport else None
+        return found
+
+    def close(self, last_words: bytes) -> None:
+        """End a tunnel: send the last words and close behind them; the sink hears no more."""
+        self._sink = None
+        self._read_deadline = self._write_deadline = inf
+        if self._transport is not None:
+            self._transport.write(last_words)
+            self._transport.close()
+
     def abort(self) -> None:
         """Close at once, whatever the state; the sink hears no more."""
         self._sink = None
