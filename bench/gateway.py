@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from bench.issuer import Issuer
 from bench.programs import free_port, running, wait_until_answers
 
 START_TIMEOUT_S = 120
+REMOVE_TIMEOUT_S = 10
 LOCAL_ROWS = """
 [[routes]]
 prefix = "/api/health"
@@ -63,7 +65,15 @@ def running_gateway(
             wait_until_answers(program, f"{url}/api/health/ready", timeout_s=START_TIMEOUT_S, tls=tls)
             yield Gateway(url, port, program.pid, program.log)
     finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove what the gateway leaves; its database ends a moment after it, and writes until then."""
+    end = time.monotonic() + REMOVE_TIMEOUT_S
+    while folder.exists() and time.monotonic() < end:
         shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def _environ(folder: Path, issuer: Issuer) -> dict[str, str]:
