@@ -1,5 +1,6 @@
 """`portico routes` as operators run it: what it prints, what it finds wrong, what it says about one request."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def test_every_problem_of_the_settings_is_listed_with_file_key_and_mend(tmp_path
             ("GET", "/api/v1/agenda/public"),
             [
                 "row     GET /api/v1/agenda/public (exact path)",
+                "why     an exact path beats /api/v1/agenda/*, /api/v1/*",
                 "access  PUBLIC: everybody, with or without a token",
                 "to      http://agenda.test:8001/base/api/v1/agenda/public",
             ],
@@ -119,13 +121,31 @@ def test_every_problem_of_the_settings_is_listed_with_file_key_and_mend(tmp_path
             ("post", "/api/v1/agenda/calendars/?x=1"),
             [
                 "row     /api/v1/agenda/* (longest prefix)",
+                "why     its prefix is longer than that of /api/v1/*",
                 "access  STAFF: roles admin, manager",
                 "to      http://agenda.test:8001/base/api/v1/calendars/",
             ],
         ),
-        (("GET", "/api/v1/chats"), ["row     /api/v1/* (longest prefix)", "access  PRIVATE: nobody", "to      local"]),
+        (
+            ("GET", "/api/v1/chats"),
+            [
+                "row     /api/v1/* (longest prefix)",
+                "why     no other row has this path",
+                "access  PRIVATE: nobody",
+                "to      local",
+            ],
+        ),
+        (
+            ("GET", "http://gateway.test/api/v1/agenda/public/?x=1"),
+            [
+                "row     /api/v1/agenda/* (longest prefix)",
+                "why     its prefix is longer than that of /api/v1/*",
+                "access  STAFF: roles admin, manager",
+                "to      http://agenda.test:8001/base/api/v1/public/",
+            ],
+        ),
     ],
-    ids=["exact", "stripped", "local"],
+    ids=["exact", "stripped", "local", "a URL"],
 )
 def test_a_request_is_explained(tmp_path: Path, request_: tuple[str, str], lines: list[str]) -> None:
     said = routes(tmp_path, GOOD, "explain", *request_)
@@ -150,6 +170,24 @@ def test_a_refusal_is_explained(tmp_path: Path, method: str, path: str, type_: s
     assert said.returncode == 1
     assert f"refused with {type_}: " in said.stderr
     assert said.stdout == ""
+
+
+def test_scripts_get_json(tmp_path: Path) -> None:
+    listed = json.loads(routes(tmp_path, GOOD, "--json").stdout)
+    explained = json.loads(routes(tmp_path, GOOD, "--json", "explain", "GET", "/api/v1/agenda/public").stdout)
+    refused = routes(tmp_path, GOOD, "explain", "POST", "/api/v1/agenda/public", "--json")
+    sound = json.loads(routes(tmp_path, GOOD, "check", "--json").stdout)
+    wrong = routes(tmp_path, GOOD.replace('"agenda"', '"gone"', 1), "check", "--json")
+
+    assert [one["access"] for one in listed] == ["PUBLIC", "STAFF", "PRIVATE"]
+    assert (listed[1]["prefix"], listed[1]["methods"], listed[2]["to"]) == ("/api/v1/agenda", [], ["local"])
+    assert explained["to"] == ["http://agenda.test:8001/base/api/v1/agenda/public"]
+    assert (refused.returncode, json.loads(refused.stdout)["refused"]) == (1, "method-not-allowed")
+    assert (sound["routes"], sound["problems"]) == (3, [])
+    assert (wrong.returncode, [one["key"] for one in json.loads(wrong.stdout)["problems"]]) == (
+        2,
+        ["routes[1] (GET /api/v1/agenda/public)"],
+    )
 
 
 def test_a_file_that_is_not_there_is_bad_configuration(tmp_path: Path) -> None:

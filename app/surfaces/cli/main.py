@@ -110,15 +110,25 @@ def _add_serve(commands: Commands) -> None:
 
 
 def _add_routes(commands: Commands) -> None:
-    command = commands.add_parser("routes", help="the route table: print, check, explain")
-    command.add_argument("--config", type=Path, help="the route table (gateway.toml here, else the shipped one)")
+    command = commands.add_parser(
+        "routes",
+        help="the route table: print, check, explain",
+        description="Print the route table, or act on it; nothing is started and nobody is asked.",
+        epilog="Exit codes: 0; 1 when the explained request would be refused; 2 when the configuration is wrong.",
+    )
     actions = command.add_subparsers(title="actions", metavar="ACTION")
-    command.set_defaults(run=_routes, action="print")
     check = actions.add_parser("check", help="validate the configuration without starting")
-    check.set_defaults(action="check")
     explain = actions.add_parser("explain", help="which row a request takes, with what access, to what URL, and why")
     explain.add_argument("method", metavar="METHOD")
-    explain.add_argument("path", metavar="PATH")
+    explain.add_argument("path", metavar="PATH", help="a path, with or without a query, or a URL of the gateway")
+    for parser in (command, check, explain):
+        # may stand before or after the action: an inner parser has no default that would undo what stood before it
+        file, text = (None, False) if parser is command else (argparse.SUPPRESS, argparse.SUPPRESS)
+        table = "the route table (gateway.toml here, else the shipped one)"
+        parser.add_argument("--config", type=Path, default=file, help=table)
+        parser.add_argument("--json", action="store_true", default=text, help="print JSON instead of text")
+    command.set_defaults(run=_routes, action="print")
+    check.set_defaults(action="check")
     explain.set_defaults(action="explain")
 
 
@@ -203,9 +213,9 @@ def _routes(chosen: argparse.Namespace) -> int:
     from app.surfaces.cli import routes  # noqa: PLC0415
 
     if chosen.action == "explain":
-        return routes.explain(_root(chosen), chosen.config, chosen.method, chosen.path)
+        return routes.explain(_root(chosen), chosen.config, chosen.method, chosen.path, as_json=chosen.json)
     act = routes.check if chosen.action == "check" else routes.show
-    return act(_root(chosen), chosen.config)
+    return act(_root(chosen), chosen.config, as_json=chosen.json)
 
 
 def _db(chosen: argparse.Namespace) -> int:

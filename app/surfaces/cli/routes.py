@@ -1,77 +1,101 @@
 """`portico routes`: print the table, check it without starting anything, explain what one request gets."""
 
+import json
 import sys
 from pathlib import Path
 
-from app.edge.faults import PathNotAllowed
+from app.edge.provider import role_table
 from app.edge.routes import Route, RouteRegistry
-from app.edge.routing import path_flaw
-from app.kernel.errors import Fault
-from app.settings import Settings, find_config
+from app.settings import ConfigurationInvalid, find_config
+from app.surfaces.cli import explain as explaining
+from app.surfaces.cli.explain import Explanation, Facts
 from app.surfaces.cli.root import Root
 
 
-def _load(root: Root, config: Path | None) -> tuple[Settings, RouteRegistry]:
+def _load(root: Root, config: Path | None) -> Facts:
     settings = root.load_settings(config)
-    return settings, RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams)
+    rows = settings.gateway
+    return Facts(RouteRegistry.compile(rows.routes, rows.upstreams), rows.upstreams, role_table(settings))
 
 
-def show(root: Root, config: Path | None) -> int:
-    settings, table = _load(root, config)
+def show(root: Root, config: Path | None, *, as_json: bool = False) -> int:
+    facts = _load(root, config)
+    if as_json:
+        return _print_json([_row(facts, route) for route in facts.registry.routes])
     rows = [
         (
-            "|".join(sorted(method.decode() for method in route.methods)) or "*",
+            "|".join(_methods(route)) or "*",
             route.pattern.decode() + ("" if route.is_exact else "/*"),
             route.access.value,
-            " ".join(_targets(settings, route)),
+            " ".join(facts.targets(route)),
         )
-        for route in table.routes
+        for route in facts.registry.routes
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3], sep="  ")
     return 0
 
 
-def check(root: Root, config: Path | None) -> int:
-    _, table = _load(root, config)
-    print(f"{find_config(config)}: {len(table.routes)} routes, nothing wrong")
-    return 0
-
-
-def explain(root: Root, config: Path | None, method: str, path: str) -> int:
-    """Tell which row a request takes and why, by the very functions the edge decides with."""
-    settings, table = _load(root, config)
-    method = method.upper()
-    raw = path.partition("?")[0].encode()
+def check(root: Root, config: Path | None, *, as_json: bool = False) -> int:
+    """Exit codes: 0, 2 with everything wrong."""
+    if not as_json:
+        print(f"{find_config(config)}: {len(_load(root, config).registry.routes)} routes, nothing wrong")
+        return 0
     try:
-        flaw = path_flaw(raw, encoded_slashes=True)
-        if flaw is not None:
-            raise PathNotAllowed(f"The path is not passed on: {flaw}.")
-        route = table.match(method.encode(), raw)
-        target = route.upstream_path(method.encode(), raw).decode()
-    except Fault as fault:
-        print(f"{method} {path}: refused with {fault.type}: {fault.detail}", file=sys.stderr)
-        return 1
-    print(f"{method} {path}")
-    print(f"  row     {route.label} ({'exact path' if route.is_exact else 'longest prefix'})")
-    print(f"  access  {route.access.value}: {_who(settings, route)}")
-    for url in _targets(settings, route):
-        # the path in the upstream's URL is part of what is sent
-        print(f"  to      {url.removesuffix(route.base_path.decode())}{target if route.upstream else ''}")
+        count = len(_load(root, config).registry.routes)
+    except ConfigurationInvalid as invalid:
+        problems = [
+            {"where": one.where, "key": one.key, "message": one.message, "mend": one.mend} for one in invalid.problems
+        ]
+        _print_json({"file": str(find_config(config)), "problems": problems})
+        return 2
+    return _print_json({"file": str(find_config(config)), "routes": count, "problems": []})
+
+
+def explain(root: Root, config: Path | None, method: str, path: str, *, as_json: bool = False) -> int:
+    """Tell which row a request takes and why. Exit codes: 0, 1 when it would be refused."""
+    told = explaining.explain(_load(root, config), method, path)
+    if as_json:
+        _print_json(_fields(told))
+    elif told.refusal:
+        print(f"{told.method} {told.path}: refused with {told.refusal}: {told.detail}", file=sys.stderr)
+        _print_lines(told)
+    else:
+        print(f"{told.method} {told.path}")
+        _print_lines(told)
+    return 1 if told.refusal else 0
+
+
+def _print_lines(told: Explanation) -> None:
+    for name, text in told.lines:
+        print(f"  {name:6}  {text}", file=sys.stderr if told.refusal else sys.stdout)
+
+
+def _fields(told: Explanation) -> dict[str, object]:
+    """Name each line; what there may be several of is a list."""
+    found: dict[str, object] = {"method": told.method, "path": told.path}
+    if told.refusal:
+        found |= {"refused": told.refusal, "detail": told.detail}
+    lists = ("hint",) if told.refusal else ("to",)
+    found |= {name: [text for key, text in told.lines if key == name] for name in lists}
+    return found | {name: text for name, text in told.lines if name not in lists}
+
+
+def _row(facts: Facts, route: Route) -> dict[str, object]:
+    return {
+        "methods": _methods(route),
+        "path" if route.is_exact else "prefix": route.pattern.decode(),
+        "access": route.access.value,
+        "to": facts.targets(route),
+        "rate_limit": route.limit.words if route.limit else None,
+    }
+
+
+def _methods(route: Route) -> list[str]:
+    return sorted(method.decode() for method in route.methods)
+
+
+def _print_json(value: object) -> int:
+    print(json.dumps(value, indent=2))
     return 0
-
-
-def _targets(settings: Settings, route: Route) -> list[str]:
-    if route.upstream is None:
-        return ["local"]
-    return [url.rstrip("/") for url in settings.gateway.upstreams[route.upstream].urls]
-
-
-def _who(settings: Settings, route: Route) -> str:
-    from app.edge.provider import role_table  # noqa: PLC0415 - only this line needs it
-
-    values = role_table(settings).groups.get(route.access)
-    if values is None:
-        return "everybody, with or without a token"
-    return f"roles {', '.join(sorted(values))}" if values else "nobody"
