@@ -79,6 +79,7 @@ ENDPOINTS = (
     Endpoint("DELETE", "/api/v1/revocations/{revocation_id}", wrong_role="manager", flawed="revocation_id"),
     Endpoint("GET", "/api/v1/agents/", malformed=None),
     Endpoint("GET", "/api/v1/agents/{name}", malformed=None),
+    Endpoint("GET", "/metrics", wrong_role="user", malformed=None),
 )
 
 # Anybody may ask these, so there is nobody to refuse, and they take nothing that could be malformed.

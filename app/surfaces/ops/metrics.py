@@ -4,7 +4,6 @@ from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, Response, get
 from litestar.datastructures import State
 
-from app.edge.faults import RoleNotAllowed, TokenMissing
 from app.edge.metrics_readers import MetricsReaders
 from app.edge.record import Record
 from app.infra.observability.metrics import exposition
@@ -16,7 +15,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4"  # Litestar adds the charset
 class MetricsController(Controller):
     path = "/metrics"
     tags = ("metrics",)
-    opt = {"access": "PUBLIC", "faults": (TokenMissing, RoleNotAllowed)}  # noqa: RUF012 - Litestar reads it as a mapping
+    opt = {"access": "PUBLIC"}  # noqa: RUF012 - Litestar reads it as a mapping
+    include_in_schema = False  # not an operation of the API: a scraper knows the format
 
     @get("", media_type=CONTENT_TYPE)
     @inject
