@@ -1,7 +1,6 @@
 """`portico serve` and the small commands: what an operator starts, mistypes, and stops."""
 
 import asyncio
-import datetime as dt
 import importlib.util
 import socket
 import ssl
@@ -14,14 +13,10 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from tests.builders import bearer, public_pem
+from tests.e2e.certificate import self_signed
 from tests.e2e.program import PORTICO, Program, a_home, becomes_true, free_port, run, running
 from tests.e2e.upstream import raw_upstream
 
@@ -242,25 +237,3 @@ def test_a_certificate_that_cannot_be_used_is_bad_usage(home: Path, flags: list[
 
 def trusting(certificate: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certificate)
-
-
-def self_signed(home: Path) -> tuple[Path, Path]:
-    private = generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(private, SHA256())
-    )
-    paths = home / "cert.pem", home / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-    paths[1].write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return paths

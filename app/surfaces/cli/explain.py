@@ -85,6 +85,8 @@ def _about(facts: Facts, route: Route, method: str, path: str, sent: str) -> Ite
         yield "to", url
     if route.limit is not None:
         yield "limit", f"{route.limit.words} for each caller, up to {route.limit.burst} at once"
+    if route.websocket:
+        yield "tunnel", "a WebSocket handshake is let through by the same rules"
     forwarded = [*(["the access token"] if route.forward_token else []), *_cookies(route)]
     if forwarded:
         yield "sends", ", ".join(forwarded)

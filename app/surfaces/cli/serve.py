@@ -14,6 +14,7 @@ import uvicorn
 from dishka import Provider, Scope
 from litestar import Litestar
 
+from app.edge.protocol import EdgeProtocol
 from app.kernel.worker import Draining, WorkerPlace
 from app.settings import Settings
 from app.surfaces.cli.command_failed import CommandFailed
@@ -96,7 +97,7 @@ def _config(app: Litestar, listener: Listener) -> uvicorn.Config:
         ssl_certfile=listener.tls_cert,
         ssl_keyfile=listener.tls_key,
         loop="uvloop",
-        http="httptools",
+        http=partial(EdgeProtocol, app.state["door"]),  # type: ignore[arg-type]  # called as uvicorn's own classes are
         ws="websockets-sansio",
         lifespan="on",
         access_log=False,
