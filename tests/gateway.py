@@ -5,11 +5,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import httpx
 import uvicorn
 from dishka import Provider
 
+from app.edge.protocol import EdgeProtocol
 from app.main import create_app
 from app.settings import Settings
 from app.surfaces.cli.listener import bind_tcp
@@ -20,12 +22,14 @@ START_TIMEOUT_S = 60
 
 @contextmanager
 def running_gateway(settings: Settings, *overrides: Provider) -> Iterator[str]:
-    """Serve `create_app` by uvicorn in a thread of its own; yield the URL once it is ready."""
+    """Serve `create_app` in a thread of its own, by the protocol mount; yield the URL once it is ready."""
     with bind_tcp("127.0.0.1", 0) as bound:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        app = create_app(settings.model_copy(update={"front_door_url": url}), HeardAccessLog(), *overrides)
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings.model_copy(update={"front_door_url": url}), HeardAccessLog(), *overrides),
+                app,
+                http=partial(EdgeProtocol, app.state["door"]),  # type: ignore[arg-type]  # as `portico serve` does
                 log_config=None,
                 access_log=False,
                 lifespan="on",

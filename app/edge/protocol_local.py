@@ -21,8 +21,8 @@ class LocalExchange:
     """One request handed to the application. Hears the same from the client's connection as `Splice` does."""
 
     __slots__ = (
-        "_app", "_body", "_client", "_fault", "_has_changed", "_has_room", "_head", "_is_body_whole", "_is_gone", "_is_over",
-        "_left_bytes", "_reply", "_scope",
+        "_app", "_body", "_client", "_fault", "_has_changed", "_has_room", "_head", "_is_body_whole", "_is_gone",
+        "_is_over", "_left_bytes", "_reply", "_scope",
     )  # fmt: skip
 
     def __init__(self, app: ASGIApp, client: ClientSocket, reply: Reply, scope: Scope) -> None:
