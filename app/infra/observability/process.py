@@ -19,6 +19,7 @@ LOW_DISK_BYTES = 512 * 1024**2
 FULL_SHARE = 0.9
 """of the open files a process may have"""
 
+_COUNTED = Path("/proc/self/fd")
 _DESCRIPTORS = Path("/dev/fd")
 _STATM = Path("/proc/self/statm")
 _STARTED_S = time.time()
@@ -52,6 +53,14 @@ def peak_bytes() -> int:
 
 
 def open_files() -> int:
+    """Count open files and sockets. Cost: one system call since Linux 6.2; elsewhere one look at each."""
+    try:
+        return _COUNTED.stat().st_size or _listed()
+    except OSError:
+        return _listed()
+
+
+def _listed() -> int:
     try:
         return sum(1 for _ in _DESCRIPTORS.iterdir()) - 1  # the listing's own
     except OSError:
