@@ -11,7 +11,7 @@ ROWS: list[dict[str, object]] = [
     {"prefix": "/api/users", "upstream": "users", "strip": "/users", "rate_limit": "100/minute", "burst": 5},
     {"prefix": "/api", "methods": ["GET"], "local": True},
     {"path": "/tidy/", "local": True},
-    {"prefix": "/notes", "upstream": "users", "forward_token": True, "forward_cookies": ["b", "a"]},
+    {"prefix": "/notes", "upstream": "users", "forward_token": True, "forward_cookies": ["b", "a"], "websocket": True},
 ]
 
 
@@ -60,6 +60,11 @@ def test_every_endpoint_and_the_limit_are_told() -> None:
 def test_what_is_sent_of_the_callers_secrets_is_told() -> None:
     assert line(explained("GET", "/notes"), "sends") == ["the access token, the cookie a, the cookie b"]
     assert line(explained("GET", "/api"), "sends") == []
+
+
+def test_a_row_that_takes_web_sockets_says_so() -> None:
+    assert line(explained("GET", "/notes"), "tunnel") != []
+    assert line(explained("GET", "/api"), "tunnel") == []
 
 
 def test_the_access_of_the_same_path_with_another_end_is_told() -> None:
