@@ -138,7 +138,7 @@ class Gate:
         return [line for line in self.lines if line["event"] == event]
 
 
-@pytest.fixture(scope="module", params=["uvloop-httptools"])
+@pytest.fixture(scope="module", params=["portico"])
 def gate_for_all(
     request: pytest.FixtureRequest, migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gate]:
