@@ -3,9 +3,9 @@
 Facts:
 - `uvicorn.Server.serve` enters `capture_signals` inside the running loop, then runs `startup`, a loop that looks at
   `should_exit` ten times a second, and `shutdown`.
-- `shutdown` closes the listeners, calls `shutdown` of every connection (which closes those without a request), and
-  waits for the others until `timeout_graceful_shutdown`, or until `force_exit`.
-- The default headers stand in every answer of uvicorn's, and `connection: close` among them ends its connection.
+- `shutdown` closes the listeners, calls `shutdown` of every connection (ours gives one that was just accepted a moment
+  for its request), and waits for them until `timeout_graceful_shutdown`, or until `force_exit`.
+- The default headers stand in every answer, and a client that reads `connection: close` among them opens another one.
 """
 
 import asyncio
@@ -25,8 +25,6 @@ from app.surfaces.cli.accept_queue import has_waiting, refuse_newcomers
 HANDSHAKE_S = 0.1
 """for handshakes under way when the last newcomer was refused"""
 LAST_ACCEPT_S = 1.0
-FIRST_REQUEST_S = 0.5
-"""for the request of whoever was accepted at the last moment"""
 _POLL_S = 0.02
 _CLOSE = (b"connection", b"close")
 
@@ -125,17 +123,7 @@ class GatewayServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self.is_last:
             await _accept_the_last(sockets or [])
-        for server in self.servers:
-            server.close()
-        await self._answer_the_last()
         await super().shutdown(sockets)
-
-    async def _answer_the_last(self) -> None:
-        end = asyncio.get_running_loop().time() + FIRST_REQUEST_S
-        while (  # noqa: ASYNC110 - uvicorn keeps a set, and tells nobody of its changes
-            self.server_state.connections and not self.force_exit and asyncio.get_running_loop().time() < end
-        ):
-            await asyncio.sleep(_POLL_S)
 
 
 async def _accept_the_last(sockets: list[socket.socket]) -> None:
