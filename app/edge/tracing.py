@@ -19,11 +19,10 @@ MAX_STATE_MEMBERS = 32
 
 _SAMPLED = 0x01
 _KNOWN_FLAGS = 0x03  # sampled, and that the trace id is random
-_PARENT = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})"
-    rb"(?P<more>-[\x20-\x7e]*)?"
-)
-_TRACE_ID = re.compile(r"(?!0{32})[0-9a-fA-F]{32}")
+_PARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x20-\x7e]*)?")
+_LENGTH = 55
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _MEMBER = re.compile(
     rb"(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
     rb"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
@@ -45,10 +44,11 @@ class JoinTrace:
         if not record.is_peer_trusted:
             record.trace_id = record.id
             return None
-        given = record.first(b"traceparent")
-        if given is None or not _join(record, given):
-            is_trace_id = _TRACE_ID.fullmatch(record.id) is not None
-            record.trace_id = record.id.lower() if is_trace_id else secrets.token_hex(16)
+        given = [value for name, value in record.headers if name == b"traceparent"]
+        if len(given) != 1 or not _join(record, given[0]):
+            own = record.id.lower()
+            is_trace_id = _TRACE_ID.fullmatch(own) is not None and own != _NO_TRACE
+            record.trace_id = own if is_trace_id else secrets.token_hex(16)
         return None
 
 
@@ -58,15 +58,17 @@ def traceparent(record: Record) -> bytes:
 
 
 def _join(record: Record, given: bytes) -> bool:
-    found = _PARENT.fullmatch(given)
-    if found is None or (given.startswith(b"00") and found["more"] is not None):
+    version, text = given[:2], given.decode("latin-1")
+    if _PARENT.fullmatch(given) is None or version == b"ff" or (version == b"00" and len(given) != _LENGTH):
         return False
-    if len(record.all(b"traceparent")) > 1:
+    trace_id, span_id = text[3:35], text[36:52]
+    if trace_id == _NO_TRACE or span_id == _NO_SPAN:
         return False
-    record.trace_id = found["trace"].decode()
-    record.parent_span_id = found["span"].decode()
-    record.trace_flags = int(found["flags"], 16) & _KNOWN_FLAGS
-    record.tracestate = _state(record.all(b"tracestate"))
+    record.trace_id, record.parent_span_id = trace_id, span_id
+    record.trace_flags = int(text[53:55], 16) & _KNOWN_FLAGS
+    states = [value for name, value in record.headers if name == b"tracestate"]
+    if states:
+        record.tracestate = _state(states)
     return True
 
 
