@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shutil
 import signal
 import socket
 import stat
@@ -213,6 +214,39 @@ def test_it_stops_when_its_terminal_is_closed(home: Path) -> None:
     os.close(master)
 
     assert process.wait(10) in {0, 130}  # 130 when the worker did not serve yet
+
+
+AS_FIRST_PROCESS = """
+import os, time
+from app.surfaces.cli.processes import reap_strangers
+assert os.getpid() == 1
+ours = os.fork() or time.sleep(30)
+if not (parent := os.fork()):
+    os.fork() or os._exit(0)  # the grandchild is left to us
+    os._exit(0)
+os.waitpid(parent, 0)
+end = time.monotonic() + 5
+while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < end:
+    time.sleep(0.01)
+reap_strangers({ours})
+print(os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+os.kill(ours, 9)
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="it takes root to be process 1")
+def test_the_first_process_of_a_container_buries_what_is_left_to_it() -> None:
+    told = subprocess.run(
+        ["unshare", "--pid", "--fork", sys.executable, "-c", AS_FIRST_PROCESS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare failed" in told.stderr:
+        pytest.skip(told.stderr.strip())
+
+    assert (told.stdout, told.stderr) == ("None\n", "")
 
 
 def test_the_supervisor_loads_nothing_heavy() -> None:
