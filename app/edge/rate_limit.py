@@ -36,7 +36,8 @@ class RateLimit:
         """
         if wait_s:
             return b"ratelimit", b'"default";r=0;t=%d' % ceil(wait_s)
-        return b"ratelimit", b'"default";r=%d;t=%d' % (left, ceil((self.burst - left) / self.rate_per_s))
+        # %d cuts off: a second that has begun counts
+        return b"ratelimit", b'"default";r=%d;t=%d' % (left, (self.burst - left) / self.rate_per_s + 0.999)
 
 
 def limit_flaws(rate_limit: str | None, burst: int | None) -> Iterable[tuple[str, str]]:
@@ -59,6 +60,6 @@ def read_limit(rate_limit: str | None, burst: int | None, *, name: str) -> RateL
         return None
     count, _, period = rate_limit.partition("/")
     policy = f'"default";q={count};w={PERIODS_S[period]}'.encode()
-    words = f"{count} request{'' if count == '1' else 's'} a {period}"
+    words = f"{count} request{'' if count == '1' else 's'} {'an' if period == 'hour' else 'a'} {period}"
     rate_per_s = int(count) / PERIODS_S[period]
     return RateLimit(name, words, burst or int(count), rate_per_s, (b"ratelimit-policy", policy))

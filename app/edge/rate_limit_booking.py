@@ -4,11 +4,11 @@ Nothing here is waited for by a request. Rows without a limit, and callers far b
 """
 
 import asyncio
-from collections.abc import Sequence
+import itertools
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import batched
 from uuid import UUID, uuid4
 
 import structlog
@@ -20,7 +20,7 @@ from app.kernel.clock import Clock
 from app.kernel.errors import Unavailable
 
 BATCH_KEYS = 256
-PAUSE_S = 0.01
+PAUSE_S = 0.002
 """Between two bookings, however hurried."""
 AWAY_PAUSE_S = 1.0
 ANSWER_WITHIN_S = 2.0
@@ -58,20 +58,21 @@ class Bookkeeper:
     async def attend(self) -> None:
         """Learn how many processes share the ledger, from the first limited request on, until cancelled."""
         await self.limiter.is_used.wait()
-        rounds = 0
-        while True:
-            if await self._attend():
-                rounds += 1
+        try:
+            for rounds in itertools.count(1):
+                await self._attend()
                 if rounds % FORGET_EVERY == 0:
-                    await self._forget_full()
-            await asyncio.sleep(ATTEND_S)
+                    await self._tell(self.ledger.forget_full())
+                await asyncio.sleep(ATTEND_S)
+        finally:  # so that those who stay have the whole limit at once
+            await self._tell(self.ledger.leave(self.process))
 
     async def book_once(self) -> None:
         limiter = self.limiter
         due, limiter.due = limiter.due, {}
         limiter.is_asked.clear()
         limiter.is_hurried.clear()
-        for pairs in batched(due.items(), BATCH_KEYS):
+        for pairs in itertools.batched(due.items(), BATCH_KEYS):
             await self._book(pairs)
 
     async def _book(self, pairs: Sequence[tuple[Key, Quota]]) -> None:
@@ -111,21 +112,21 @@ class Bookkeeper:
             self.limiter.due[key] = quota
             self.limiter.is_asked.set()
 
-    async def _attend(self) -> bool:
+    async def _attend(self) -> None:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 present = await self.ledger.attend(self.process)
         except (Unavailable, TimeoutError) as error:
             self._note_ledger(is_away=True, why=error)
-            return False
+            return
         self._note_ledger(is_away=False)
         self.limiter.fleet.processes = max(self.siblings, present)
-        return True
 
-    async def _forget_full(self) -> None:
+    async def _tell(self, what: Awaitable[None]) -> None:
+        """Say something the ledger can do without."""
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self.ledger.forget_full()
+                await what
 
     def _note_ledger(self, *, is_away: bool, why: Exception | None = None) -> None:
         fleet = self.limiter.fleet

@@ -42,7 +42,7 @@ class Quotas:
                 self._make_room(now_s)
             quota = self._quotas[key] = Quota(limit, now_s)
         elif quota.limit is not limit:  # the table was reloaded
-            quota.limit = limit
+            quota.adopt(limit)
         return quota
 
     def _make_room(self, now_s: float) -> None:
@@ -96,14 +96,13 @@ class RateLimiter:
         fleet = self.fleet
         if not quota.take(now_s, fleet):
             self.refused_total += 1
-        if quota.is_due or quota.needs_ledger(now_s, fleet):
-            if not quota.is_due and len(self.due) < MAX_DUE:
-                quota.is_due = True
-                self.due[key] = quota
-                self.is_asked.set()
-            if quota.is_urgent(fleet):
-                self.is_hurried.set()
-        self.is_used.set()
+        if not quota.is_due and quota.needs_ledger(now_s, fleet) and len(self.due) < MAX_DUE:
+            quota.is_due = True
+            self.due[key] = quota
+            self.is_asked.set()
+            self.is_used.set()
+        if quota.is_due and fleet.processes > 1 and quota.is_urgent(fleet):
+            self.is_hurried.set()
         return quota
 
     def _network(self, address: str) -> str:

@@ -24,6 +24,10 @@ class QuotaLedger(Protocol):
         """Note that this process is there, and tell how many were in the last half minute, this one included."""
         ...
 
+    async def leave(self, process: UUID) -> None:
+        """Note that this process is not there any more."""
+        ...
+
     async def forget_full(self) -> None:
         """Remove what is full again and so tells nothing."""
         ...

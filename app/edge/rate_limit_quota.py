@@ -6,8 +6,9 @@ by what it heard, under three rules that keep the sum of all processes near the 
 - *Credit.* Of the level it knows, a process gives out no more than its share (one of `processes`) before it books. A
   process that knows nothing of a caller takes the bucket for full. Credit is booked whatever the level has become, so
   what was too much is repaid: the caller waits longer.
-- *Lease.* What a process needed in the last interval it asks of the ledger in advance; what it got is taken from the
-  level at once and is its own for `LEASE_S`. So a caller that keeps to one process may empty the bucket through it.
+- *Lease.* What a process needed since it last asked, or half its share, it asks of the ledger in advance; what it got
+  is taken from the level at once and is its own for `LEASE_S`. So a caller that keeps to one process may empty the
+  bucket through it.
 - *Trifles.* A process that let in less than a tenth of its share books nothing, and forgets it at a tenth of its share
   of the rate: a caller who stays far below the limit costs no query.
 
@@ -21,7 +22,7 @@ While the ledger is away, each process enforces its share of burst and rate by i
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 from app.edge.rate_limit import RateLimit
 
@@ -29,7 +30,10 @@ LEASE_S = 1.0
 SYNC_S = 0.2
 """Between two bookings of a caller who is in no hurry."""
 TRIFLE = 0.1
-_ALMOST = 1 - 1e-9  # what was refilled by steps may be a hair short of one
+RESERVE = 10
+"""With less to give out than so many requests, the ledger is asked at once."""
+_HAIR = 1e-9  # by which what was refilled in steps may be short
+_ALMOST = 1 - _HAIR
 
 
 @dataclass(slots=True)
@@ -49,7 +53,6 @@ class Quota:
     __slots__ = (
         "_booking",
         "_demand",
-        "_low_water",
         "_prepaid_until_s",
         "_seen_s",
         "_synced_s",
@@ -73,12 +76,17 @@ class Quota:
         """whether it waits in line for the ledger"""
         self._seen_s = self._synced_s = now_s
         self._prepaid_until_s = 0.0
-        self._demand = self._low_water = self._wanted = 0
+        self._demand = self._wanted = 0
         self._booking = 0.0
 
     @property
     def left(self) -> float:
         return self.level + self.prepaid
+
+    def adopt(self, limit: RateLimit) -> None:
+        """Go on under the row's new limit."""
+        self.limit = limit
+        self.level = min(self.level, limit.burst)
 
     def take(self, now_s: float, fleet: Fleet) -> bool:
         """Let one request in, or not."""
@@ -89,7 +97,7 @@ class Quota:
         if self.prepaid:
             self.prepaid -= 1
             return True
-        if self.level >= _ALMOST and (self.unbooked < 1 or self._is_within_share(fleet)):
+        if self.level >= _ALMOST and (self.unbooked < 1 or self.unbooked + 1 <= self._share(fleet) + _HAIR):
             self.level -= 1
             self.unbooked += 1
             return True
@@ -111,10 +119,11 @@ class Quota:
         return self.level >= _ALMOST or now_s - self._synced_s > LEASE_S
 
     def is_urgent(self, fleet: Fleet) -> bool:
-        """Tell whether what this process may give out by itself is half gone, and the ledger may have more."""
-        if self.prepaid:
-            return self.prepaid <= self._low_water
-        return fleet.processes > 1 and self.level >= _ALMOST and 2 * self.unbooked * fleet.processes > self.level
+        """Tell whether little is left of what this process may give out by itself, while the ledger may have more."""
+        if self.level < _ALMOST:
+            return False
+        share = self._share(fleet)
+        return self.prepaid + share - self.unbooked < max(RESERVE, share / 2)
 
     def fullness(self, now_s: float) -> float:
         """Tell how much of the bucket is left, from 0 to 1: what forgetting it would give away is the rest."""
@@ -126,9 +135,10 @@ class Quota:
         if now_s > self._seen_s:
             self._refill(now_s, fleet)
         wanted = 0
-        if fleet.processes > 1 and self.level >= _ALMOST:
+        if self._demand and fleet.processes > 1 and self.level >= _ALMOST:
+            some = ceil(self.level / fleet.processes / 2)
             # not more than half: others may be at it, too
-            wanted = max(0, min(self._demand - self.prepaid, ceil(self.level / 2)))
+            wanted = max(0, min(max(self._demand, some) - self.prepaid, ceil(self.level / 2)))
         is_curious = self.wait_s > 0 and fleet.processes > 1
         self._wanted, self._booking, self._demand = wanted, self.unbooked, 0
         if not wanted and not self.unbooked and not is_curious:
@@ -150,7 +160,6 @@ class Quota:
             if not self.prepaid:
                 self._prepaid_until_s = now_s + LEASE_S
             self.prepaid += granted
-            self._low_water = self.prepaid // 2
         self._wanted, self._booking, self.wait_s = 0, 0.0, 0.0
 
     def give_up(self) -> None:
@@ -161,13 +170,15 @@ class Quota:
         limit = self.limit
         refilled = (now_s - self._seen_s) * limit.rate_per_s
         self._seen_s = now_s
-        self.level = min(float(limit.burst), self.level + refilled)
+        level = self.level + refilled
         if self.prepaid and now_s >= self._prepaid_until_s:
-            self.level = min(float(limit.burst), self.level + self.prepaid)
+            level += self.prepaid
             self.unbooked -= self.prepaid
             self.prepaid = 0
+        self.level = min(limit.burst, level)
         if self.unbooked > 0 and not self._booking:
-            self.unbooked = max(0.0, self.unbooked - self._forgotten(refilled, fleet))
+            unbooked = self.unbooked - self._forgotten(refilled, fleet)
+            self.unbooked = unbooked if unbooked > 0 else 0.0
 
     def _forgotten(self, refilled: float, fleet: Fleet) -> float:
         """Tell how much of the credit need not be booked any more, the bucket having been refilled by so much."""
@@ -178,8 +189,11 @@ class Quota:
         is_trifle = self.unbooked * fleet.processes <= TRIFLE * self.limit.burst
         return refilled * TRIFLE / fleet.processes if is_trifle else 0
 
-    def _is_within_share(self, fleet: Fleet) -> bool:
-        return (self.unbooked + 1) * fleet.processes <= self.level + self.unbooked
+    def _share(self, fleet: Fleet) -> float:
+        """Tell how much this process may have given out as credit: its part of what was left before it did."""
+        if fleet.processes == 1:
+            return inf
+        return min(self.limit.burst, self.level + self.unbooked) / fleet.processes
 
     def _time_to_wait_s(self, fleet: Fleet) -> float:
         rate = self.limit.rate_per_s
@@ -187,5 +201,5 @@ class Quota:
             return (1 - self.level) / rate
         if not fleet.is_ledger_away:
             return SYNC_S
-        share = max(1.0, (self.level + self.unbooked) / fleet.processes)
-        return max(SYNC_S, (self.unbooked + 1 - share) * fleet.processes / rate)
+        missing = self.unbooked + 1 - max(1.0, self._share(fleet))
+        return max(SYNC_S, missing * fleet.processes / rate)

@@ -58,6 +58,7 @@ _LEAVE_BEHIND = text("""
         SELECT id FROM quota_processes WHERE seen_at < now() - interval '30 seconds' FOR UPDATE SKIP LOCKED
     )
 """)
+_LEAVE = text("DELETE FROM quota_processes WHERE id = :process")
 _COUNT = text("SELECT count(*) FROM quota_processes WHERE seen_at >= now() - interval '30 seconds'")
 _FORGET = text("""
     DELETE FROM quotas WHERE key IN (
@@ -84,6 +85,10 @@ class PostgresQuotaLedger:
             await session.execute(_ATTEND, {"process": process})
             await session.execute(_LEAVE_BEHIND)
             return int(await session.scalar(_COUNT) or 0)
+
+    async def leave(self, process: UUID) -> None:
+        async with self.begin() as tx:
+            await session_of(tx).execute(_LEAVE, {"process": process})
 
     async def forget_full(self) -> None:
         async with self.begin() as tx:
