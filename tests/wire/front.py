@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 import uvicorn
 import uvloop
 from dishka import Provider, Scope, decorate
@@ -42,6 +43,12 @@ SERVERS: dict[str, Server] = {
     "asyncio-httptools": (asyncio.new_event_loop, "httptools"),
     "asyncio-h11": (asyncio.new_event_loop, "h11"),
 }
+# both mounts on every run; that another loop and another parser under the ASGI mount change nothing, in the soaks
+both_mounts = pytest.mark.parametrize(
+    "front_gateway",
+    [pytest.param(name, marks=pytest.mark.soak if name.startswith("asyncio") else ()) for name in SERVERS],
+    indirect=True,
+)
 
 
 class Inside(Provider):

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from tests.wire.caller import get
-from tests.wire.front import EVENT_IDLE_S, IDLE_S, SERVERS, Front
+from tests.wire.front import EVENT_IDLE_S, IDLE_S, Front, both_mounts
 from tests.wire.hostile import OK, Visit
 
-pytestmark = pytest.mark.parametrize("front_gateway", SERVERS, indirect=True)
+pytestmark = both_mounts
 
 STREAM = b"Content-Type: text/event-stream; charset=utf-8\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"

@@ -8,10 +8,8 @@ import pytest
 from app.main import create_app
 from tests.builders import a_token, some_settings
 from tests.wire.caller import calling, get, post, post_chunks
-from tests.wire.front import SERVERS, Front, serving
+from tests.wire.front import SERVERS, Front, both_mounts, serving
 from tests.wire.hostile import HI, OK, Visit, answering, answering_then_closing
-
-every_server = pytest.mark.parametrize("front_gateway", SERVERS, indirect=True)
 
 HANDSHAKE = (
     b"Connection: Upgrade",
@@ -33,7 +31,7 @@ REFUSALS = {
 }
 
 
-@every_server
+@both_mounts
 @pytest.mark.parametrize(("refused", "status"), REFUSALS.values(), ids=REFUSALS)
 async def test_a_connection_outlives_a_refusal(front: Front, refused: bytes, status: int) -> None:
     async def script(visit: Visit) -> None:
@@ -54,7 +52,7 @@ async def test_a_connection_outlives_a_refusal(front: Front, refused: bytes, sta
         assert (second.status, second.body) == (200, b"hi")
 
 
-@every_server
+@both_mounts
 async def test_pipelined_requests_are_answered_in_order(front: Front) -> None:
     async def script(visit: Visit) -> None:
         while True:
@@ -83,7 +81,7 @@ async def test_pipelined_requests_are_answered_in_order(front: Front) -> None:
         assert len(front.answered) == 6
 
 
-@every_server
+@both_mounts
 async def test_an_http_1_0_client_gets_a_length_and_an_end(front: Front) -> None:
     async with front.upstream(answering(HI)) as upstream, front.calling() as caller:
         await caller.send(get(b"/main/x").replace(b"HTTP/1.1", b"HTTP/1.0"))
@@ -95,7 +93,7 @@ async def test_an_http_1_0_client_gets_a_length_and_an_end(front: Front) -> None
         assert upstream.visits[0].received.startswith(b"GET /main/x HTTP/1.1\r\n")
 
 
-@every_server
+@both_mounts
 async def test_a_client_that_closes_after_its_request_is_obeyed(front: Front) -> None:
     async with front.upstream(answering(HI)) as upstream, front.calling() as caller:
         await caller.send(get(b"/main/x", b"Connection: close"))
@@ -130,7 +128,7 @@ WEBSOCKETS = {
 }
 
 
-@every_server
+@both_mounts
 @pytest.mark.parametrize(("path", "fields", "status", "kind", "reason"), WEBSOCKETS.values(), ids=WEBSOCKETS)
 async def test_a_handshake_is_refused_like_any_request(
     front: Front, path: bytes, fields: tuple[bytes, ...], status: int, kind: str, reason: str
@@ -146,7 +144,7 @@ async def test_a_handshake_is_refused_like_any_request(
         assert (line["status"], line["reason"]) == (status, reason)
 
 
-@every_server
+@both_mounts
 async def test_a_handshake_nobody_takes_behind_a_local_row_is_refused(front: Front) -> None:
     answered = await front.ask(get(b"/local", *HANDSHAKE))
 

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from tests.wire.caller import LEAVES, Leave, get, post_chunks
-from tests.wire.front import SERVERS, Front
+from tests.wire.front import Front, both_mounts
 from tests.wire.hostile import OK, Visit, eventually, silent
 
 pytestmark = [
-    pytest.mark.parametrize("front_gateway", SERVERS, indirect=True),
+    both_mounts,
     pytest.mark.parametrize("leave", LEAVES.values(), ids=LEAVES),
 ]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.wire.caller import get
-from tests.wire.front import SERVERS, Front
+from tests.wire.front import Front, both_mounts
 from tests.wire.hostile import HI, OK, Visit, answering, answering_then_closing, eventually
 
-pytestmark = pytest.mark.parametrize("front_gateway", SERVERS, indirect=True)
+pytestmark = both_mounts
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 SECRET = b"upstream-secret"

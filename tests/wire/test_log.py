@@ -4,10 +4,10 @@ import pytest
 
 from tests.builders import a_token
 from tests.wire.caller import get, post, post_chunks
-from tests.wire.front import SERVERS, Front
+from tests.wire.front import Front, both_mounts
 from tests.wire.hostile import HI, answering, answering_then_closing
 
-pytestmark = pytest.mark.parametrize("front_gateway", SERVERS, indirect=True)
+pytestmark = both_mounts
 
 PAGE = b"Origin: https://page.test"
 EXPIRED = b"Authorization: Bearer " + a_token(exp=1_000_000_000).encode()

@@ -6,10 +6,10 @@ import pytest
 
 from tests.builders import a_token
 from tests.wire.caller import LEAVES, Leave, get, post, post_chunks
-from tests.wire.front import SERVERS, Front
+from tests.wire.front import Front, both_mounts
 from tests.wire.hostile import HI, OK, Visit, answering, eventually
 
-pytestmark = pytest.mark.parametrize("front_gateway", SERVERS, indirect=True)
+pytestmark = both_mounts
 
 LAST = b"0\r\n\r\n"
 

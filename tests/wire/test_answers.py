@@ -5,10 +5,10 @@ import gzip
 import pytest
 
 from tests.wire.caller import get
-from tests.wire.front import SERVERS, Front
+from tests.wire.front import Front, both_mounts
 from tests.wire.hostile import OK, Visit, answering, answering_then_closing
 
-pytestmark = pytest.mark.parametrize("front_gateway", SERVERS, indirect=True)
+pytestmark = both_mounts
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 NOTHING = b"Content-Length: 0\r\n\r\n"
