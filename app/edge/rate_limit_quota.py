@@ -3,9 +3,9 @@
 The ledger keeps the true level. A process books there what it let in, and hears the level; between two bookings it goes
 by what it heard, under three rules that keep the sum of all processes near the limit:
 
-- *Credit.* Of the level it knows, a process gives out no more than its share (one of `processes`) before it books. A
-  process that knows nothing of a caller takes the bucket for full. Credit is booked whatever the level has become, so
-  what was too much is repaid: the caller waits longer.
+- *Credit.* Of the level it knows, a process gives out no more than its share (one of `processes`), or a `FEW`, before
+  it books. A process that knows nothing of a caller takes the bucket for full. Credit is booked whatever the level has
+  become, so what was too much is repaid: the caller waits longer.
 - *Lease.* What a process needed since it last asked, or half its share, it asks of the ledger in advance; what it got
   is taken from the level at once and is its own for `LEASE_S`. So a caller that keeps to one process may empty the
   bucket through it.
@@ -14,7 +14,7 @@ by what it heard, under three rules that keep the sum of all processes near the 
 
 The bound, for W processes: within any t seconds at most `burst + rate * (t + LEASE_S)` requests are let in, and on top
 of it, once, what others gave out as credit before they heard that the bucket is empty: less than one more `burst` (or
-one request each, where that is more). That excess is a debt, paid off before anybody is let in again; only trifles
+a `FEW` each, where that is more). That excess is a debt, paid off before anybody is let in again; only trifles
 are not repaid, so in the long run at most a tenth more than the rate passes. Too little passes, by at most a lease or a
 tenth of `burst`, while others hold a lease or book trifles of the past. Alone, a process is exact.
 
@@ -30,6 +30,8 @@ LEASE_S = 1.0
 SYNC_S = 0.2
 """Between two bookings of a caller who is in no hurry."""
 TRIFLE = 0.1
+FEW = 3
+"""So many requests are let in before the first booking however small the share is: a refusal would be wrong mostly."""
 RESERVE = 10
 """With less to give out than so many requests, the ledger is asked at once."""
 _HAIR = 1e-9  # by which what was refilled in steps may be short
@@ -97,7 +99,7 @@ class Quota:
         if self.prepaid:
             self.prepaid -= 1
             return True
-        if self.level >= _ALMOST and (self.unbooked < 1 or self.unbooked + 1 <= self._share(fleet) + _HAIR):
+        if self.level >= _ALMOST and (self.unbooked + 1 <= FEW or self.unbooked + 1 <= self._share(fleet) + _HAIR):
             self.level -= 1
             self.unbooked += 1
             return True
@@ -201,5 +203,5 @@ class Quota:
             return (1 - self.level) / rate
         if not fleet.is_ledger_away:
             return SYNC_S
-        missing = self.unbooked + 1 - max(1.0, self._share(fleet))
+        missing = self.unbooked + 1 - max(FEW, self._share(fleet))
         return max(SYNC_S, missing * fleet.processes / rate)

@@ -69,11 +69,11 @@ class TestAmongOthers:
     def test_who_knows_nothing_takes_its_share_of_a_full_bucket(self) -> None:
         assert admitted(a_quota("60/minute"), 100, fleet=Fleet(processes=4)) == 15
 
-    def test_the_first_request_is_never_refused_for_want_of_a_lease(self) -> None:
-        quota = a_quota("1/hour")
+    def test_the_first_requests_are_never_refused_for_want_of_a_lease(self) -> None:
+        small, large, fleet = a_quota("2/hour"), a_quota("10/hour"), Fleet(processes=8)
 
-        assert admitted(quota, 2, fleet=Fleet(processes=8)) == 1
-        assert quota.is_urgent(Fleet(processes=8)) is False
+        assert (admitted(small, 5, fleet=fleet), admitted(large, 5, fleet=fleet)) == (2, 3)
+        assert (small.is_urgent(fleet), large.is_urgent(fleet)) == (False, True)
 
     def test_a_trifle_needs_no_ledger(self) -> None:
         quota, fleet = a_quota("100/minute"), Fleet(processes=2)
@@ -146,16 +146,16 @@ class TestAmongOthers:
         assert (quota.unbooked, quota.level) == (3, 34)
 
     def test_while_the_ledger_is_away_its_share_of_the_rate_is_kept(self) -> None:
-        quota, fleet = a_quota("60/minute", 8), Fleet(processes=4, is_ledger_away=True)
+        quota, fleet = a_quota("60/minute", 16), Fleet(processes=4, is_ledger_away=True)
 
         seconds = [admitted(quota, 10, at_s=START_S + second, fleet=fleet) for second in range(41)]
 
-        assert seconds[0] == 2
+        assert seconds[0] == 4
         assert sum(seconds[1:]) == 10
 
     def test_who_is_refused_while_the_ledger_is_away_is_told_the_truth(self) -> None:
-        quota, fleet = a_quota("60/minute", 8), Fleet(processes=4, is_ledger_away=True)
-        admitted(quota, 3, fleet=fleet)
+        quota, fleet = a_quota("60/minute", 16), Fleet(processes=4, is_ledger_away=True)
+        admitted(quota, 5, fleet=fleet)
         waited_s = quota.wait_s
 
         assert waited_s == pytest.approx(4, abs=1.5)
