@@ -1,7 +1,8 @@
 """What the edge adds to every answer, and what a refusal becomes: the same for both mounts. Pure."""
 
+from app.edge.headers import Headers, field_lines
 from app.edge.middleware.cors import cors_headers
-from app.edge.record import Answer, Headers, Record
+from app.edge.record import Answer, Record
 from app.infra.wire.problems import problem_of
 from app.kernel.errors import Fault
 
@@ -10,6 +11,14 @@ def added_headers(record: Record) -> Headers:
     """Make the fields every answer carries, whoever gave it; of the same names, only `Vary` may stand twice."""
     added = [(b"x-request-id", record.id.encode()), *record.limit_headers]
     return added + cors_headers(record) if record.varies_by_origin else added
+
+
+def added_lines(record: Record) -> bytes:
+    """Write the same as lines."""
+    line = b"x-request-id: %b\r\n" % record.id.encode()
+    if not record.varies_by_origin and not record.limit_headers:
+        return line
+    return field_lines(added_headers(record))
 
 
 def completed(record: Record, headers: Headers) -> Headers:

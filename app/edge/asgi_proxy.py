@@ -9,17 +9,17 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
+from app.edge.answer_head import AnswerHead
 from app.edge.asgi_body import RequestBody
 from app.edge.asgi_client import Client, ClientGone, Message, Receive
 from app.edge.edge import Edge
 from app.edge.endpoint import UpstreamEndpoint
 from app.edge.faults import ClientTooSlow
 from app.edge.headers import returned_headers
-from app.edge.proxy import fault_of, may_retry, request_head
+from app.edge.proxy import fault_of, head_rest, may_retry, request_head
 from app.edge.record import Record
 from app.edge.routes import Route
 from app.edge.upstream import Deadlines
-from app.edge.upstream_answer import AnswerHead
 from app.edge.upstream_exchange import Exchange
 from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstreams import Upstream
@@ -104,13 +104,8 @@ async def _ask(edge: Edge, passage: Passage, endpoint: UpstreamEndpoint) -> None
     record, route, upstream, body = passage.record, passage.route, passage.upstream, passage.body
     connection = await endpoint.pool.acquire(connect_timeout_s=upstream.connect_timeout_s)
     async with Exchange(connection) as exchange:
-        head = request_head(
-            record,
-            route,
-            authority=endpoint.authority,
-            session_cookies=(edge.options.access_cookie, edge.options.refresh_cookie),
-            framing=body.framing,
-        )
+        rest = head_rest(record, route, session_cookies=edge.options.session_cookies, framing=body.framing)
+        head = request_head(record, authority=endpoint.authority, rest=rest)
         exchange.begin(record.method, head, deadlines=_deadlines(upstream, route), body_follows=not body.is_empty)
         if body.is_empty:
             await _give_back(exchange, passage, endpoint)

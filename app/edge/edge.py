@@ -9,7 +9,8 @@ from app.edge.keys import KeySource
 from app.edge.load import Load
 from app.edge.metrics import RequestMetrics
 from app.edge.middleware.client_address import ResolveClient
-from app.edge.pipeline import EdgeOptions, Stage, build_stages, decide
+from app.edge.pipeline import EdgeOptions, Stage, build_stages, decide, each_time
+from app.edge.plans import Plans
 from app.edge.protocol_admission import Admission
 from app.edge.rate_limit_counts import RateLimiter
 from app.edge.record import Answer, Record
@@ -43,6 +44,8 @@ class Edge:
     spans: RequestSpans | None = None
     load: Load = field(default_factory=Load)
     limiter: RateLimiter = field(default_factory=RateLimiter)
+    each_time: Sequence[Stage] = ()
+    plans: Plans = field(init=False)
     admission: Admission = field(init=False)
     _peers: ResolveClient = field(init=False)
 
@@ -50,6 +53,8 @@ class Edge:
         self.admission = Admission(self.options.max_connections, self.options.max_connections_per_address)
         self._peers = ResolveClient(self.options.trusted_proxies)
         self.stages = build_stages(lambda: self.table, self.tokens, self.options, load=self.load, limiter=self.limiter)
+        self.each_time = each_time(self.stages)
+        self.plans = Plans(self.tokens)
 
     def trusts(self, peer: str) -> bool:
         return self._peers.trusts(peer)
@@ -68,11 +73,15 @@ class Edge:
             record.are_keys_fresh = True
             return decide(self.stages, record)
 
-    def finish(self, record: Record) -> None:
-        """Count a request that is over, and say what became of it; once each, whatever that was."""
+    def release(self, record: Record) -> None:
+        """Count a request no longer as work to be done: it is over, or a connection that may be silent for hours."""
         if record.is_open:
             record.is_open = False
             self.load.leave()
+
+    def finish(self, record: Record) -> None:
+        """Count a request that is over, and say what became of it; once each, whatever that was."""
+        self.release(record)
         seconds = self.clock.monotonic_s() - record.started_s
         self.metrics.note(record, seconds)
         self.access_log.write(record, seconds)

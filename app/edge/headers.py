@@ -10,7 +10,8 @@ Facts
 
 from collections.abc import Iterable
 
-from app.edge.record import Headers
+type Headers = list[tuple[bytes, bytes]]
+"""Names in lower case, in the order received, duplicates kept."""
 
 HOP_BY_HOP = frozenset({
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
@@ -73,6 +74,10 @@ def returned_headers(status: int, headers: Headers) -> Headers:
     if status in _BODILESS:
         return kept
     return kept + [(name, value) for name, value in headers if name == b"content-length"][:1]
+
+
+def field_lines(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % field for field in headers])
 
 
 def cookies(headers: Headers, wanted: bytes) -> list[bytes]:

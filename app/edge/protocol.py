@@ -7,6 +7,8 @@ and its tasks in `server_state.tasks`, and `shutdown()`.
 """
 
 import asyncio
+from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import structlog
@@ -16,8 +18,10 @@ from uvicorn.server import ServerState
 from app.edge import faults
 from app.edge.answers import refusal
 from app.edge.asgi import Door
+from app.edge.chunked import ChunksMalformed
 from app.edge.edge import Edge
-from app.edge.pipeline import decide, introduce
+from app.edge.pipeline import Stage, decide, introduce
+from app.edge.plans import Plan
 from app.edge.protocol_body import BodyReader, EndlessBody, body_reader, slowness
 from app.edge.protocol_clock import Late
 from app.edge.protocol_intake import Intake
@@ -26,10 +30,11 @@ from app.edge.protocol_local import LocalExchange, scope_of
 from app.edge.protocol_reply import Reply
 from app.edge.protocol_websocket import LocalWebSocket, handshake_of
 from app.edge.proxy import framing_of
+from app.edge.proxy import head_rest as make_head_rest
 from app.edge.record import Answer, Record
 from app.edge.splice import Splice
 from app.edge.tokens import KeysStale
-from app.edge.tunnel import Tunnel
+from app.edge.tunnel import Tunnel, tunnel_life_s
 from app.kernel.errors import Fault
 
 log = structlog.get_logger()
@@ -50,7 +55,8 @@ class EdgeProtocol(ClientSocket):
 
     __slots__ = (
         "_body", "_body_from_bytes", "_config", "_door", "_edge", "_exchange", "_intake", "_is_admitted",
-        "_is_draining", "_is_looping", "_peer", "_reply", "_scheme", "_server", "_state", "_task", "keeps_alive",
+        "_is_draining", "_is_looping", "_peer", "_reply", "_scheme", "_server", "_state", "_task", "_tunnels_end_at_s",
+        "keeps_alive",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +77,7 @@ class EdgeProtocol(ClientSocket):
         self._body: BodyReader | None = None
         self._task: asyncio.Task[None] | None = None
         self._body_from_bytes = 0
+        self._tunnels_end_at_s = inf
         self._is_admitted = self._is_draining = self._is_looping = False
         self.keeps_alive = True
 
@@ -148,6 +155,9 @@ class EdgeProtocol(ClientSocket):
         """Serve what is under way, and what is on its way here by now; then close."""
         self._is_draining = True
         self.keeps_alive = False
+        self._tunnels_end_at_s = self._loop.time() + tunnel_life_s(self._config.timeout_graceful_shutdown)
+        if isinstance(self._exchange, Tunnel):
+            self._exchange.end_at(self._tunnels_end_at_s)
         if self._reply is None and not self._intake.has_bytes:
             self._clock.expect(Late.IDLE, self._edge.options.last_call_s)
 
@@ -177,6 +187,15 @@ class EdgeProtocol(ClientSocket):
         self._pace()
 
     def _enter(self, block: bytes) -> None:
+        """Decide on a head, and have it served; one that was let in a moment ago is not read again."""
+        edge = self._edge
+        now_s = edge.clock.monotonic_s()
+        plan = edge.plans.find(block, self._peer, self._scheme, edge.table)
+        if plan is not None:
+            self.keeps_alive = plan.is_persistent and not self._is_draining
+            self._reply = reply = Reply(self, plan.record.again(now_s), is_http_1_0=plan.is_http_1_0)
+            self._decide(reply, edge.each_time, plan=plan)
+            return
         head = self._intake.head
         try:
             head.parse(block)
@@ -184,20 +203,21 @@ class EdgeProtocol(ClientSocket):
             self._refuse_head(fault)
             return
         path, _, query = head.target.partition(b"?")
-        now_s = self._edge.clock.monotonic_s()
         record = Record(head.method, path, query, head.headers, self._peer, self._scheme, now_s)
         if head.asks_upgrade:
-            record.is_upgrade = (record.first(b"upgrade") or b"").lower() == b"websocket"
+            # of HTTP/1.0 and of other methods it is ignored (RFC 9110 §7.8, RFC 6455 §4.1)
+            is_handshake = head.method == b"GET" and not head.is_http_1_0
+            record.is_upgrade = is_handshake and (record.first(b"upgrade") or b"").lower() == b"websocket"
         self.keeps_alive = head.is_persistent and not self._is_draining
         self._reply = reply = Reply(self, record, is_http_1_0=head.is_http_1_0)
-        self._decide(reply)
+        self._decide(reply, edge.stages, block=block)
 
-    def _decide(self, reply: Reply) -> None:
+    def _decide(self, reply: Reply, stages: Sequence[Stage], *, block: bytes = b"", plan: Plan | None = None) -> None:
         record = reply.record
         try:
-            answer = decide(self._edge.stages, record)
+            answer = decide(stages, record)
             if answer is None:
-                self._serve(reply)
+                self._serve(reply, plan or self._plan(reply, block))
                 return
         except KeysStale:
             self._task = self.spawn(self._decide_later(reply))
@@ -217,24 +237,34 @@ class EdgeProtocol(ClientSocket):
         await self._edge.keys.refresh()
         self._task = None
         reply.record.are_keys_fresh = True
-        self._decide(reply)
+        self._decide(reply, self._edge.stages)
         self._feed_from_intake()
         self._next_requests()
 
-    def _serve(self, reply: Reply) -> None:
-        """Give a request that was let in to whom its row names. Errors: faults.UpgradeNotOffered."""
-        record, route = reply.record, reply.record.route
-        if record.is_upgrade or route is None:
-            self._serve_websocket(reply)
-            return
+    def _plan(self, reply: Reply, block: bytes) -> Plan:
+        """Make what the next request with the same head is spared. Errors: HeadMalformed, UpgradeNotOffered."""
+        record, route, edge = reply.record, reply.record.route, self._edge
+        if route is None or (record.is_upgrade and record.upstream is not None and not route.websocket):
+            raise faults.UpgradeNotOffered("This route takes no WebSocket.")
         framing = framing_of(record)
-        self._body = body = body_reader(record, framing)
+        head_rest = b""
         if record.upstream is not None:
-            exchange: Exchange = Splice(self._edge, self, reply, route, record.upstream, framing)
-        else:
-            scope = scope_of(record, server=self._server, state=self._known(record))
-            exchange = LocalExchange(self._config.loaded_app, self, reply, scope)
-        self._exchange = exchange
+            cookies = edge.options.session_cookies
+            is_upgrade = record.is_upgrade
+            head_rest = make_head_rest(record, route, session_cookies=cookies, framing=framing, is_upgrade=is_upgrade)
+        plan = Plan(record, route, edge.table, framing, reply.is_http_1_0, self.keeps_alive, head_rest)
+        if block and not self._is_draining:
+            edge.plans.keep(block, plan)
+        return plan
+
+    def _serve(self, reply: Reply, plan: Plan) -> None:
+        """Give a request that was let in to whom its row names."""
+        record = reply.record
+        if record.is_upgrade and record.upstream is None:
+            self._hand_over(record)
+            return
+        self._body = body = body_reader(record, plan.framing)
+        self._exchange = exchange = self._exchange_of(reply, plan)
         if body is not None:
             self._body_from_bytes = 0
             self._clock.expect(Late.BODY, self._edge.options.body_idle_s)
@@ -242,17 +272,21 @@ class EdgeProtocol(ClientSocket):
                 self.write(_CONTINUE)
         exchange.begin(has_body=body is not None)
 
-    def _serve_websocket(self, reply: Reply) -> None:
-        """Open a tunnel, or hand the connection to uvicorn's protocol. Errors: faults.UpgradeNotOffered."""
-        record, route = reply.record, reply.record.route
-        if route is None or (record.upstream is not None and not route.websocket):
-            raise faults.UpgradeNotOffered("This route takes no WebSocket.")
-        if record.upstream is not None:
-            self._exchange = Tunnel(self._edge, self, reply, route, record.upstream)
-            self._exchange.begin(has_body=False)
-            return
-        state = self._known(record)
-        websocket = LocalWebSocket(self._count_out, self._config, self._server_state, state, self._loop)
+    def _exchange_of(self, reply: Reply, plan: Plan) -> Exchange:
+        record = reply.record
+        if record.upstream is None:
+            scope = scope_of(record, server=self._server, state=self._known(record))
+            return LocalExchange(self._config.loaded_app, self, reply, scope)
+        if record.is_upgrade:
+            tunnel = Tunnel(self._edge, self, reply, plan.route, record.upstream, plan.head_rest)
+            if self._is_draining:
+                tunnel.end_at(self._tunnels_end_at_s)
+            return tunnel
+        return Splice(self._edge, self, reply, plan.route, record.upstream, plan.framing, plan.head_rest)
+
+    def _hand_over(self, record: Record) -> None:
+        """Let uvicorn's own protocol speak WebSocket with a client of ours."""
+        websocket = LocalWebSocket(self._count_out, self._config, self._server_state, self._known(record), self._loop)
         self._clock.stop()
         self._connections.discard(self)
         websocket.take_over(self._transport, handshake_of(record) + self._intake.take_all())
@@ -263,7 +297,9 @@ class EdgeProtocol(ClientSocket):
 
     def open_tunnel(self) -> None:
         self._body = EndlessBody()
+        self.keeps_alive = True
         self._feed_from_intake()
+        self._pace()
 
     def _answer(self, reply: Reply, answer: Answer) -> None:
         """Give an answer of the edge's own; what is left of the request is read past, if it is little."""
@@ -310,11 +346,14 @@ class EdgeProtocol(ClientSocket):
 
     def break_off(self) -> None:
         """Close so that nobody takes what was sent for whole: short of its length, without its last chunk, or reset."""
-        reply, self._reply, self._exchange, self._body = self._reply, None, None, None
+        options = self._edge.options
+        reply, body, self._reply, self._exchange, self._body = self._reply, self._body, None, None, None
         if reply is not None and reply.is_close_delimited:
             self._reset()
+        elif isinstance(body, EndlessBody):
+            self._say_farewell(options.client_write_s if self.is_congested else options.farewell_s)
         else:
-            self._close(self._edge.options.farewell_s)
+            self._close(options.farewell_s)
 
     def _leave(self) -> None:
         """The client is gone: so is every reason to go on with its request."""
@@ -339,6 +378,9 @@ class EdgeProtocol(ClientSocket):
             return data
         try:
             self._take(body.feed(data))
+        except ChunksMalformed as malformed:
+            self._refuse_body(faults.HeadMalformed(f"The body cannot be read: {malformed}."))
+            return b""
         except Fault as fault:
             self._refuse_body(fault)
             return b""

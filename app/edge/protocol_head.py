@@ -3,7 +3,7 @@
 import httptools
 
 from app.edge.faults import HeadMalformed
-from app.edge.record import Headers
+from app.edge.headers import Headers
 
 _VERSIONS = (b" HTTP/1.1", b" HTTP/1.0")
 

@@ -5,9 +5,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from app.edge.asgi_client import ASGIApp, Message, Scope
+from app.edge.headers import Headers, field_lines
 from app.edge.protocol_line import ClientSocket
 from app.edge.protocol_reply import Reply
-from app.edge.record import Headers, Record
+from app.edge.record import Record
 from app.kernel.errors import Fault
 
 READ_AHEAD_BYTES = 64 * 1024
@@ -135,7 +136,7 @@ class LocalExchange:
         elif whole_bytes is not None and head["status"] not in {204, 304}:
             headers.append((b"content-length", b"%d" % whole_bytes))
         is_open_ended = not declared and whole_bytes is None
-        self._reply.start(head["status"], headers, is_open_ended=is_open_ended)
+        self._reply.start(head["status"], field_lines(headers), is_open_ended=is_open_ended)
 
 
 def scope_of(record: Record, *, server: tuple[str, int | None] | None, state: dict[str, Any]) -> Scope:

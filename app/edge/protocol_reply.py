@@ -4,8 +4,9 @@ import http
 from collections.abc import Sequence
 from typing import Protocol
 
-from app.edge.answers import added_headers
-from app.edge.record import Answer, Headers, Record
+from app.edge.answers import added_lines
+from app.edge.headers import field_lines
+from app.edge.record import Answer, Record
 from app.edge.upstream import LAST_CHUNK
 
 _BODILESS = frozenset({204, 304})
@@ -22,6 +23,24 @@ def _status_line(status: int) -> bytes:
 
 
 _STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
+
+
+class _Dated:
+    """The server's own fields as lines: one of them is the date, so that they change once a second."""
+
+    __slots__ = ("_lines", "_of")
+
+    def __init__(self) -> None:
+        self._of: Sequence[tuple[bytes, bytes]] = []
+        self._lines = b""
+
+    def lines(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        if headers is not self._of:
+            self._of, self._lines = headers, field_lines(list(headers))
+        return self._lines
+
+
+_dated = _Dated()
 
 
 class Line(Protocol):
@@ -53,27 +72,30 @@ class Reply:
         self.is_close_delimited = False
         """the end of the connection is the end of the answer, so that a cut must be a reset"""
 
-    def start(self, status: int, headers: Headers, *, is_open_ended: bool) -> None:
-        """Send a head. `headers` are complete, but for the framing of an answer that is open-ended."""
+    def start(self, status: int, lines: bytes, piece: bytes = b"", *, is_open_ended: bool) -> None:
+        """Send a head, and what there is of the body; `lines` are its fields, but for the framing if open-ended."""
         line = self._line
         self.is_started = True
         self.is_silent = status in _BODILESS or self.record.method == b"HEAD"
-        parts = [_STATUS_LINES[status]]
-        for name, value in (*line.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
+        head = b"%b%b%b" % (_STATUS_LINES[status], _dated.lines(line.default_headers), lines)
         if is_open_ended and not self.is_silent:
             if self.is_http_1_0:
                 self.is_close_delimited = True
                 line.keeps_alive = False
             else:
                 self._is_chunked = True
-                parts.append(b"transfer-encoding: chunked\r\n")
+                head += b"transfer-encoding: chunked\r\n"
         if not line.keeps_alive:
-            parts.append(b"connection: close\r\n")
+            head += b"connection: close\r\n"
         elif self.is_http_1_0:
-            parts.append(b"connection: keep-alive\r\n")
-        parts.append(b"\r\n")
-        line.write(b"".join(parts))
+            head += b"connection: keep-alive\r\n"
+        if self.is_silent or not piece:
+            line.write(head + b"\r\n")
+        elif self._is_chunked or len(piece) > _JOINED_BYTES:
+            line.write(head + b"\r\n")
+            self.send(piece)
+        else:
+            line.write(b"%b\r\n%b" % (head, piece))
 
     def send(self, piece: bytes) -> None:
         if self.is_silent or not piece:
@@ -98,8 +120,7 @@ class Reply:
     def answer(self, answer: Answer) -> None:
         """Send an answer of the edge's own, whole."""
         length = [] if answer.status in _BODILESS else [(b"content-length", b"%d" % len(answer.body))]
-        headers = [*answer.headers, *length, *added_headers(self.record)]
+        lines = field_lines([*answer.headers, *length]) + added_lines(self.record)
         self.record.status, self.record.bytes_out = answer.status, len(answer.body)
-        self.start(answer.status, headers, is_open_ended=False)
-        self.send(answer.body)
+        self.start(answer.status, lines, answer.body, is_open_ended=False)
         self.end()

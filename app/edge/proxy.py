@@ -6,8 +6,8 @@ The mounts do the I/O: `asgi.py` with `Exchange`, the protocol with callbacks.
 from enum import Enum, auto
 
 from app.edge.faults import HeadMalformed, UpstreamAnswerBroken, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
-from app.edge.headers import cookie_header, forwarded_headers
-from app.edge.record import Headers, Record
+from app.edge.headers import Headers, cookie_header, field_lines, forwarded_headers
+from app.edge.record import Record
 from app.edge.routes import Route
 from app.edge.tracing import traceparent
 from app.edge.upstream_failures import (
@@ -44,40 +44,38 @@ def declared_bytes(record: Record, framing: BodyFraming) -> int | None:
     return int(record.first(b"content-length") or 0)
 
 
-def request_head(
-    record: Record,
-    route: Route,
-    *,
-    authority: bytes,
-    session_cookies: tuple[bytes, ...],
-    framing: BodyFraming,
-    is_upgrade: bool = False,
+def request_head(record: Record, *, authority: bytes, rest: bytes) -> bytes:
+    """Write the head an upstream is sent: what is this request's own, and `rest` as `head_rest` made it."""
+    target = record.upstream_path + (b"?" + record.query if record.query else b"")
+    state = b"tracestate: %b\r\n" % record.tracestate if record.tracestate else b""
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n%b%b" % (
+        record.method, target, authority, record.id.encode(), traceparent(record), state, rest
+    )  # fmt: skip
+
+
+def head_rest(
+    record: Record, route: Route, *, session_cookies: tuple[bytes, ...], framing: BodyFraming, is_upgrade: bool = False
 ) -> bytes:
-    """Write the head an upstream is sent. Errors: HeadMalformed.
+    """Write the rest of the head, the same for every request with the same head. Errors: HeadMalformed.
 
     Strip first, add last: nothing a client wrote stands behind what we add.
     """
-    target = record.upstream_path + (b"?" + record.query if record.query else b"")
-    lines = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (record.method, target, authority)]
     kept = forwarded_headers(record.headers, is_peer_trusted=record.is_peer_trusted)
-    for name, value in kept + _added(record, route, session_cookies, framing):
-        lines.append(b"%b: %b\r\n" % (name, value))
+    added = _added(record, route, session_cookies, framing)
     if is_upgrade:
-        lines.append(b"connection: Upgrade\r\nupgrade: websocket\r\n")
-    head = b"".join(lines)
+        added += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+    lines = field_lines(kept + added)
+    count = len(kept) + len(added)
     # a server that lets line breaks or NUL through in a value must not let a client frame what we send (promise P1)
-    if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
+    if lines.count(b"\n") != count or lines.count(b"\r") != count or lines.find(0) >= 0:
         raise HeadMalformed("A field of the head holds a line break or NUL.")
-    return head + b"\r\n"
+    return lines + b"\r\n"
 
 
 def _added(record: Record, route: Route, session_cookies: tuple[bytes, ...], framing: BodyFraming) -> Headers:
     hidden = [name for name in session_cookies if name not in route.forward_cookies]
     cookie = cookie_header(record.headers, without=hidden)
-    added: Headers = [(b"x-request-id", record.id.encode()), *_forwarding(record)]
-    added.append((b"traceparent", traceparent(record)))
-    if record.tracestate:
-        added.append((b"tracestate", record.tracestate))
+    added = _forwarding(record)
     if cookie is not None:
         added.append((b"cookie", cookie))
     if record.principal is not None:

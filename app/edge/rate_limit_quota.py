@@ -6,7 +6,7 @@ by what it heard, under three rules that keep the sum of all processes near the 
 - *Credit.* Of the level it knows, a process gives out no more than its share (one of `processes`), or a `FEW`, before
   it books. A process that knows nothing of a caller takes the bucket for full. Credit is booked whatever the level has
   become, so what was too much is repaid: the caller waits longer.
-- *Lease.* What a process needed since it last asked, or half its share, it asks of the ledger in advance; what it got
+- *Lease.* What a process needed since it last asked, or a quarter of its share, it asks of the ledger in advance; what it got
   is taken from the level at once and is its own for `LEASE_S`. So a caller that keeps to one process may empty the
   bucket through it.
 - *Trifles.* A process that let in less than a tenth of its share books nothing, and forgets it at a tenth of its share
@@ -32,6 +32,8 @@ SYNC_S = 0.2
 TRIFLE = 0.1
 FEW = 3
 """So many requests are let in before the first booking however small the share is: a refusal would be wrong mostly."""
+NEWS = 0.25
+"""Of the level: when all processes together may have let in so much since they booked, it is told at once."""
 RESERVE = 10
 """With less to give out than so many requests, the ledger is asked at once."""
 _HAIR = 1e-9  # by which what was refilled in steps may be short
@@ -121,9 +123,11 @@ class Quota:
         return self.level >= _ALMOST or now_s - self._synced_s > LEASE_S
 
     def is_urgent(self, fleet: Fleet) -> bool:
-        """Tell whether little is left of what this process may give out by itself, while the ledger may have more."""
+        """Tell whether the others should hear of it, or the ledger may have more than is left here to give out."""
         if self.level < _ALMOST:
             return False
+        if self._demand * fleet.processes > NEWS * self.level:
+            return True
         share = self._share(fleet)
         return self.prepaid + share - self.unbooked < max(RESERVE, share / 2)
 
@@ -138,7 +142,7 @@ class Quota:
             self._refill(now_s, fleet)
         wanted = 0
         if self._demand and fleet.processes > 1 and self.level >= _ALMOST:
-            some = ceil(self.level / fleet.processes / 2)
+            some = ceil(self.level / fleet.processes / 4)
             # not more than half: others may be at it, too
             wanted = max(0, min(max(self._demand, some) - self.prepaid, ceil(self.level / 2)))
         is_curious = self.wait_s > 0 and fleet.processes > 1

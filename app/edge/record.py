@@ -7,12 +7,10 @@ requests.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from app.edge.headers import Headers
 from app.edge.routes import Route
 from app.edge.upstreams import Upstream
 from app.kernel.identity import Principal
-
-type Headers = list[tuple[bytes, bytes]]
-"""Names in lower case, in the order received, duplicates kept."""
 
 SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
@@ -56,6 +54,27 @@ class Record:
     endpoint: str = ""
     retries: int = 0
     evidence: dict[str, object] = field(default_factory=dict)
+
+    def again(self, started_s: float) -> "Record":
+        """Make the record of a request with the same head, as far as the head alone decides it."""
+        return Record(
+            self.method,
+            self.path,
+            self.query,
+            self.headers,
+            self.peer,
+            self.scheme,
+            started_s,
+            client=self.client,
+            is_peer_trusted=self.is_peer_trusted,
+            route=self.route,
+            upstream=self.upstream,
+            upstream_path=self.upstream_path,
+            principal=self.principal,
+            is_token_from_cookie=self.is_token_from_cookie,
+            allowed_origin=self.allowed_origin,
+            varies_by_origin=self.varies_by_origin,
+        )
 
     def first(self, name: bytes) -> bytes | None:
         for key, value in self.headers:

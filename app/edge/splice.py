@@ -7,17 +7,16 @@ import asyncio
 from dataclasses import replace
 from functools import lru_cache
 
-from app.edge.answers import added_headers, note_refusal, refusal
+from app.edge.answer_head import AnswerHead, Framing
+from app.edge.answers import added_lines, note_refusal, refusal
 from app.edge.edge import Edge
 from app.edge.endpoint import UpstreamEndpoint
-from app.edge.headers import returned_headers
 from app.edge.protocol_line import ClientSocket
 from app.edge.protocol_reply import Reply
 from app.edge.proxy import BodyFraming, fault_of, may_retry, request_head
 from app.edge.record import Record
 from app.edge.routes import Route
 from app.edge.upstream import Deadlines, UpstreamConnection, chunk
-from app.edge.upstream_answer import AnswerHead, Framing
 from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstreams import Upstream
 from app.kernel.errors import Fault
@@ -36,13 +35,20 @@ class Splice:
     """
 
     __slots__ = (
-        "_allows_upgrade", "_client", "_connection", "_edge", "_endpoint", "_framing", "_has_body", "_held",
-        "_held_bytes", "_is_body_started", "_is_over", "_is_request_whole", "_record", "_reply", "_route", "_task",
-        "_upstream",
+        "_allows_upgrade", "_client", "_connection", "_edge", "_endpoint", "_framing", "_has_body", "_head_rest",
+        "_held", "_held_bytes", "_is_body_started", "_is_over", "_is_request_whole", "_record", "_reply", "_route",
+        "_task", "_upstream",
     )  # fmt: skip
 
     def __init__(
-        self, edge: Edge, client: ClientSocket, reply: Reply, route: Route, upstream: Upstream, framing: BodyFraming
+        self,
+        edge: Edge,
+        client: ClientSocket,
+        reply: Reply,
+        route: Route,
+        upstream: Upstream,
+        framing: BodyFraming,
+        head_rest: bytes,
     ) -> None:
         self._edge = edge
         self._client = client
@@ -51,6 +57,7 @@ class Splice:
         self._route = route
         self._upstream = upstream
         self._framing = framing
+        self._head_rest = head_rest
         self._has_body = self._allows_upgrade = False
         self._endpoint: UpstreamEndpoint | None = None
         self._connection: UpstreamConnection | None = None
@@ -117,17 +124,16 @@ class Splice:
 
     # --- from the upstream --------------------------------------------------------------------------------------------
 
-    def on_head(self, head: AnswerHead) -> None:
-        record, reply = self._record, self._reply
+    def on_head(self, head: AnswerHead, piece: bytes) -> None:
+        record = self._record
         if self._endpoint is not None:
             self._endpoint.note_answer(head.status)
         is_open_ended = head.framing in _OPEN_ENDED
         if is_open_ended and self._connection is not None:
             self._connection.allow_idle(self._upstream.idle_timeout_s(head))
         record.status = head.status
-        headers = returned_headers(head.status, head.headers)
-        headers += added_headers(record)
-        reply.start(head.status, headers, is_open_ended=is_open_ended)
+        record.bytes_out += len(piece)
+        self._reply.start(head.status, head.returned_lines + added_lines(record), piece, is_open_ended=is_open_ended)
 
     def on_body(self, piece: bytes) -> None:
         self._record.bytes_out += len(piece)
@@ -164,18 +170,12 @@ class Splice:
     def _ask(self, tried: UpstreamEndpoint | None) -> None:
         try:
             self._endpoint = endpoint = self._upstream.pick(tried)
-            head = request_head(
-                self._record,
-                self._route,
-                authority=endpoint.authority,
-                session_cookies=self._edge.options.session_cookies,
-                framing=self._framing,
-                is_upgrade=self._allows_upgrade,
-            )
         except Fault as fault:
             self.refuse(fault)
             return
-        self._record.endpoint = endpoint.name
+        record = self._record
+        record.endpoint = endpoint.name
+        head = request_head(record, authority=endpoint.authority, rest=self._head_rest)
         connection = endpoint.pool.acquire_nowait()
         if connection is not None:
             self._begin(connection, head)

@@ -83,6 +83,13 @@ class TokenVerifier:
             self._remembered[token] = principal
         return principal
 
+    def holds(self, who: Principal | None) -> bool:
+        """Tell whether `verify` would give this principal again, which it gave a moment ago."""
+        if who is None:
+            return True
+        is_remembered = self._remembered.get(who.credential.encode()) is who and self.keys() is self._remembered_for
+        return is_remembered and who.expires_at + self.rules.leeway_s > self.clock.now().timestamp()
+
     def follow(self, rules: TokenRules) -> None:
         """Go by other rules from now on: a principal that is remembered holds the groups of the old ones."""
         if rules != self.rules:

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Protocol, cast
 
-from app.edge.upstream_answer import AnswerHead, AnswerMalformed, AnswerParser, Framing
+from app.edge.answer_head import AnswerHead, AnswerMalformed, Framing
+from app.edge.upstream_answer import AnswerParser
 from app.edge.upstream_failures import Phase, UpstreamBroken, UpstreamFailure, UpstreamTimedOut
 
 LAST_CHUNK = b"0\r\n\r\n"
@@ -53,7 +54,9 @@ class AnswerSink(Protocol):
     `abort`, `pause_reading`, `resume_reading` and `send`.
     """
 
-    def on_head(self, head: AnswerHead) -> None: ...
+    def on_head(self, head: AnswerHead, piece: bytes) -> None:
+        """Take the head, and what of the body came with it, so that a small answer is one write."""
+
     def on_body(self, piece: bytes) -> None: ...
     def on_end(self) -> None: ...
     def on_broken(self, failure: UpstreamFailure) -> None: ...
@@ -184,12 +187,21 @@ class UpstreamConnection(asyncio.Protocol):
         return found
 
     def close(self, last_words: bytes) -> None:
-        """End a tunnel: send the last words and close behind them; the sink hears no more."""
+        """End a tunnel: send what waits, and the last words, and close behind them; the sink hears no more."""
         self._sink = None
-        self._read_deadline = self._write_deadline = inf
-        if self._transport is not None:
-            self._transport.write(last_words)
-            self._transport.close()
+        self._read_deadline = inf
+        transport = self._transport
+        if transport is None:
+            return
+        if last_words:
+            transport.write(last_words)
+        transport.close()
+        self._unsent_bytes = transport.get_write_buffer_size()
+        if self._unsent_bytes:
+            self._write_deadline = self._loop.time() + self._deadlines.write_timeout_s
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._write_deadline, self._look_at_clock)
 
     def abort(self) -> None:
         """Close at once, whatever the state; the sink hears no more."""
@@ -241,8 +253,8 @@ class UpstreamConnection(asyncio.Protocol):
         if parser.head is None:
             return
         if not had_head:
-            sink.on_head(parser.head)
-        if body and self._sink is sink:
+            sink.on_head(parser.head, body)
+        elif body:
             sink.on_body(body)
         if self._sink is not sink:
             return
@@ -300,8 +312,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.is_writable = True
-        self._write_deadline = inf
         if self._sink is not None:
+            self._write_deadline = inf
             self._restart_clock()
             self._sink.resume_sending()
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Self
 
+from app.edge.answer_head import AnswerHead
 from app.edge.upstream import DEFAULT_DEADLINES, Deadlines, UpstreamConnection
-from app.edge.upstream_answer import AnswerHead
 from app.edge.upstream_failures import Phase, UpstreamBroken, UpstreamFailure
 
 HIGH_WATER_BYTES = 64 * 1024
@@ -127,9 +127,12 @@ class Exchange:
             connection.abort()
             self._wake()
 
-    def on_head(self, head: AnswerHead) -> None:
+    def on_head(self, head: AnswerHead, piece: bytes) -> None:
         self._head = head
-        self._wake_reader()
+        if piece:
+            self.on_body(piece)
+        else:
+            self._wake_reader()
 
     def on_body(self, piece: bytes) -> None:
         self._buffer.append(piece)

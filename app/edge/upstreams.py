@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
+from app.edge.answer_head import AnswerHead
 from app.edge.breaker import BreakerRules, BreakerState
 from app.edge.endpoint import Member, UpstreamEndpoint
 from app.edge.faults import UpstreamUnavailable
 from app.edge.upstream import Deadlines
-from app.edge.upstream_answer import AnswerHead
 from app.edge.upstream_pool import UpstreamPool
 from app.edge.upstream_rows import Site, UpstreamTableRow, sites_of
 

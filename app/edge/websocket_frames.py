@@ -5,11 +5,15 @@ word instead of a cut.
 """
 
 import os
-import struct
 
+CLOSE_GOING_AWAY = 1001
 CLOSE_POLICY_VIOLATION = 1008
+REASON_LIMIT_BYTES = 123
 _LENGTH_OF_16 = 126
 _LENGTH_OF_64 = 127
+_IS_MASKED = 0x80
+_OPCODE = 0x0F
+_CLOSE = 0x08
 
 
 class FrameTracker:
@@ -21,51 +25,38 @@ class FrameTracker:
         self._head = b""
         self._left_bytes = 0
         self.is_closing = False
-        """a close frame went by: nothing may follow it"""
+        """a close frame has begun: nothing may follow it"""
 
     @property
     def is_between_frames(self) -> bool:
         return not (self._head or self._left_bytes or self.is_closing)
 
     def feed(self, data: bytes) -> None:
-        at, end = 0, len(data)
-        while at < end:
-            if self._left_bytes:
-                step = min(self._left_bytes, end - at)
-                self._left_bytes -= step
-                at += step
-                continue
-            missing = _head_bytes(self._head) - len(self._head)
-            self._head += data[at : at + missing]
-            at += missing
-            if len(self._head) == _head_bytes(self._head):
-                self._left_bytes = _payload_bytes(self._head)
-                self.is_closing |= self._head[0] & 0x0F == 8
-                self._head = b""
+        if self._head:
+            data, self._head = self._head + data, b""
+        at, end = self._left_bytes, len(data)
+        while end - at >= 2:
+            second = data[at + 1]
+            length = second & 0x7F
+            payload_at = at + (6 if second & _IS_MASKED else 2)
+            if length >= _LENGTH_OF_16:
+                wide_bytes = 8 if length == _LENGTH_OF_64 else 2
+                payload_at += wide_bytes
+                length = int.from_bytes(data[at + 2 : at + 2 + wide_bytes])
+            if payload_at > end:
+                break
+            if data[at] & _OPCODE == _CLOSE:
+                self.is_closing = True
+            at = payload_at + length
+        self._left_bytes = max(0, at - end)
+        self._head = data[at:]
 
 
-def _head_bytes(head: bytes) -> int:
-    """Tell how long a frame's head is, as far as what is known of it says."""
-    if len(head) < 2:
-        return 2
-    mask_bytes = 4 if head[1] & 0x80 else 0
-    length = head[1] & 0x7F
-    return 2 + {_LENGTH_OF_16: 2, _LENGTH_OF_64: 8}.get(length, 0) + mask_bytes
-
-
-def _payload_bytes(head: bytes) -> int:
-    length = head[1] & 0x7F
-    if length == _LENGTH_OF_16:
-        return int.from_bytes(head[2:4])
-    if length == _LENGTH_OF_64:
-        return int.from_bytes(head[2:10])
-    return length
-
-
-def close_frame(code: int, *, is_masked: bool) -> bytes:
-    """Write a close frame; a client's is masked (§5.3)."""
-    payload = struct.pack("!H", code)
+def close_frame(code: int, reason: str = "", *, is_masked: bool) -> bytes:
+    """Write a close frame; a client's is masked (§5.3). `reason` has up to 123 bytes."""
+    payload = code.to_bytes(2) + reason.encode()[:REASON_LIMIT_BYTES]
     if not is_masked:
-        return b"\x88\x02" + payload
+        return bytes((0x80 | _CLOSE, len(payload))) + payload
     mask = os.urandom(4)
-    return b"\x88\x82" + mask + bytes(byte ^ mask[number] for number, byte in enumerate(payload))
+    masked = bytes(byte ^ mask[number % 4] for number, byte in enumerate(payload))
+    return bytes((0x80 | _CLOSE, _IS_MASKED | len(payload))) + mask + masked

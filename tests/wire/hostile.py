@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from app.edge.answer_head import AnswerHead
 from app.edge.upstream import DEFAULT_DEADLINES, Deadlines
-from app.edge.upstream_answer import AnswerHead
 from app.edge.upstream_exchange import Exchange
 from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstream_pool import Endpoint, UpstreamPool

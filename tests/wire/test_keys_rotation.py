@@ -16,6 +16,7 @@ from app.edge.edge import Edge
 from app.edge.keys import JwksKeys
 from app.edge.pipeline import EdgeOptions
 from app.edge.record import Record
+from app.edge.table import Table
 from app.edge.tokens import TokenRules, TokenVerifier
 from app.infra.http_client.client import HttpClient
 from app.kernel.errors import Fault
@@ -115,7 +116,7 @@ async def gate(endpoint: Endpoint) -> AsyncIterator[Gate]:
     http, clock = HttpClient.open(), StillClock()
     keys = JwksKeys(endpoint.url, http.fetch, clock)
     tokens = TokenVerifier(TokenRules(roles=ROLES), keys.current, clock)
-    yield Gate(Edge(TABLE, keys, tokens, clock, EdgeOptions()), clock)
+    yield Gate(Edge(Table(TABLE), keys, tokens, clock, EdgeOptions()), clock)
     await http.aclose()
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.edge.upstream_answer import AnswerMalformed, AnswerParser, Framing
+from app.edge.answer_head import AnswerMalformed, Framing
+from app.edge.upstream_answer import AnswerParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

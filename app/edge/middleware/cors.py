@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.edge.record import Answer, Headers, Record
+from app.edge.headers import Headers
+from app.edge.record import Answer, Record
 from app.edge.table import Table
 
 MAX_AGE_S = 600

@@ -1,7 +1,6 @@
 import pytest
 
-from app.edge.headers import cookie_header, cookies, forwarded_headers, named_in_connection, returned_headers
-from app.edge.record import Headers
+from app.edge.headers import Headers, cookie_header, cookies, forwarded_headers, named_in_connection, returned_headers
 
 
 def fields(*pairs: tuple[str, str]) -> Headers:

@@ -1,7 +1,7 @@
 import pytest
 
 from app.edge.faults import HeadMalformed
-from app.edge.proxy import BodyFraming, fault_of, may_retry, request_head
+from app.edge.proxy import BodyFraming, fault_of, head_rest, may_retry, request_head
 from app.edge.record import Record
 from app.edge.upstream_failures import (
     ConnectFailed,
@@ -21,7 +21,8 @@ SESSION = (b"pg_access_token", b"pg_refresh_token")
 def head_of(record: Record, *, framing: BodyFraming = BodyFraming.NONE, **row: object) -> list[str]:
     record.upstream_path = record.upstream_path or record.path
     route = a_route(**row)
-    head = request_head(record, route, authority=b"there:9", session_cookies=SESSION, framing=framing)
+    rest = head_rest(record, route, session_cookies=SESSION, framing=framing)
+    head = request_head(record, authority=b"there:9", rest=rest)
     assert head.endswith(b"\r\n\r\n")
     return head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.edge.upstream_answer import AnswerHead, Framing
+from app.edge.answer_head import AnswerHead, Framing
 from app.edge.upstreams import RetryBudget, Upstream, open_upstreams
 from app.settings import UpstreamRow
 

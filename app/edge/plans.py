@@ -1,0 +1,62 @@
+"""Heads that were let in a moment ago. Clients ask for the same again and again: the same bytes from the same peer are
+decided alike, as long as everything that decided still stands.
+
+A plan holds what the chain made of a head and is true of the head alone. What is true of one request only is done for
+each: its id and trace, whether there is room for it, the row's rate. A plan falls with the table it was made by, and
+with the token it let in: expired, withdrawn, or signed by a key that is gone.
+"""
+
+from dataclasses import dataclass, field
+
+from app.edge.proxy import BodyFraming
+from app.edge.record import Record
+from app.edge.routes import Route
+from app.edge.table import Table
+from app.edge.tokens import TokenVerifier
+
+MAX_PLANS = 4096
+MAX_HEAD_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`head_rest` is what an upstream is sent, behind what differs from request to request."""
+
+    record: Record
+    route: Route
+    table: Table
+    framing: BodyFraming
+    is_http_1_0: bool
+    is_persistent: bool
+    head_rest: bytes
+
+
+@dataclass(slots=True)
+class Plans:
+    """Concurrency: one per worker, of the event loop's thread. Cost: at most some 6 KB for each of MAX_PLANS."""
+
+    tokens: TokenVerifier
+    _known: dict[tuple[str, str, bytes], Plan] = field(default_factory=dict, repr=False)
+
+    def find(self, block: bytes, peer: str, scheme: str, table: Table) -> Plan | None:
+        plan = self._known.get((peer, scheme, block))
+        if plan is None:
+            return None
+        if plan.table is not table or not self.tokens.holds(plan.record.principal):
+            del self._known[peer, scheme, block]
+            return None
+        return plan
+
+    def keep(self, block: bytes, plan: Plan) -> None:
+        """Remember a head that was let in to an upstream, unless it asks for more than that."""
+        record = plan.record
+        if record.upstream is None or record.is_upgrade or len(block) > MAX_HEAD_BYTES or not _is_plain(record):
+            return
+        if len(self._known) >= MAX_PLANS:
+            del self._known[next(iter(self._known))]
+        self._known[record.peer, record.scheme, block] = plan
+
+
+def _is_plain(record: Record) -> bool:
+    """Tell whether the token is all that identity hangs on: a bad one on a PUBLIC row may be good in a moment."""
+    return record.principal is not None or not (record.first(b"authorization") or record.first(b"cookie"))
