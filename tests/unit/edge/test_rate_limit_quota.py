@@ -100,17 +100,17 @@ class TestAmongOthers:
         quota.settle(90.0, START_S)
 
         assert admitted(quota, 5, fleet=fleet) == 0
-        assert quota.wait_s == pytest.approx(90 - 13 - 60 + 1)  # the thirteen it asked for in advance go back
+        assert quota.wait_s == pytest.approx(90 - 10 - 60 + 1)  # the ten it asked for in advance go back
         assert quota.prepaid == 0
 
     def test_what_was_asked_for_but_not_there_is_given_back(self) -> None:
         quota, fleet = a_quota("60/minute"), Fleet(processes=2)
         admitted(quota, 10, fleet=fleet)
-        quota.plan(START_S, fleet)  # ten, and thirteen in advance
+        quota.plan(START_S, fleet)  # ten, and ten in advance
 
         quota.settle(65.0, START_S)
 
-        assert quota.prepaid == 13 - 5
+        assert quota.prepaid == 10 - 5
         assert quota.plan(START_S, fleet) == pytest.approx(-5)
 
     def test_a_lease_that_is_not_used_goes_back_in_time(self) -> None:
@@ -133,7 +133,7 @@ class TestAmongOthers:
         admitted(quota, 1, fleet=fleet)
 
         assert first == 40
-        assert quota.plan(START_S, fleet) == 21 + 10
+        assert quota.plan(START_S, fleet) == 21 + 5
 
     def test_what_is_let_in_while_a_booking_is_under_way_is_booked_with_the_next(self) -> None:
         quota, fleet = a_quota("60/minute"), Fleet(processes=2)
