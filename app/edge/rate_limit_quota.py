@@ -3,8 +3,8 @@
 The ledger keeps the true level. A process books there what it let in, and hears the level; between two bookings it goes
 by what it heard, under three rules that keep the sum of all processes near the limit:
 
-- *Credit.* Of the level it knows, a process gives out no more than its share (one of `processes`), or a `FEW`, before it
-  books. A process that knows nothing of a caller takes the bucket for full. Credit is booked whatever the level has
+- *Credit.* Of the level it knows, a process gives out no more than its share (one of `processes`), or a `FEW`, before
+  it books. A process that knows nothing of a caller takes the bucket for full. Credit is booked whatever the level has
   become, so what was too much is repaid: the caller waits longer.
 - *Lease.* What a process needed since it last asked, or a quarter of its share, it asks of the ledger in advance; what
   it got is taken from the level at once and is its own for `LEASE_S`. So a caller that keeps to one process may empty
