@@ -36,7 +36,6 @@ CONFIG_VARIABLE = "GATEWAY_CONFIG"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
-NOT_ENFORCED_YET = frozenset({"websocket"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,8 +385,6 @@ def _expand(row: dict[str, Any], settings: Mapping[str, object]) -> set[str]:
 def _row_problem(item: ErrorDetails, where: str) -> ConfigProblem:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        if item["loc"][-1] in NOT_ENFORCED_YET:
-            return ConfigProblem(where, key, "is not enforced by this version", "remove it")
         return ConfigProblem(where, key, "is not a known key", "remove it or mend its name")
     return ConfigProblem(where, key, item["msg"])
 

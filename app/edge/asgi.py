@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from app.edge.asgi_client import ASGIApp, Client, ClientGone, Receive, Scope, Send, limited
-from app.edge.asgi_handshake import as_handshake, noting_handshake
+from app.edge.asgi_handshake import SWITCHING, as_handshake, noting_handshake
 from app.edge.asgi_proxy import forward
 from app.edge.edge import Edge
 from app.edge.faults import InternalFault, UpgradeNotOffered
@@ -95,11 +95,13 @@ class EdgeMiddleware:
             if record.route is None or record.upstream is not None:
                 raise UpgradeNotOffered("This route takes no WebSocket.")
             _introduce(scope, record)
-            await self.app(scope, receive, noting_handshake(record, send))
+            await self.app(scope, receive, noting_handshake(self.edge, record, send))
         except Fault as fault:
             await receive()  # the server's `websocket.connect`
             await Client(record, as_handshake(scope, send)).refuse(fault)
         finally:
+            if record.status == SWITCHING:
+                self.edge.gauges.tunnels_open -= 1
             self.edge.finish(record)
 
 

@@ -14,4 +14,4 @@ class Gauges:
     streams_open: int = 0
     """answers that are under way and have no end in sight: server-sent events"""
     tunnels_open: int = 0
-    """WebSockets after their 101"""
+    """WebSockets after their 101, to an upstream or local"""

@@ -28,7 +28,7 @@ from app.edge.protocol_intake import Intake
 from app.edge.protocol_line import ClientSocket, Exchange, host_of, server_of
 from app.edge.protocol_local import LocalExchange, scope_of
 from app.edge.protocol_reply import Reply
-from app.edge.protocol_websocket import LocalWebSocket, handshake_of
+from app.edge.protocol_websocket import LocalWebSocket
 from app.edge.proxy import framing_of
 from app.edge.proxy import head_rest as make_head_rest
 from app.edge.record import Answer, Record
@@ -285,11 +285,14 @@ class EdgeProtocol(ClientSocket):
         return Splice(self._edge, self, reply, plan.route, record.upstream, plan.framing, plan.head_rest)
 
     def _hand_over(self, record: Record) -> None:
-        """Let uvicorn's own protocol speak WebSocket with a client of ours."""
-        websocket = LocalWebSocket(self._count_out, self._config, self._server_state, self._known(record), self._loop)
+        """Let uvicorn's own protocol speak WebSocket with a client of ours. Errors: HeadMalformed."""
+        server, state = self._server_state, self._state
+        websocket = LocalWebSocket(record, self._count_out, self._config, server, state, self._loop)
+        received = self._intake.take_all()
+        self._pace()
         self._clock.stop()
         self._connections.discard(self)
-        websocket.take_over(self._transport, handshake_of(record) + self._intake.take_all())
+        websocket.take_over(self._transport, self._edge.tokens, received)
 
     def _known(self, record: Record) -> dict[str, Any]:
         """Make the ASGI state of a request: the lifespan's, and what was decided here (`asgi.py` reads it)."""
@@ -297,7 +300,6 @@ class EdgeProtocol(ClientSocket):
 
     def open_tunnel(self) -> None:
         self._body = EndlessBody()
-        self.keeps_alive = True
         self._feed_from_intake()
         self._pace()
 

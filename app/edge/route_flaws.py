@@ -50,6 +50,10 @@ def _target_flaws(row: RouteRow, upstreams: Mapping[str, UpstreamRow]) -> Iterab
         yield "needs either `upstream` or `local = true`", "say where it goes"
     if row.local and (row.strip or row.rewrite or row.forward_cookies or row.forward_token):
         yield "a local row forwards nothing", "remove strip, rewrite, forward_token and forward_cookies"
+    if row.websocket and row.local:
+        yield "a local row opens no tunnel", "remove websocket: what is local takes the handshakes it knows"
+    elif row.websocket and row.methods and "GET" not in row.methods:
+        yield "a WebSocket begins with GET, which the row does not take", "add GET to methods, or remove websocket"
     if row.upstream is None:
         return
     if row.upstream not in upstreams:

@@ -129,7 +129,7 @@ class Tunnel(Splice):
             watch_peer(self._connection.stream)
         self._client.open_tunnel()
         lines = field_lines([one for one in returned_headers(head.status, head.headers) if one[0] != b"content-length"])
-        self._reply.start(head.status, lines + added_lines(record) + _UPGRADED, is_open_ended=False)
+        self._reply.switch(lines + added_lines(record) + _UPGRADED)
         if record.principal is not None:
             self._watch = TokenWatch(edge.tokens, record.principal, self._on_token_end)
             self._watch.begin()

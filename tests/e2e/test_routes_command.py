@@ -86,7 +86,7 @@ def test_every_problem_of_the_rows_is_listed_with_file_key_and_mend(tmp_path: Pa
 
 
 def test_every_problem_of_the_settings_is_listed_with_file_key_and_mend(tmp_path: Path) -> None:
-    table = GOOD + 'websocket = true\ncolour = "red"\n[settings]\nlog_level = "loud"\nshape = 1\n'
+    table = GOOD + 'colour = "red"\n[settings]\nlog_level = "loud"\nshape = 1\n'
 
     said = routes(tmp_path, table, "check", MODE="prod", AGENDA_SERVICE_URL="", CORS_ORIGINS="*")
 
@@ -95,7 +95,6 @@ def test_every_problem_of_the_settings_is_listed_with_file_key_and_mend(tmp_path
     for words in (
         f"{tmp_path}/gateway.toml: settings.shape: is not a setting; remove it or mend its name",
         "upstreams.agenda: AGENDA_SERVICE_URL is not set; set AGENDA_SERVICE_URL in the environment or .env",
-        "routes.2.websocket: is not enforced by this version; remove it",
         "routes.2.colour: is not a known key; remove it or mend its name",
         "settings.log_level: ",
         "environment: MODE: ",
