@@ -22,7 +22,7 @@ from app.infra.observability.lines import LineWriter
 from app.infra.observability.logs import readable, redact
 
 EVENT = "request.answered"
-BATCH_LINES = 128
+BATCH_LINES = 1000
 BATCH_S = 0.05
 READABLE_BATCH_S = 0.03
 """somebody is watching"""

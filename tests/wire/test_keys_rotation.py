@@ -16,16 +16,15 @@ from app.edge.edge import Edge
 from app.edge.keys import JwksKeys
 from app.edge.pipeline import EdgeOptions
 from app.edge.record import Record
-from app.edge.table import Table
 from app.edge.tokens import TokenRules, TokenVerifier
 from app.infra.http_client.client import HttpClient
 from app.kernel.errors import Fault
 from tests.builders import ROLES
-from tests.unit.edge.parts import NOW_S, StillClock, a_record, a_table
+from tests.unit.edge.parts import NOW_S, StillClock, a_live_table, a_record
 
 OLD, NEW, STRANGE = (generate_private_key(65537, 2048) for _ in range(3))
 SMALL = generate_private_key(65537, 1024)
-TABLE = a_table({"prefix": "/common"}, {"prefix": "/public", "access": "PUBLIC"})
+TABLE = a_live_table({"prefix": "/common"}, {"prefix": "/public", "access": "PUBLIC"})
 PATIENCE_S = 20
 
 
@@ -116,7 +115,7 @@ async def gate(endpoint: Endpoint) -> AsyncIterator[Gate]:
     http, clock = HttpClient.open(), StillClock()
     keys = JwksKeys(endpoint.url, http.fetch, clock)
     tokens = TokenVerifier(TokenRules(roles=ROLES), keys.current, clock)
-    yield Gate(Edge(Table(TABLE), keys, tokens, clock, EdgeOptions()), clock)
+    yield Gate(Edge(TABLE, keys, tokens, clock, EdgeOptions()), clock)
     await http.aclose()
 
 
