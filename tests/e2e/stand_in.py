@@ -4,7 +4,8 @@
     python stand_in.py work PLAN                               (started by the above, in the mood of STAND_IN_MOOD)
 
 Moods: `well`; `refuses` (ends with 2 before it serves); `once` (serves the first time, and refuses from then on);
-`hangs` (never serves); `stubborn` (goes on when it is told to stop); `deaf` (goes on whatever it is told).
+`hangs` (never serves); `lame` (serves the first time, and hangs from then on); `stubborn` (goes on when it is told to
+stop); `deaf` (goes on whatever it is told).
 """
 
 import os
@@ -31,7 +32,11 @@ def supervise(port: int, workers: int, mood: str, folder: Path) -> int:
     worker_child._PAUSES_S = (0.05,)
     notifier = Notifier()
     listener = Listener(port=port)
-    bound = open_listener(listener)
+    try:
+        bound = open_listener(listener, workers=workers)
+    except CommandFailed as failed:
+        sys.stderr.write(f"{failed}\n")
+        return failed.code
 
     def command(plan: WorkerPlan) -> list[str]:
         return [sys.executable, __file__, "work", plan.to_text()]
@@ -49,20 +54,21 @@ class Worker:
     def __init__(self, plan: WorkerPlan, mood: str) -> None:
         self.plan, self.mood = plan, mood
         self.channel = socket.socket(fileno=plan.channel_fd)
-        self.listening = [inherit(fd) for fd in plan.socket_fds]
-        for one in self.listening:
+        self.sockets = [inherit(fd) for fd in plan.socket_fds]
+        for one in self.sockets:
             one.setblocking(False)
+        self.listening = [self.sockets[plan.place.index]] if plan.are_sockets_spread else self.sockets
 
     def tell(self, report: Report, text: str = "") -> None:
         self.channel.sendall(f"{report} {text}\n".encode())
 
     def run(self) -> int:
         started = Path(os.environ["STAND_IN_FOLDER"]) / f"started-{self.plan.place.index}-{os.getpid()}"
-        has_started_before = bool(list(started.parent.glob("started-*")))
+        has_started_before = bool(list(started.parent.glob(f"started-{self.plan.place.index}-*")))
         started.write_text(str(self.plan.place.folder))
         if self.mood == "refuses" or (self.mood == "once" and has_started_before):
             return REFUSED
-        if self.mood == "hangs":
+        if self.mood == "hangs" or (self.mood == "lame" and has_started_before):
             time.sleep(60)
         self.tell(Report.CHECKED, Found(0, logs_are_json=True, embedded_home=None).to_text())
         self.tell(Report.SERVING)
@@ -74,16 +80,22 @@ class Worker:
         readable, _, _ = select.select([self.channel, *self.listening], [], [])
         for one in readable:
             if one is self.channel:
-                return self.heed(self.channel.recv(100).decode().split())
+                lines = self.channel.recv(100).decode().splitlines()
+                return bool(lines) and all(self.heed(*line.split()) for line in lines)
             self.answer(one)
         return True
 
-    def heed(self, words: list[str]) -> bool:
-        if Order.RELOAD in words:
-            self.tell(Report.RELOADED)
-        if Order.END in words:
-            return self.mood == "deaf"
-        return bool(words) and (Order.STOP not in words or self.mood in {"stubborn", "deaf"})
+    def heed(self, order: str, *indexes: str) -> bool:
+        match order:
+            case Order.RELOAD:
+                self.tell(Report.RELOADED)
+            case Order.COVER:
+                self.listening = [self.sockets[index] for index in (self.plan.place.index, *map(int, indexes))]
+            case Order.STOP:
+                return self.mood in {"stubborn", "deaf"}
+            case Order.END:
+                return self.mood == "deaf"
+        return True
 
     def answer(self, listening: socket.socket) -> None:
         try:

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def slow() -> Iterator[RawUpstream]:
 def gateway(migrated_dsn: str, slow: RawUpstream) -> Iterator[Program]:
     """The tests below use it in their order; the last one stops it."""
     with a_gateway(migrated_dsn, slow, "--workers", str(WORKERS), "--drain-delay", "1") as gateway:
-        gateway.awaits(lambda: len(gateway.logged("gateway.listening")) == WORKERS)
+        gateway.awaits(has_listened(gateway, WORKERS))
         gateway.awaits(gateway.is_ready)
         yield gateway
 
@@ -94,13 +94,17 @@ def ask(port: int) -> str:
         return type(error).__name__
 
 
+def has_listened(gateway: Program, times: int) -> Callable[[], bool]:
+    return lambda: len(gateway.logged("gateway.listening")) == times
+
+
 def test_a_killed_worker_costs_no_more_than_it_had_in_hand_and_another_takes_its_place(gateway: Program) -> None:
     victim = gateway.workers()[0]
 
     with load_on(gateway.url) as told:
         assert becomes_true(lambda: told.total() > 100, within_s=20)
         os.kill(victim, signal.SIGKILL)
-        gateway.awaits(lambda: len(gateway.logged("gateway.listening")) == WORKERS + 1)
+        gateway.awaits(has_listened(gateway, WORKERS + 1))
 
     print(f"a worker was killed: {dict(told)}")  # noqa: T201 - counts to read with -s
     in_hand = told.total() - told["HTTP/1.1 204 No Content"]
@@ -165,6 +169,21 @@ def waiting_in_the_queue_when_it_closes(gateway: Program, address: tuple[str, in
 
 
 @pytest.mark.soak
+def test_workers_that_are_told_to_stop_one_by_one_are_replaced_and_nobody_is_refused(
+    migrated_dsn: str, slow: RawUpstream
+) -> None:
+    with a_gateway(migrated_dsn, slow, "--workers", str(WORKERS)) as gateway:
+        gateway.awaits(has_listened(gateway, WORKERS))
+        with load_on(gateway.url) as told:
+            for index, worker in enumerate(gateway.workers(), 1):
+                os.kill(worker, signal.SIGTERM)
+                gateway.awaits(has_listened(gateway, WORKERS + index))
+
+    print(f"every worker was replaced: {dict(told)}")  # noqa: T201 - counts to read with -s
+    assert set(told) == {"HTTP/1.1 204 No Content"}
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("workers", [1, 2])
 def test_one_instance_takes_over_from_another_on_the_same_port_and_nobody_is_refused(
     migrated_dsn: str, slow: RawUpstream, workers: int
@@ -174,7 +193,7 @@ def test_one_instance_takes_over_from_another_on_the_same_port_and_nobody_is_ref
     with a_gateway(migrated_dsn, slow, *flags, port=port) as old:
         old.awaits(old.is_ready)
         with a_gateway(migrated_dsn, slow, *flags, port=port) as new, load_on(old.url) as told:
-            new.awaits(lambda: len(new.logged("gateway.listening")) == workers)
+            new.awaits(has_listened(new, workers))
             code = old.stop()
             served = told.total()
             assert becomes_true(lambda: told.total() > served + 500, within_s=20)

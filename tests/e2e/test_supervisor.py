@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -70,6 +71,44 @@ def test_a_killed_worker_is_started_again_in_its_place_while_the_others_serve(ho
         assert [name.split("-")[1] for name in started(gateway)].count(str(index)) == 2
         assert gateway.logged("worker.ended", worker=index, pid=pid, code=-9)
         assert gateway.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")
+def test_connections_are_spread_over_the_workers(home: Path) -> None:
+    with supervising(home, workers=2) as gateway:
+        gateway.awaits(is_up(gateway, 2))
+
+        told = Counter(answered(gateway)[0] for _ in range(60))
+
+    assert min(told[0], told[1]) >= 10  # by chance it is less once in ten million times
+
+
+def test_a_second_instance_is_told_that_the_port_is_taken(home: Path) -> None:
+    with supervising(home, workers=2) as gateway:
+        gateway.awaits(is_up(gateway, 2))
+        port = gateway.url.rpartition(":")[2]
+
+        second = subprocess.run(
+            [sys.executable, STAND_IN, "supervise", port, "2", "well", str(home)],
+            env=bare_environment(home, PYTHONPATH=str(ROOT)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert second.returncode == 1
+    assert f"127.0.0.1:{port} is in use by another program" in second.stderr
+
+
+def test_siblings_accept_for_a_worker_that_does_not_come_back(home: Path) -> None:
+    with supervising(home, "lame", workers=2) as gateway:
+        gateway.awaits(is_up(gateway, 2))
+        index, pid = answered(gateway)
+
+        os.kill(pid, signal.SIGKILL)
+        told = Counter(answered(gateway)[0] for _ in range(40))
+
+    assert told == {1 - index: 40}
 
 
 def test_when_the_supervisor_is_killed_no_worker_is_left(home: Path) -> None:

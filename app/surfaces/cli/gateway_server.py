@@ -1,8 +1,8 @@
 """uvicorn's server, with our ways to begin and to end: nobody who got through to us is turned away.
 
 Facts:
-- `uvicorn.Server.serve` enters `capture_signals` inside the running loop, then runs `startup`, a loop that looks at
-  `should_exit` ten times a second, and `shutdown`.
+- `uvicorn.Server.serve` enters `capture_signals` inside the running loop, then runs `startup`, a loop that calls
+  `on_tick` and looks at `should_exit` ten times a second, and `shutdown`.
 - `shutdown` closes the listeners, calls `shutdown` of every connection (ours gives one that was just accepted a moment
   for its request), and waits for them until `timeout_graceful_shutdown`, or until `force_exit`.
 - The default headers stand in every answer, and a client that reads `connection: close` among them opens another one.
@@ -21,6 +21,7 @@ import uvicorn
 
 from app.kernel.worker import Draining
 from app.surfaces.cli.accept_queue import has_waiting, refuse_newcomers
+from app.surfaces.cli.cover import Cover
 
 HANDSHAKE_S = 0.1
 """for handshakes under way when the last newcomer was refused"""
@@ -47,12 +48,14 @@ class Manners:
     drain_delay_s: float = 0
     reloads_on_hangup: bool = False
     on_serving: Callable[[], None] = _nothing
+    on_leaving: Callable[[], None] = _nothing
 
 
 class GatewayServer(uvicorn.Server):
     """Concurrency: everything here runs on the loop's thread.
 
-    `is_last` says that nobody will accept from these sockets when this process has closed them.
+    `is_last` says that nobody will accept from these sockets when this process has closed them; `cover` has the
+    sockets of siblings.
     """
 
     def __init__(self, config: uvicorn.Config, draining: Draining, manners: Manners) -> None:
@@ -61,6 +64,7 @@ class GatewayServer(uvicorn.Server):
         self._manners = manners
         self._was_told = False
         self.is_last = False
+        self.cover = Cover({})
 
     def tell_to_stop(self) -> None:
         """Drain, and stop after the delay; told a second time, end at once."""
@@ -120,9 +124,21 @@ class GatewayServer(uvicorn.Server):
         self._manners.on_serving()
 
     @override
+    async def on_tick(self, counter: int) -> bool:
+        await self.cover.bring_about(self._protocol, self.config.ssl)
+        return await super().on_tick(counter)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn itself calls it
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._manners.on_leaving()
         if self.is_last:
-            await _accept_the_last(sockets or [])
+            await _accept_the_last([*(sockets or []), *self.cover.listening])
+        self.cover.close()
         await super().shutdown(sockets)
 
 

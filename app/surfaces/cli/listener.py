@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import ssl
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +36,14 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Sockets that listen; those that are not ours belong to systemd, and outlive us with all who wait in them."""
+    """Sockets that listen; those that are not ours belong to systemd, and outlive us with all who wait in them.
+
+    Those that are spread are one for each worker, and the kernel chooses between them; others are for all workers.
+    """
 
     sockets: tuple[socket.socket, ...]
     are_ours: bool = True
+    are_spread: bool = False
     unlinked: Path | None = None
 
     def close(self) -> None:
@@ -48,21 +53,18 @@ class Bound:
             self.unlinked.unlink(missing_ok=True)
 
 
-def open_listener(listener: Listener) -> Bound:
-    """Take what systemd hands over, or bind. Errors: CommandFailed."""
+def open_listener(listener: Listener, *, workers: int = 1) -> Bound:
+    """Take what systemd hands over, or bind. Errors: CommandFailed, naming the mend."""
     _check_tls(listener)
     handed_over = _handed_over()
     if handed_over:
         return Bound(handed_over, are_ours=False)
-    return Bound((bind(listener),), unlinked=listener.uds)
-
-
-def bind(listener: Listener) -> socket.socket:
-    """Errors: CommandFailed, naming the mend."""
     try:
         if listener.uds is not None:
-            return _bind_unix(listener.uds)
-        return bind_tcp(listener.host, listener.port, shares_port=listener.shares_port)
+            return Bound((_bind_unix(listener.uds),), unlinked=listener.uds)
+        if workers > 1 and sys.platform == "linux":  # elsewhere the kernel gives all connections to one of them
+            return Bound(_bind_for_each(listener, workers), are_spread=True)
+        return Bound((bind_tcp(listener.host, listener.port, shares_port=listener.shares_port),))
     except OSError as error:
         raise CommandFailed(_why_unbound(listener, error)) from error
 
@@ -80,6 +82,24 @@ def bind_tcp(host: str, port: int, *, shares_port: bool = False) -> socket.socke
         bound.close()
         raise
     return bound
+
+
+def _bind_for_each(listener: Listener, workers: int) -> tuple[socket.socket, ...]:
+    """Bind once for each worker: from one socket for all, whichever worker wakes first takes nearly everything."""
+    port = listener.port
+    if not listener.shares_port:  # nobody else may have it, another instance of ours included
+        with bind_tcp(listener.host, port) as alone:
+            port = alone.getsockname()[1]
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(workers):
+            sockets.append(bind_tcp(listener.host, port, shares_port=True))
+            port = sockets[0].getsockname()[1]
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
+    return tuple(sockets)
 
 
 def inherit(fd: int) -> socket.socket:

@@ -43,7 +43,7 @@ class Part:
     """What this process is among those that serve; the defaults are those of one that is alone.
 
     `on_checked` is called when configuration and database were found in order, `on_built` with what then serves,
-    before it does, and `on_serving` when it does.
+    before it does, `on_serving` when it does, and `on_leaving` when it will accept nobody any more.
     """
 
     place: WorkerPlace = field(default_factory=WorkerPlace)
@@ -52,6 +52,7 @@ class Part:
     on_checked: Callable[[], None] = _nothing
     on_built: Callable[[GatewayServer], None] = _nobody
     on_serving: Callable[[], None] = _nothing
+    on_leaving: Callable[[], None] = _nothing
 
 
 def serve(root: Root, settings: Settings, listener: Listener, bound: Bound, part: Part | None = None) -> None:
@@ -69,7 +70,7 @@ def serve(root: Root, settings: Settings, listener: Listener, bound: Bound, part
         draining = Draining()
         app = root.create_app(settings, _known_to_all(part.place, draining))
         reload = partial(_reload, app)
-        manners = Manners(where, reload, part.drain_delay_s, part.reloads_on_hangup, part.on_serving)
+        manners = Manners(where, reload, part.drain_delay_s, part.reloads_on_hangup, part.on_serving, part.on_leaving)
         server = GatewayServer(_config(app, listener), draining, manners)
         part.on_built(server)
         _until_told_to_stop(server, bound)

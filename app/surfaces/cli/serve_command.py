@@ -32,7 +32,7 @@ def run(listener: Listener, *, config: Path | None, workers: int, drain_delay_s:
         drain_delay_s = 0 if has_terminal() else DRAIN_DELAY_S
     _raise_file_limit()
     with ExitStack() as stack:
-        bound = stack.enter_context(_open(listener))
+        bound = stack.enter_context(_open(listener, workers))
         folder = stack.enter_context(run_folder()) if workers > 1 else None
 
         def hold_database(home: str) -> None:
@@ -43,8 +43,8 @@ def run(listener: Listener, *, config: Path | None, workers: int, drain_delay_s:
 
 
 @contextmanager
-def _open(listener: Listener) -> Iterator[Bound]:
-    bound = open_listener(listener)
+def _open(listener: Listener, workers: int) -> Iterator[Bound]:
+    bound = open_listener(listener, workers=workers)
     try:
         yield bound
     finally:

@@ -118,6 +118,7 @@ class Supervisor:
                 drain_delay_s=self._crew.drain_delay_s,
                 socket_fds=tuple(one.fileno() for one in self._bound.sockets),
                 are_sockets_ours=self._bound.are_ours,
+                are_sockets_spread=self._bound.are_spread,
                 channel_fd=theirs.fileno(),
                 supervisor_pid=os.getpid(),
             )
@@ -205,6 +206,9 @@ class Supervisor:
                 self._start_the_others(Found.from_text(text))
             case Report.SERVING:
                 self._serve(child)
+            case Report.LEAVING:
+                child.has_left = True
+                self._cover()
             case Report.RELOADED:
                 child.is_reloading = False
                 if not any(one.is_reloading for one in self._children):
@@ -225,12 +229,23 @@ class Supervisor:
         if self._phase is Phase.STARTING:
             self._phase = Phase.SERVING
             self._notifier.say(READY)
+        self._cover()
+
+    def _cover(self) -> None:
+        """Have the workers accept for those of their siblings who do not."""
+        if not self._bound.are_spread or self._phase is Phase.CLOSING:
+            return
+        vacant = [seat.index for seat in self._seats if seat.child is None or not seat.child.accepts]
+        for child in self._children:
+            if child.accepts:
+                child.order(Order.COVER, *vacant)
 
     def _bury(self) -> None:
         """Take those who have ended away, and what they reported last with them."""
         for seat in self._seats:
             if seat.child is not None and (code := seat.child.process.poll()) is not None:
                 self._lose(seat.vacate(time.monotonic()), seat, code)
+                self._cover()
         reap_strangers({child.process.pid for child in self._children})
 
     def _lose(self, child: Child, seat: Seat, code: int) -> None:

@@ -26,6 +26,7 @@ class Child:
     channel: socket.socket
     serving_since_s: float | None = None
     is_reloading: bool = False
+    has_left: bool = False
     can_report: bool = True
     _heard: bytes = b""
 
@@ -33,9 +34,13 @@ class Child:
     def is_serving(self) -> bool:
         return self.serving_since_s is not None
 
-    def order(self, order: Order) -> None:
+    @property
+    def accepts(self) -> bool:
+        return self.is_serving and not self.has_left
+
+    def order(self, order: Order, *words: object) -> None:
         with suppress(OSError):  # it has ended, or reads no more; the supervisor learns the one and bounds the other
-            self.channel.send(f"{order}\n".encode())
+            self.channel.send(f"{' '.join(map(str, (order, *words)))}\n".encode())
 
     def reports(self) -> Iterator[tuple[Report, str]]:
         """Read what it reported; nothing more comes when it has ended."""

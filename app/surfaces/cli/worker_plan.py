@@ -26,6 +26,8 @@ class Order(StrEnum):
     """accept nobody any more, finish what runs, end"""
     END = "end"
     """do not wait for what runs"""
+    COVER = "cover"
+    """accept from the sockets of these siblings too, and of no others; followed by their indexes"""
 
 
 class Report(StrEnum):
@@ -35,6 +37,8 @@ class Report(StrEnum):
     """configuration and database are in order; followed by a `Found`"""
     SERVING = "serving"
     RELOADED = "reloaded"
+    LEAVING = "leaving"
+    """it accepts nobody any more"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class WorkerPlan:
     drain_delay_s: float
     socket_fds: tuple[int, ...]
     are_sockets_ours: bool
+    are_sockets_spread: bool
     channel_fd: int
     supervisor_pid: int
 
