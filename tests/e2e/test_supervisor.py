@@ -45,8 +45,9 @@ def started(program: Program) -> list[str]:
     return sorted(path.name for path in program.home.glob("started-*"))
 
 
-def is_up(program: Program, workers: int = 1) -> Callable[[], bool]:
-    return lambda: len(started(program)) >= workers and len(program.workers()) == workers
+def is_up(program: Program, workers: int = 1, *, after: int = 0) -> Callable[[], bool]:
+    """Ask whether all workers run, `after` so many that do not any more."""
+    return lambda: len(started(program)) == workers + after and len(program.workers()) == workers
 
 
 def exists(pid: int) -> bool:
@@ -64,7 +65,7 @@ def test_a_killed_worker_is_started_again_in_its_place_while_the_others_serve(ho
 
         os.kill(pid, signal.SIGKILL)
         answers = [answered(gateway) for _ in range(20)]
-        gateway.awaits(is_up(gateway, 2))
+        gateway.awaits(is_up(gateway, 2, after=1))
 
         assert len(answers) == 20
         assert pid not in {answer[1] for answer in answers}
