@@ -126,7 +126,7 @@ def record_of(scope: Scope, started_s: float) -> Record:
         method=b"GET" if is_upgrade else scope["method"].encode(),
         path=scope["raw_path"].partition(b"?")[0],
         query=scope.get("query_string", b""),
-        headers=[(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]],
+        headers=[(bytes(name).lower(), bytes(value).strip(b" \t")) for name, value in scope["headers"]],
         peer=peer[0] if peer else "",
         scheme=scope.get("scheme", "http").replace("ws", "http"),
         started_s=started_s,

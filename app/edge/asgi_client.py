@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.edge.answers import completed, note_refusal, refusal
-from app.edge.faults import BodyTooLarge
+from app.edge.faults import UNFRAMED, BodyTooLarge
 from app.edge.record import Answer, Record
 from app.kernel.errors import Fault
 
@@ -56,8 +56,11 @@ class Client:
         if self.is_started:
             note_refusal(self.record, fault)
             return
+        answer = refusal(self.record, fault)
+        if isinstance(fault, UNFRAMED):
+            answer.headers.append((b"connection", b"close"))
         try:
-            await self.answer(refusal(self.record, fault))
+            await self.answer(answer)
         except ClientGone:
             self.record.reason = "client_gone"
 

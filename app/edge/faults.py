@@ -134,6 +134,10 @@ class ClientTooSlow(Malformed):
     title = "The client did not take the answer in time"
 
 
+UNFRAMED = (HeadMalformed, HeadTooLarge, HeadTooSlow, TargetTooLong)
+"""behind these nobody knows where the next request would begin: the connection ends (RFC 9112 §6.3)"""
+
+
 class InternalFault(Fault):
     """Something is wrong with us; the log has the trace under the request id."""
 

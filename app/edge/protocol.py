@@ -43,8 +43,6 @@ DISCARDED_BYTES = 64 * 1024
 """of an unwanted body, for the sake of the connection: behind more than that it is closed"""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_FATAL = (faults.HeadMalformed, faults.HeadTooLarge, faults.HeadTooSlow, faults.TargetTooLong)
-"""behind these nobody knows where the next request would begin"""
 
 
 class EdgeProtocol(ClientSocket):
@@ -222,7 +220,7 @@ class EdgeProtocol(ClientSocket):
         except KeysStale:
             self._task = self.spawn(self._decide_later(reply))
             return
-        except _FATAL as fault:
+        except faults.UNFRAMED as fault:
             self._answer_last(reply, refusal(record, fault))
             return
         except Fault as fault:

@@ -41,6 +41,8 @@ class HeadParser:
             raise HeadMalformed("The request line is not one of HTTP/1.1 or HTTP/1.0.")
         self.is_http_1_0 = version.endswith(b"0")
         self._feed(block)
+        if self.is_http_1_0 and any(name == b"transfer-encoding" for name, _ in self.headers):
+            raise HeadMalformed("A message of HTTP/1.0 has no Transfer-Encoding.")  # RFC 9112 §6.1
         if len(self.method) + len(self.target) + 1 != line_bytes - 9:
             raise HeadMalformed("The request line is not three words with one space between them.")
 
@@ -62,7 +64,7 @@ class HeadParser:
         self.target += piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.rstrip(b" \t")))  # llhttp leaves what stands behind a value (§5.1)
 
     def on_headers_complete(self) -> None:
         if self._llhttp is not None:

@@ -84,7 +84,7 @@ def _added(record: Record, route: Route, session_cookies: tuple[bytes, ...], fra
         if route.forward_token:
             added.append((b"authorization", b"Bearer " + record.principal.credential.encode()))
     if framing is BodyFraming.LENGTH:
-        added.append((b"content-length", record.first(b"content-length") or b"0"))
+        added.append((b"content-length", b"%d" % (declared_bytes(record, framing) or 0)))
     elif framing is BodyFraming.CHUNKED:
         added.append((b"transfer-encoding", b"chunked"))
     return added

@@ -179,6 +179,14 @@ def _rows(port: int, second_port: int) -> tuple[dict[str, object], tuple[dict[st
         {"prefix": "/small", "upstream": "main", "access": "PUBLIC", "max_body_bytes": 1000},
         {"prefix": "/quick", "upstream": "main", "access": "PUBLIC", "timeout_s": IDLE_S},
         {"prefix": "/mine", "upstream": "main", "access": "COMMON"},
+        {"prefix": "/staff", "upstream": "main", "access": "STAFF"},
+        {"path": "/staff/open", "upstream": "main", "access": "PUBLIC"},
+        {"prefix": "/admin", "upstream": "main", "access": "ADMIN"},
+        {"prefix": "/closed", "upstream": "main", "access": "PRIVATE"},
+        {"prefix": "/reads", "upstream": "main", "methods": ["GET"], "access": "PUBLIC"},
+        {"prefix": "/slashes", "upstream": "main", "access": "PUBLIC", "encoded_slashes": True},
+        {"prefix": "/stripped", "upstream": "main", "access": "PUBLIC", "strip": "/stripped"},
+        {"prefix": "/trusted", "upstream": "main", "access": "COMMON", "forward_token": True},
         {"path": "/local", "methods": ["GET", "POST"], "local": True, "access": "PUBLIC"},
     ]
     return upstreams, tuple(routes)
@@ -199,6 +207,7 @@ def running_front(server: Server, folder: Path, dsn: str) -> Iterator[Front]:
             log_level=20,
             front_door_url="http://127.0.0.1:1",
             cors_origins=("https://page.test",),
+            trusted_proxies=(),  # to whom everybody on this machine would belong
         )
         inside = Inside()
         with serving(create_app(settings, HeardAccessLog(), inside), server) as port:
