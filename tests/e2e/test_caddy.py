@@ -134,6 +134,7 @@ def test_twenty_streams_of_one_http2_connection_come_through_and_the_client_is_k
         answers = ask_all_at_once(url, home / "cert.pem")
 
         bodies = {(home / f"{index}.events").read_text() for index in range(STREAMS)}
+        gateway.awaits(lambda: len(gateway.logged("request.answered", route="/events/*")) == STREAMS, within_s=10)
         clients = {line["client"] for line in gateway.logged("request.answered", route="/events/*")}
 
     assert [answer[:2] for answer in answers] == [["200", "2"]] * STREAMS
