@@ -196,7 +196,7 @@ def _rows(port: int, second_port: int) -> tuple[dict[str, object], tuple[dict[st
 def running_front(server: Server, folder: Path, dsn: str) -> Iterator[Front]:
     """Serve the whole gateway before a port on which a test may put an upstream."""
     # bound and never listening: the port stays ours, and refuses while no test has an upstream there
-    with _reserved() as reserved, _reserved() as second:
+    with reserved_port() as reserved, reserved_port() as second:
         upstream_port, second_port = reserved.getsockname()[1], second.getsockname()[1]
         upstreams, routes = _rows(upstream_port, second_port)
         settings = some_settings(
@@ -232,12 +232,12 @@ def serving(app: Litestar, server: Server, *, lifespan: Literal["on", "off"] = "
             proxy_headers=False,
             timeout_graceful_shutdown=5,
         )
-        with _running(uvicorn.Server(config), bound, loop_factory):
+        with running_server(uvicorn.Server(config), bound, loop_factory):
             yield bound.getsockname()[1]
 
 
 @contextmanager
-def _running(
+def running_server(
     server: uvicorn.Server, bound: socket.socket, loop_factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> Iterator[None]:
     def serve() -> None:
@@ -260,7 +260,7 @@ def _running(
 
 
 @contextmanager
-def _reserved() -> Iterator[socket.socket]:
+def reserved_port() -> Iterator[socket.socket]:
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
