@@ -24,12 +24,12 @@ from app.edge.pipeline import Stage, decide, introduce
 from app.edge.plans import Plan
 from app.edge.protocol_body import BodyReader, EndlessBody, body_reader, slowness
 from app.edge.protocol_clock import Late
-from app.edge.protocol_intake import Intake
+from app.edge.protocol_intake import Intake, first_words
 from app.edge.protocol_line import ClientSocket, Exchange, host_of, server_of
 from app.edge.protocol_local import LocalExchange, scope_of
 from app.edge.protocol_reply import Reply
 from app.edge.protocol_websocket import LocalWebSocket
-from app.edge.proxy import framing_of
+from app.edge.proxy import BodyFraming, framing_of
 from app.edge.proxy import head_rest as make_head_rest
 from app.edge.record import Answer, Record
 from app.edge.splice import Splice
@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 DISCARDED_BYTES = 64 * 1024
 """of an unwanted body, for the sake of the connection: behind more than that it is closed"""
+REQUESTS_A_TURN = 64
+"""of one client, before it is somebody else's turn: one read can deliver thousands that are answered at once"""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -96,6 +98,7 @@ class EdgeProtocol(ClientSocket):
             self._transport.abort()
             return
         self._edge: Edge = edge
+        self._paused_clients = edge.paused_clients
         self._connections.add(self)
         self._is_admitted = edge.admission.admit(self._peer, is_trusted=edge.trusts(self._peer))
         if not self._is_admitted:
@@ -121,13 +124,15 @@ class EdgeProtocol(ClientSocket):
             self._pace()
 
     def eof_received(self) -> None:
-        """Take a client that sends no more for one that is gone, as other proxies do; the transport closes itself."""
+        """Take a client that sends no more for one that is gone, as other proxies do."""
         self._leave()
+        self._close(self._edge.options.client_write_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._leave()
         self._clock.stop()
+        self._watch_no_more()
         self._connections.discard(self)
         self._count_out()
 
@@ -167,7 +172,12 @@ class EdgeProtocol(ClientSocket):
             return
         self._is_looping = True
         intake = self._intake
+        served = 0
         while self._reply is None and not (self.is_deaf or self.is_congested) and self._body is None:
+            served += 1
+            if served > REQUESTS_A_TURN:
+                self._loop.call_soon(self._next_requests)
+                break
             was_searched = intake.is_searched
             try:
                 block = intake.next_head()
@@ -198,7 +208,7 @@ class EdgeProtocol(ClientSocket):
         try:
             head.parse(block)
         except Fault as fault:
-            self._refuse_head(fault)
+            self._refuse_head(fault, block)
             return
         path, _, query = head.target.partition(b"?")
         record = Record(head.method, path, query, head.headers, self._peer, self._scheme, now_s)
@@ -225,6 +235,8 @@ class EdgeProtocol(ClientSocket):
             return
         except Fault as fault:
             answer = refusal(record, fault)
+            if isinstance(fault, faults.Overloaded) and framing_of(record) is not BodyFraming.NONE:
+                self.keeps_alive = False  # it was turned away before anybody looked whether its end is certain
         except Exception:
             # the edge's last step: whatever went wrong, the client gets an answer and the log the trace
             log.exception("request.failed", request_id=record.id, path=record.path.decode("latin-1"))
@@ -317,8 +329,8 @@ class EdgeProtocol(ClientSocket):
         reply.answer(answer)
         self._edge.finish(reply.record)
 
-    def _refuse_head(self, fault: Fault) -> None:
-        method, path = self._intake.first_words()
+    def _refuse_head(self, fault: Fault, block: bytes = b"") -> None:
+        method, path = first_words(block or self._intake.beginning)
         record = Record(method, path, b"", [], self._peer, self._scheme, self._edge.clock.monotonic_s())
         introduce(self._edge.stages, record)
         self._reply = reply = Reply(self, record, is_http_1_0=False)
@@ -358,12 +370,14 @@ class EdgeProtocol(ClientSocket):
     def _leave(self) -> None:
         """The client is gone: so is every reason to go on with its request."""
         self.is_deaf = True
-        exchange, self._exchange, self._reply, self._body = self._exchange, None, None, None
+        reply, exchange, task = self._reply, self._exchange, self._task
+        self._reply = self._exchange = self._body = self._task = None
         if exchange is not None:
             exchange.leave()
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if task is not None and reply is not None:
+            task.cancel()
+            reply.record.reason = "client_gone"
+            self._edge.finish(reply.record)
 
     # --- the request's body -------------------------------------------------------------------------------------------
 
@@ -382,8 +396,7 @@ class EdgeProtocol(ClientSocket):
             self._refuse_body(faults.HeadMalformed(f"The body cannot be read: {malformed}."))
             return b""
         except Fault as fault:
-            self._refuse_body(fault)
-            return b""
+            self._refuse_body(fault)  # too large: where it ends is known all the same
         if not body.is_complete:
             return b""
         self._body = None
@@ -424,7 +437,7 @@ class EdgeProtocol(ClientSocket):
     # --- what did not happen in time ----------------------------------------------------------------------------------
 
     def _is_flooded(self) -> bool:
-        return self._intake.is_full
+        return self._intake.is_full and not self.is_deaf
 
     def _on_late(self, what: Late) -> None:
         if what is Late.BODY:
@@ -433,10 +446,10 @@ class EdgeProtocol(ClientSocket):
             self._on_slow_reader()
         elif what is Late.HEAD and self._intake.has_bytes:
             self._refuse_head(faults.HeadTooSlow(f"The head was not complete after {self._edge.options.head_s:g} s."))
-        elif self._transport.get_write_buffer_size():
-            self._transport.abort()
+        elif what is Late.FAREWELL and self._has_taken_bytes():
+            self._clock.expect(Late.FAREWELL, self._edge.options.farewell_s)
         else:
-            self._close(self._edge.options.farewell_s)
+            self._close(self._edge.options.client_write_s)
 
     def _on_slow_body(self) -> None:
         options = self._edge.options
@@ -445,7 +458,8 @@ class EdgeProtocol(ClientSocket):
             self._say_farewell(options.farewell_s)
             return
         came_bytes = reply.record.bytes_in - self._body_from_bytes
-        fault = None if self._is_paused or reply.is_started else slowness(came_bytes, options)
+        fault = None if self._has_paused or reply.is_started else slowness(came_bytes, options)
+        self._has_paused = self._is_paused
         if fault is not None:
             self._refuse_body(fault)
             return

@@ -12,12 +12,15 @@ _HEAD_END = b"\r\n\r\n"
 class Intake:
     """Cost: what arrived is copied once where a head comes in pieces, else never; a byte is searched once."""
 
-    __slots__ = ("_at", "_data", "_searched", "head")
+    __slots__ = ("_at", "_data", "_has_skipped_line", "_searched", "head", "is_searched")
 
     def __init__(self) -> None:
         self.head = HeadParser()
         self._data: bytes | bytearray = b""
         self._at = self._searched = 0
+        self._has_skipped_line = False
+        self.is_searched = False
+        """whether the beginning of a head was looked at before"""
 
     @property
     def has_bytes(self) -> bool:
@@ -28,9 +31,9 @@ class Intake:
         return len(self._data) - self._at > PIPELINED_LIMIT_BYTES
 
     @property
-    def is_searched(self) -> bool:
-        """Whether the beginning of a head was looked at before."""
-        return self._searched > self._at
+    def beginning(self) -> bytes:
+        """What there is of a head that is not complete, or its first kilobyte."""
+        return bytes(self._data[self._at : self._at + 1024])
 
     def add(self, data: bytes) -> None:
         if len(self._data) == self._at:
@@ -47,8 +50,9 @@ class Intake:
     def next_head(self) -> bytes | None:
         """Cut off a head, if one is complete. Errors: TargetTooLong, HeadTooLarge."""
         data = self._data
-        if data.startswith(b"\r\n", self._at):
+        if not self._has_skipped_line and data.startswith(b"\r\n", self._at):
             self._at += 2  # one empty line before a request is ignored (RFC 9112 §2.2)
+            self._has_skipped_line = True
         at = self._at
         end = data.find(_HEAD_END, max(at, self._searched))
         size = (len(data) if end < 0 else end + len(_HEAD_END)) - at
@@ -58,9 +62,14 @@ class Intake:
             raise HeadTooLarge(f"The head may have {HEAD_LIMIT_BYTES} bytes.")
         if end < 0:
             self._searched = max(at, len(data) - len(_HEAD_END) + 1)
+            self.is_searched = size > 0
             return None
+        self._has_skipped_line = self.is_searched = False
         self._at = at + size
-        return bytes(data[at : self._at])
+        head = bytes(data[at : self._at])
+        if self._at == len(data):
+            self._data, self._at, self._searched = b"", 0, 0  # an idle connection keeps nothing of what it was sent
+        return head
 
     def take_all(self) -> bytes:
         """Take everything behind the last head."""
@@ -72,8 +81,8 @@ class Intake:
         """Put in again what was taken and not needed."""
         self._data, self._at, self._searched = rest, 0, 0
 
-    def first_words(self) -> tuple[bytes, bytes]:
-        """Tell what may have been the method and the path of a head that cannot be read; for the log."""
-        line = bytes(self._data[self._at : self._at + 1024]).partition(b"\r\n")[0]
-        words = (self.head.method or line.partition(b" ")[0], self.head.target or line.partition(b" ")[2])
-        return words[0][:32], words[1].partition(b"?")[0].partition(b" ")[0][:1024]
+
+def first_words(beginning: bytes) -> tuple[bytes, bytes]:
+    """Tell what may have been the method and the path of a head that cannot be read."""
+    method, _, rest = beginning.partition(b"\r\n")[0].partition(b" ")
+    return method[:32], rest.partition(b"?")[0].partition(b" ")[0][:1024]

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 from uvicorn.server import ServerState
 
 from app.edge.protocol_clock import ClientClock, Late
+from app.edge.protocol_paused import PausedClients
 from app.kernel.errors import Fault
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -30,8 +31,8 @@ class ClientSocket(asyncio.Protocol):
     """`write` is the transport's own. Two reasons may stop reading: `hold` by who serves, `flood` by what waits."""
 
     __slots__ = (
-        "_clock", "_is_held", "_is_paused", "_loop", "_server_state", "_transport", "_unsent_bytes", "is_congested",
-        "is_deaf", "write",
+        "_clock", "_has_paused", "_is_held", "_is_paused", "_loop", "_paused_clients", "_server_state", "_transport",
+        "_unsent_bytes", "_watched", "is_congested", "is_deaf", "write",
     )  # fmt: skip
 
     def __init__(self, server_state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
@@ -41,7 +42,11 @@ class ClientSocket(asyncio.Protocol):
         self._transport: asyncio.Transport
         self.write: Callable[[bytes], None]
         self._unsent_bytes = 0
+        self._paused_clients: PausedClients
+        self._watched: int | None = None
         self._is_held = self._is_paused = False
+        self._has_paused = False
+        """since somebody last asked how fast the client sends"""
         self.is_congested = False
         """the client takes bytes slower than they come"""
         self.is_deaf = False
@@ -87,10 +92,21 @@ class ClientSocket(asyncio.Protocol):
         if should_pause is self._is_paused or self._transport.is_closing():
             return
         self._is_paused = should_pause
-        if should_pause:
-            self._transport.pause_reading()
-        else:
+        stream = self.stream
+        if not should_pause:
+            self._watch_no_more()
             self._transport.resume_reading()
+            return
+        self._has_paused = True
+        self._transport.pause_reading()
+        if stream is not None:
+            self._watched = self._paused_clients.watch(stream, self._transport.abort)
+
+    def _watch_no_more(self) -> None:
+        """Must be called before the socket is closed: another may get its number."""
+        watched, self._watched = self._watched, None
+        if watched is not None:
+            self._paused_clients.forget(watched)
 
     def _is_flooded(self) -> bool:
         raise NotImplementedError
@@ -126,6 +142,7 @@ class ClientSocket(asyncio.Protocol):
         """
         self.is_deaf = True
         self._is_held = False
+        self._unsent_bytes = self._transport.get_write_buffer_size()
         self._pace()
         if self._transport.is_closing():
             return
