@@ -19,11 +19,14 @@ from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 from websockets.http11 import Request
 
+from app.edge.asgi_handshake import SWITCHING
 from app.edge.faults import HeadMalformed
 from app.edge.record import Record
 from app.edge.token_watch import TokenWatch
 from app.edge.tokens import TokenVerifier
 
+_SPOKEN = {"sec-websocket-version": "13"}
+"""RFC 6455 §4.2.2"""
 _log = logging.getLogger("uvicorn.error.websocket")
 _log.setLevel(logging.WARNING)
 
@@ -74,11 +77,9 @@ class LocalWebSocket(WebSocketsSansIOProtocol):
         read = next((event for event in self.conn.events_received() if isinstance(event, Request)), None)
         if read is None:
             raise HeadMalformed("The WebSocket handshake cannot be read.")
-        answer = self.conn.accept(read)
-        if answer.status_code != 101:
-            version = answer.headers.get("sec-websocket-version")
-            headers = {"sec-websocket-version": version} if version else None
-            raise HeadMalformed(f"The WebSocket handshake is malformed: {self.conn.handshake_exc}.", headers=headers)
+        if self.conn.accept(read).status_code != SWITCHING:
+            wrong = f"The WebSocket handshake is malformed: {self.conn.handshake_exc}."
+            raise HeadMalformed(wrong, headers=_SPOKEN)
         return read
 
     def _on_token_end(self, reason: str) -> None:

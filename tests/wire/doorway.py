@@ -1,9 +1,11 @@
 """The front door alone: the real edge and its protocol mount before an application of the test's, without a product."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from app.edge.table import Table
 from app.edge.tokens import TokenRules, TokenVerifier
 from app.edge.upstreams import open_upstreams
 from app.kernel.clock import SystemClock
+from app.kernel.revocation import Mark, Revocation
 from app.settings import GatewayFile
 from tests.builders import ROLES, a_token, public_pem
 from tests.wire.caller import get
@@ -64,6 +67,27 @@ def dying_token(left_s: float) -> str:
     """A token that is valid for so long, leeway included: whole seconds are all that `exp` is told in here."""
     now_s = SystemClock().now().timestamp()
     return a_token(exp=now_s - LEEWAY_S + left_s, iat=now_s - 60)
+
+
+def withdraw(front: Front, **names: str) -> None:
+    """Refuse the tokens of a `sub` or a `jti` from now on."""
+    now = datetime.now(UTC)
+    number = time.monotonic_ns()
+    made = [
+        Revocation(
+            id=number,
+            number=number,
+            mark=Mark(mark),
+            name=name,
+            before=now + timedelta(seconds=2),
+            expires_at=now + timedelta(hours=1),
+            created_by="1",
+            created_at=now,
+            updated_at=now,
+        )
+        for mark, name in names.items()
+    ]
+    front.loop.call_soon_threadsafe(front.edge.tokens.revocations.apply, made)
 
 
 async def nobody(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,16 +5,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.edge.pipeline import EdgeOptions
 from app.edge.websocket_frames import close_frame
-from app.kernel.revocation import Mark, Revocation
 from tests.builders import a_token
 from tests.wire.caller import LEAVES, Caller, Leave
-from tests.wire.doorway import SWITCHING, dying_token, handshake, running_doorway
+from tests.wire.doorway import SWITCHING, dying_token, handshake, running_doorway, withdraw
 from tests.wire.front import Front
 from tests.wire.hostile import Script, Visit, eventually
 
@@ -258,26 +256,6 @@ async def test_tunnels_end_with_their_token_and_each_side_is_told_where_a_frame_
     assert heard == [case[2] for case in EXPIRIES]
     assert [ends[case] for case in range(len(EXPIRIES))] == [case[3] for case in EXPIRIES]
     assert {(line["status"], line["reason"]) for line in front.answered} == {(101, "token_expired")}
-
-
-def withdraw(front: Front, **names: str) -> None:
-    now = datetime.now(UTC)
-    number = time.monotonic_ns()
-    made = [
-        Revocation(
-            id=number,
-            number=number,
-            mark=Mark(mark),
-            name=name,
-            before=now + timedelta(seconds=2),
-            expires_at=now + timedelta(hours=1),
-            created_by="1",
-            created_at=now,
-            updated_at=now,
-        )
-        for mark, name in names.items()
-    ]
-    front.loop.call_soon_threadsafe(front.edge.tokens.revocations.apply, made)
 
 
 async def test_a_tunnel_ends_when_its_token_is_withdrawn_and_others_stay(front: Front) -> None:
