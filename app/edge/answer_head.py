@@ -53,6 +53,11 @@ class AnswerHead:
     is_persistent: bool = False
     """by version and Connection field (RFC 9112 §9.3): says nothing of bytes after the end"""
 
+    @cached_property
+    def body_bytes(self) -> int:
+        """How long the body is, where the head says so; else -1."""
+        return {Framing.LENGTH: self.length_bytes, Framing.NONE: 0}.get(self.framing, -1)
+
     @property
     def is_interim(self) -> bool:
         return self.status < 200 and self.status != 101
@@ -71,6 +76,11 @@ class HeadReader:
     def __init__(self) -> None:
         self._known: dict[bytes, AnswerHead] = {}
         self._known_to_head: dict[bytes, AnswerHead] = {}
+
+    def known(self, block: bytes, *, is_to_head: bool) -> AnswerHead | None:
+        """Find a head that came a moment ago; interim ones are none, as more follows them."""
+        head = (self._known_to_head if is_to_head else self._known).get(block)
+        return None if head is None or head.status < 200 else head
 
     def read(self, block: bytes, *, is_to_head: bool) -> AnswerHead:
         """Read a head, from its status line to its empty line, of an answer to HEAD or not. Errors: AnswerMalformed."""

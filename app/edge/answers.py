@@ -15,10 +15,10 @@ def added_headers(record: Record) -> Headers:
 
 def added_lines(record: Record) -> bytes:
     """Write the same as lines."""
-    line = b"x-request-id: %b\r\n" % record.id.encode()
-    if not record.varies_by_origin and not record.limit_headers:
-        return line
-    return field_lines(added_headers(record))
+    lines = b"x-request-id: %b\r\n" % record.id.encode()
+    for field in record.limit_headers:
+        lines += b"%b: %b\r\n" % field
+    return lines + field_lines(cors_headers(record)) if record.varies_by_origin else lines
 
 
 def completed(record: Record, headers: Headers) -> Headers:

@@ -10,11 +10,11 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from app.edge.asgi_client import Client, ClientGone, Message, Receive
+from app.edge.chunked import LAST_CHUNK, chunk
 from app.edge.faults import BodyTooLarge, HeadMalformed, RequestTooSlow
 from app.edge.pipeline import EdgeOptions
 from app.edge.proxy import BodyFraming, declared_bytes, framing_of
 from app.edge.record import Record
-from app.edge.upstream import LAST_CHUNK, chunk
 from app.edge.upstream_exchange import Exchange
 
 READ_AHEAD_BYTES = 64 * 1024

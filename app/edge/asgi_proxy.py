@@ -19,9 +19,9 @@ from app.edge.headers import returned_headers
 from app.edge.proxy import fault_of, head_rest, may_retry, request_head
 from app.edge.record import Record
 from app.edge.routes import Route
-from app.edge.upstream import Deadlines
 from app.edge.upstream_exchange import Exchange
 from app.edge.upstream_failures import UpstreamFailure
+from app.edge.upstream_sink import Deadlines
 from app.edge.upstreams import Upstream
 
 

@@ -16,6 +16,14 @@ _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 
 
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(piece: bytes) -> bytes:
+    """Frame a piece of a body; an empty piece frames to nothing, as it would end the body."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
+
+
 class ChunksMalformed(Exception):
     """These bytes are no chunked body, or one that is refused; the message says why."""
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from app.edge.endpoint import EndpointState, Member
 from app.edge.entrances import Entrances
 from app.edge.table import Table
-from app.edge.upstream import Deadlines, UpstreamConnection
+from app.edge.upstream import UpstreamConnection
 from app.edge.upstream_exchange import Exchange
 from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstream_pool import dial
+from app.edge.upstream_sink import Deadlines
 from app.edge.upstreams import Upstream
 from app.infra.openapi.ports import DescriptionUnusable, FindEntrances
 

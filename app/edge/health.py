@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from app.edge.breaker import BreakerState
 from app.edge.endpoint import EndpointState, Member
-from app.edge.upstream import Deadlines, UpstreamConnection
+from app.edge.upstream import UpstreamConnection
 from app.edge.upstream_exchange import Exchange
 from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstream_pool import dial
+from app.edge.upstream_sink import Deadlines
 from app.edge.upstreams import Upstream
 from app.infra.observability.health import Dependency, HealthRegistry, NotWell
 

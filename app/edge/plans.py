@@ -8,6 +8,7 @@ with the token it let in: expired, withdrawn, or signed by a key that is gone.
 
 from dataclasses import dataclass, field
 
+from app.edge.keys import KeySet
 from app.edge.proxy import BodyFraming
 from app.edge.record import Record
 from app.edge.routes import Route
@@ -18,17 +19,20 @@ MAX_PLANS = 4096
 MAX_HEAD_BYTES = 2048
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """`head_rest` is what an upstream is sent, behind what differs from request to request."""
 
     record: Record
     route: Route
-    table: Table
     framing: BodyFraming
     is_http_1_0: bool
     is_persistent: bool
     head_rest: bytes
+    table: Table
+    keys: KeySet
+    good_until_s: float
+    """on the monotonic clock"""
 
 
 @dataclass(slots=True)
@@ -36,16 +40,19 @@ class Plans:
     """Concurrency: one per worker, of the event loop's thread. Cost: at most some 6 KB for each of MAX_PLANS."""
 
     tokens: TokenVerifier
-    _known: dict[tuple[str, str, bytes], Plan] = field(default_factory=dict, repr=False)
+    _known: dict[bytes, Plan] = field(default_factory=dict, repr=False)
 
-    def find(self, block: bytes, peer: str, scheme: str, table: Table) -> Plan | None:
-        plan = self._known.get((peer, scheme, block))
-        if plan is None:
+    def __post_init__(self) -> None:
+        self.tokens.revocations.subscribe(lambda _: self._known.clear())
+
+    def find(self, block: bytes, peer: str, scheme: str, table: Table, now_s: float) -> Plan | None:
+        plan = self._known.get(block)
+        if plan is None or plan.record.peer != peer or plan.record.scheme != scheme:
             return None
-        if plan.table is not table or not self.tokens.holds(plan.record.principal):
-            del self._known[peer, scheme, block]
-            return None
-        return plan
+        if plan.table is table and plan.keys is self.tokens.keys() and plan.good_until_s > now_s:
+            return plan
+        del self._known[block]
+        return None
 
     def keep(self, block: bytes, plan: Plan) -> None:
         """Remember a head that was let in to an upstream, unless it asks for more than that."""
@@ -54,7 +61,7 @@ class Plans:
             return
         if len(self._known) >= MAX_PLANS:
             del self._known[next(iter(self._known))]
-        self._known[record.peer, record.scheme, block] = plan
+        self._known[block] = plan
 
 
 def _is_plain(record: Record) -> bool:

@@ -198,7 +198,7 @@ class EdgeProtocol(ClientSocket):
         """Decide on a head, and have it served; one that was let in a moment ago is not read again."""
         edge = self._edge
         now_s = edge.clock.monotonic_s()
-        plan = edge.plans.find(block, self._peer, self._scheme, edge.table)
+        plan = edge.plans.find(block, self._peer, self._scheme, edge.table, now_s)
         if plan is not None:
             self.keeps_alive = plan.is_persistent and not self._is_draining
             self._reply = reply = Reply(self, plan.record.again(now_s), is_http_1_0=plan.is_http_1_0)
@@ -262,7 +262,11 @@ class EdgeProtocol(ClientSocket):
             cookies = edge.options.session_cookies
             is_upgrade = record.is_upgrade
             head_rest = make_head_rest(record, route, session_cookies=cookies, framing=framing, is_upgrade=is_upgrade)
-        plan = Plan(record, route, edge.table, framing, reply.is_http_1_0, self.keeps_alive, head_rest)
+        good_until_s = record.started_s + edge.tokens.left_s(record.principal)
+        plan = Plan(
+            record, route, framing, reply.is_http_1_0, self.keeps_alive, head_rest, edge.table, edge.tokens.keys(),
+            good_until_s,
+        )  # fmt: skip
         if block and not self._is_draining:
             edge.plans.keep(block, plan)
         return plan

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from app.edge.answers import added_lines
+from app.edge.chunked import LAST_CHUNK
 from app.edge.headers import field_lines
 from app.edge.record import Answer, Record
-from app.edge.upstream import LAST_CHUNK
 
 _BODILESS = frozenset({204, 304})
 _JOINED_BYTES = 16 * 1024

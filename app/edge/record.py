@@ -29,6 +29,8 @@ class Record:
     is_upgrade: bool = False
 
     id: str = ""
+    has_given_id: bool = False
+    """a trusted peer's, of whatever shape"""
     trace_id: str = ""
     span_id: int = 0
     parent_span_id: str = ""
@@ -54,6 +56,7 @@ class Record:
     endpoint: str = ""
     retries: int = 0
     evidence: dict[str, object] = field(default_factory=dict)
+    _by_name: dict[bytes, bytes] | None = field(default=None, repr=False)
 
     def again(self, started_s: float) -> "Record":
         """Make the record of a request with the same head, as far as the head alone decides it."""
@@ -74,15 +77,18 @@ class Record:
             is_token_from_cookie=self.is_token_from_cookie,
             allowed_origin=self.allowed_origin,
             varies_by_origin=self.varies_by_origin,
+            _by_name=self._by_name,
         )
 
     def first(self, name: bytes) -> bytes | None:
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        by_name = self._by_name
+        if by_name is None:
+            by_name = self._by_name = dict(reversed(self.headers))
+        return by_name.get(name)
 
     def all(self, name: bytes) -> list[bytes]:
+        if self.first(name) is None:
+            return []
         return [value for key, value in self.headers if key == name]
 
 

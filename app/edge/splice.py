@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from app.edge.answer_head import AnswerHead, Framing
 from app.edge.answers import added_lines, note_refusal, refusal
+from app.edge.chunked import chunk
 from app.edge.edge import Edge
 from app.edge.endpoint import UpstreamEndpoint
 from app.edge.protocol_line import ClientSocket
@@ -16,8 +17,9 @@ from app.edge.protocol_reply import Reply
 from app.edge.proxy import BodyFraming, fault_of, may_retry, request_head
 from app.edge.record import Record
 from app.edge.routes import Route
-from app.edge.upstream import Deadlines, UpstreamConnection, chunk
+from app.edge.upstream import UpstreamConnection
 from app.edge.upstream_failures import UpstreamFailure
+from app.edge.upstream_sink import Deadlines
 from app.edge.upstreams import Upstream
 from app.kernel.errors import Fault
 

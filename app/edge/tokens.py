@@ -12,6 +12,7 @@ Facts
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import jwt
@@ -83,12 +84,9 @@ class TokenVerifier:
             self._remembered[token] = principal
         return principal
 
-    def holds(self, who: Principal | None) -> bool:
-        """Tell whether `verify` would give this principal again, which it gave a moment ago."""
-        if who is None:
-            return True
-        is_remembered = self._remembered.get(who.credential.encode()) is who and self.keys() is self._remembered_for
-        return is_remembered and who.expires_at + self.rules.leeway_s > self.clock.now().timestamp()
+    def left_s(self, who: Principal | None) -> float:
+        """Tell how long `verify` would go on to give this principal, if nothing else changes."""
+        return inf if who is None else who.expires_at + self.rules.leeway_s - self.clock.now().timestamp()
 
     def follow(self, rules: TokenRules) -> None:
         """Go by other rules from now on: a principal that is remembered holds the groups of the old ones."""

@@ -13,57 +13,18 @@ import ssl
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
-from typing import Protocol, cast
+from typing import cast
 
-from app.edge.answer_head import AnswerHead, AnswerMalformed, Framing
-from app.edge.upstream_answer import AnswerParser
+from app.edge.answer_head import AnswerMalformed
+from app.edge.upstream_answer import HEADS, AnswerParser
 from app.edge.upstream_failures import Phase, UpstreamBroken, UpstreamFailure, UpstreamTimedOut
+from app.edge.upstream_sink import DEFAULT_DEADLINES, AnswerSink, Deadlines
 
-LAST_CHUNK = b"0\r\n\r\n"
 _LAST_WORDS_READS = 4
 _TIMER_SLACK_S = 0.002
 """uvloop's clock ticks in milliseconds, so that a timer may come that much early."""
-
-
-def chunk(piece: bytes) -> bytes:
-    """Frame a piece of a request body; an empty piece frames to nothing, as it would end the body."""
-    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    response_timeout_s: float = 30.0
-    """to the final head, from when the whole request was accepted by the socket"""
-    idle_timeout_s: float = 60.0
-    """between two reads with body in them; stands still while we have paused reading"""
-    write_timeout_s: float = 60.0
-    """without the upstream taking one byte of what is waiting for it"""
-
-
-DEFAULT_DEADLINES = Deadlines()
-
-
-class AnswerSink(Protocol):
-    """Whoever takes one answer: `on_head`, any number of `on_body`, then `on_end`; or `on_broken` at any point.
-
-    Interim answers (1xx but 101) are swallowed. An `on_end` before `finish` means that the rest of the request is not
-    wanted. Of an accepted upgrade, `on_head` says 101 and `on_body` carries what the upstream sends from then on.
-    Concurrency: called from the event loop; only `pause_sending` also from within `begin` and `send`. Each may call
-    `abort`, `pause_reading`, `resume_reading` and `send`.
-    """
-
-    def on_head(self, head: AnswerHead, piece: bytes) -> None:
-        """Take the head, and what of the body came with it, so that a small answer is one write."""
-
-    def on_body(self, piece: bytes) -> None: ...
-    def on_end(self) -> None: ...
-    def on_broken(self, failure: UpstreamFailure) -> None: ...
-    def pause_sending(self) -> None:
-        """Stop sending: the upstream reads slower than the request arrives."""
-
-    def resume_sending(self) -> None: ...
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -75,25 +36,10 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_deadlines",
-        "_exchanges",
-        "_is_answered",
-        "_is_paused",
-        "_is_request_done",
-        "_loop",
-        "_on_idle",
-        "_on_lost",
-        "_parser",
-        "_poll",
-        "_read_deadline",
-        "_sink",
-        "_timer",
-        "_transport",
-        "_unsent_bytes",
-        "_write_deadline",
-        "idle_since",
-        "is_writable",
-    )
+        "_allows_upgrade", "_deadlines", "_exchanges", "_is_answered", "_is_paused", "_is_request_done", "_loop",
+        "_method", "_on_idle", "_on_lost", "_parser", "_poll", "_read_deadline", "_sink", "_timer", "_timer_at",
+        "_transport", "_unsent_bytes", "_write_deadline", "idle_since", "is_writable",
+    )  # fmt: skip
 
     def __init__(
         self, on_idle: Callable[["UpstreamConnection"], None], on_lost: Callable[["UpstreamConnection"], None]
@@ -104,7 +50,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
         self._sink: AnswerSink | None = None
-        self._parser = AnswerParser(b"")
+        self._parser: AnswerParser | None = None
+        self._method = b""
+        self._allows_upgrade = False
         self._deadlines = DEFAULT_DEADLINES
         self._exchanges = 0
         self._is_answered = self._is_paused = self._is_request_done = False
@@ -113,6 +61,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._read_deadline = self._write_deadline = inf
         self._unsent_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
 
     @property
     def was_reused(self) -> bool:
@@ -155,7 +104,7 @@ class UpstreamConnection(asyncio.Protocol):
             lost = UpstreamBroken("the connection was lost before the request", phase=Phase.SEND)
             self._loop.call_soon(sink.on_broken, lost)
             return
-        self._sink, self._parser = sink, AnswerParser(method, allows_upgrade=allows_upgrade)
+        self._sink, self._parser, self._method, self._allows_upgrade = sink, None, method, allows_upgrade
         self._deadlines = deadlines
         self._exchanges += 1
         self._is_answered, self._is_request_done = False, not body_follows
@@ -239,10 +188,28 @@ class UpstreamConnection(asyncio.Protocol):
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
-        sink, parser = self._sink, self._parser
+        sink = self._sink
         if sink is None:
             self.abort()  # nobody asked: these bytes must never reach the next request
-            return
+        elif self._parser is not None or not self._take_whole(sink, data):
+            self._take(sink, data)
+
+    def _take_whole(self, sink: AnswerSink, data: bytes) -> bool:
+        """Take an answer that came in one read, behind a head that came before: what nearly every answer is."""
+        end = data.find(b"\r\n\r\n") + 4
+        head = HEADS.known(data[:end], is_to_head=self._method == b"HEAD")
+        if head is None or head.body_bytes != len(data) - end:
+            return False
+        self._is_answered = True
+        sink.on_head(head, data[end:])
+        if self._sink is sink:
+            self._end(sink, is_reusable=head.is_persistent)
+        return True
+
+    def _take(self, sink: AnswerSink, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = AnswerParser(self._method, allows_upgrade=self._allows_upgrade)
         self._is_answered = True
         had_head = parser.head is not None
         try:
@@ -259,7 +226,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._sink is not sink:
             return
         if parser.is_complete:
-            self._end(sink)
+            self._end(sink, is_reusable=parser.is_reusable)
         elif body or not had_head:
             self._restart_clock()
 
@@ -268,12 +235,12 @@ class UpstreamConnection(asyncio.Protocol):
         if sink is None:
             return
         try:
-            self._parser.feed_eof()
+            (self._parser or AnswerParser(self._method)).feed_eof()
         except AnswerMalformed as cut:
             self.cut(str(cut))
             return
         if self._is_end_authentic():
-            self._end(sink)
+            self._end(sink, is_reusable=False)
         else:
             self.cut("the connection ended without TLS saying so")
 
@@ -284,7 +251,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.cut(f"the connection was lost: {exc}")
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._timer_at = None, inf
 
     def _hear_last_words(self) -> None:
         """Take the answer that an upstream left behind as it closed on an unfinished request: a 413, say.
@@ -320,35 +287,34 @@ class UpstreamConnection(asyncio.Protocol):
     # --- the end of an exchange ---------------------------------------------------------------------------------------
 
     @property
+    def _has_head(self) -> bool:
+        return self._parser is not None and self._parser.head is not None
+
+    @property
     def _phase(self) -> Phase:
-        if self._parser.head is not None:
+        if self._has_head:
             return Phase.BODY
         return Phase.HEAD if self._is_request_done and self.is_writable else Phase.SEND
 
-    def _end(self, sink: AnswerSink) -> None:
+    def _end(self, sink: AnswerSink, *, is_reusable: bool) -> None:
         """Let go of a complete answer; the connection goes first, so that `on_end` may ask the pool for one."""
         self._sink = None
         self._read_deadline = self._write_deadline = inf
-        if self._is_fit_for_another():
-            self.resume_reading()
+        transport = self._transport
+        if (
+            is_reusable
+            and self._is_request_done
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        ):
+            if self._is_paused:
+                self.resume_reading()
             self.idle_since = self._loop.time()
             self._on_idle(self)
         else:
             self.abort()
         sink.on_end()
-
-    def _is_fit_for_another(self) -> bool:
-        parser, transport = self._parser, self._transport
-        return (
-            parser.is_persistent
-            and not parser.has_surplus
-            and parser.head is not None
-            and parser.head.framing is not Framing.CLOSE
-            and self._is_request_done
-            and transport is not None
-            and not transport.is_closing()
-            and transport.get_write_buffer_size() == 0
-        )
 
     def _is_end_authentic(self) -> bool:
         """Whether the upstream itself ended the connection: over TLS anybody can forge a FIN (RFC 8446 §6.1)."""
@@ -378,22 +344,21 @@ class UpstreamConnection(asyncio.Protocol):
             return
         parser = self._parser
         wait_s = inf
-        if parser.head is not None:
+        if parser is not None and parser.head is not None:
             if not self._is_paused and not parser.is_upgraded:
                 wait_s = self._deadlines.idle_timeout_s
         elif self._is_request_done and self.is_writable and not self._is_paused:
             wait_s = self._deadlines.response_timeout_s
         self._read_deadline = self._loop.time() + wait_s
         deadline = min(self._read_deadline, self._write_deadline)
-        timer = self._timer
-        if timer is not None and timer.when() > deadline:
-            timer.cancel()
-            timer = None
-        if timer is None and deadline < inf:
+        if deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
             self._timer = self._loop.call_at(deadline, self._look_at_clock)
 
     def _look_at_clock(self) -> None:
-        self._timer = None
+        self._timer, self._timer_at = None, inf
         now = self._loop.time()
         if self._read_deadline <= now + _TIMER_SLACK_S:
             self._time_out("the upstream fell silent", self._phase)
@@ -403,6 +368,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         deadline = min(self._read_deadline, self._write_deadline)
         if deadline < inf:
+            self._timer_at = deadline
             self._timer = self._loop.call_at(deadline, self._look_at_clock)
 
     def _has_taken_bytes(self) -> bool:

@@ -7,7 +7,8 @@ from app.edge.chunked import ChunkedBody, ChunksMalformed
 
 INTERIM_LIMIT = 16
 
-_reader = HeadReader()
+HEADS = HeadReader()
+"""of this worker"""
 
 
 class AnswerParser:
@@ -38,8 +39,11 @@ class AnswerParser:
         return self.head is not None and self.head.status == 101
 
     @property
-    def is_persistent(self) -> bool:
-        return self.head is not None and self.head.is_persistent
+    def is_reusable(self) -> bool:
+        """Whether the end of this answer leaves the connection fit for another."""
+        head = self.head
+        is_framed = head is not None and head.is_persistent and head.framing is not Framing.CLOSE
+        return is_framed and self.is_complete and not self.has_surplus
 
     def feed(self, received: bytes) -> bytes:
         """Take what was received and return the body bytes in it, freed of their framing.
@@ -70,7 +74,7 @@ class AnswerParser:
         end = received.find(b"\r\n\r\n", searched) + 4
         if end > 3:
             self._pending = b""
-            self._accept(_reader.read(received[:end], is_to_head=self._is_to_head))
+            self._accept(HEADS.read(received[:end], is_to_head=self._is_to_head))
             return received[end:]
         if received[:7] != b"HTTP/1."[: len(received)]:
             raise AnswerMalformed("this is not HTTP/1")

@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from app.edge.answer_head import AnswerHead
-from app.edge.upstream import DEFAULT_DEADLINES, Deadlines, UpstreamConnection
+from app.edge.upstream import UpstreamConnection
 from app.edge.upstream_failures import Phase, UpstreamBroken, UpstreamFailure
+from app.edge.upstream_sink import DEFAULT_DEADLINES, Deadlines
 
 HIGH_WATER_BYTES = 64 * 1024
 LOW_WATER_BYTES = 16 * 1024

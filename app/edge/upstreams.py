@@ -12,9 +12,9 @@ from app.edge.answer_head import AnswerHead
 from app.edge.breaker import BreakerRules, BreakerState
 from app.edge.endpoint import Member, UpstreamEndpoint
 from app.edge.faults import UpstreamUnavailable
-from app.edge.upstream import Deadlines
 from app.edge.upstream_pool import UpstreamPool
 from app.edge.upstream_rows import Site, UpstreamTableRow, sites_of
+from app.edge.upstream_sink import Deadlines
 
 SSE_IDLE_TIMEOUT_S = 300
 FIRST_RETRIES = 10

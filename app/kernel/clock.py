@@ -16,8 +16,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
+    monotonic_s = staticmethod(time.monotonic)
+
     def now(self) -> datetime:
         return datetime.now(UTC)
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()

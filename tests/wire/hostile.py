@@ -16,10 +16,10 @@ import pytest
 import uvloop
 
 from app.edge.answer_head import AnswerHead
-from app.edge.upstream import DEFAULT_DEADLINES, Deadlines
 from app.edge.upstream_exchange import Exchange
 from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstream_pool import Endpoint, UpstreamPool
+from app.edge.upstream_sink import DEFAULT_DEADLINES, Deadlines
 
 PATIENCE_S = 10.0
 GET = b"GET /x HTTP/1.1\r\nhost: upstream\r\n\r\n"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.edge.answer_head import Framing
-from app.edge.upstream import LAST_CHUNK, chunk
+from app.edge.chunked import LAST_CHUNK, chunk
 from app.edge.upstream_exchange import Exchange
 from app.edge.upstream_failures import Phase, UpstreamBroken
 from tests.wire.hostile import (

@@ -161,7 +161,7 @@ PERSISTENCE = {
 def test_persistence_follows_version_and_connection_field(version: bytes, field: bytes, *, is_persistent: bool) -> None:
     parser, body = parsed(version + b" 200 OK\r\n" + field + b"Content-Length: 2\r\n\r\nhi")
 
-    assert (parser.is_persistent, parser.is_complete, body) == (is_persistent, True, b"hi")
+    assert (parser.is_reusable, parser.is_complete, body) == (is_persistent, True, b"hi")
 
 
 def test_an_accepted_upgrade_hands_over_raw_bytes() -> None:

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from app.edge.upstream import LAST_CHUNK, Deadlines, chunk
+from app.edge.chunked import LAST_CHUNK, chunk
 from app.edge.upstream_exchange import HIGH_WATER_BYTES, Exchange
 from app.edge.upstream_failures import Phase, UpstreamTimedOut
+from app.edge.upstream_sink import Deadlines
 from tests.wire.hostile import (
     GET,
     HI,

@@ -25,6 +25,7 @@ class AssignRequestId:
             given = record.first(b"x-request-id")
             if given is not None and _SAFE.fullmatch(given):
                 record.id = given.decode()
+                record.has_given_id = True
                 return None
         record.id = f"{self._process}{next(self._count):016x}"
         return None

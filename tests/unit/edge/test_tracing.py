@@ -87,7 +87,7 @@ def test_a_stranger_is_not_believed() -> None:
 @pytest.mark.parametrize("given", ["a-request-of-mine", "0" * 32, "ab" * 17])
 def test_a_request_id_that_is_no_trace_id_is_not_made_one(given: str) -> None:
     record = a_record(trusted=True)
-    record.id = given
+    record.id, record.has_given_id = given, True
 
     JoinTrace()(record)
 
