@@ -46,7 +46,7 @@ class Plans:
         self.tokens.revocations.subscribe(lambda _: self._known.clear())
 
     def find(self, block: bytes, peer: str, scheme: str, table: Table, now_s: float) -> Plan | None:
-        plan = self._known.get(block)
+        plan = self._known.get(block) if len(block) <= MAX_HEAD_BYTES else None
         if plan is None or plan.record.peer != peer or plan.record.scheme != scheme:
             return None
         if plan.table is table and plan.keys is self.tokens.keys() and plan.good_until_s > now_s:

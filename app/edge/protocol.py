@@ -117,10 +117,18 @@ class EdgeProtocol(ClientSocket):
             data = self._feed_body(data)
             if not data:
                 return
-        self._intake.add(data)
         if self._reply is None:
+            if not (self._intake.has_bytes or self.is_congested):
+                now_s = self._edge.clock.monotonic_s()
+                plan = self._edge.plans.find(data, self._peer, self._scheme, self._edge.table, now_s)
+                if plan is not None:  # all that came is one head, and it is known
+                    self._clock.expect_nothing()
+                    self._enter_again(plan, now_s)
+                    return
+            self._intake.add(data)
             self._next_requests()
         else:
+            self._intake.add(data)
             self._pace()
 
     def eof_received(self) -> None:
@@ -200,9 +208,7 @@ class EdgeProtocol(ClientSocket):
         now_s = edge.clock.monotonic_s()
         plan = edge.plans.find(block, self._peer, self._scheme, edge.table, now_s)
         if plan is not None:
-            self.keeps_alive = plan.is_persistent and not self._is_draining
-            self._reply = reply = Reply(self, plan.record.again(now_s), is_http_1_0=plan.is_http_1_0)
-            self._decide(reply, edge.each_time, plan=plan)
+            self._enter_again(plan, now_s)
             return
         head = self._intake.head
         try:
@@ -219,6 +225,11 @@ class EdgeProtocol(ClientSocket):
         self.keeps_alive = head.is_persistent and not self._is_draining
         self._reply = reply = Reply(self, record, is_http_1_0=head.is_http_1_0)
         self._decide(reply, edge.stages, block=block)
+
+    def _enter_again(self, plan: Plan, now_s: float) -> None:
+        self.keeps_alive = plan.is_persistent and not self._is_draining
+        self._reply = reply = Reply(self, plan.record.again(now_s), is_http_1_0=plan.is_http_1_0)
+        self._decide(reply, self._edge.each_time, plan=plan)
 
     def _decide(self, reply: Reply, stages: Sequence[Stage], *, block: bytes = b"", plan: Plan | None = None) -> None:
         record = reply.record

@@ -96,6 +96,8 @@ class RateLimiter:
         fleet = self.fleet
         if not quota.take(now_s, fleet):
             self.refused_total += 1
+        elif fleet.processes == 1 and not quota.prepaid and 0 <= quota.unbooked <= quota.trifle:
+            return quota  # the usual: there is nothing to book
         if not quota.is_due and quota.needs_ledger(now_s, fleet) and len(self.due) < MAX_DUE:
             quota.is_due = True
             self.due[key] = quota

@@ -65,6 +65,7 @@ class Quota:
         "level",
         "limit",
         "prepaid",
+        "trifle",
         "unbooked",
         "wait_s",
     )
@@ -72,6 +73,7 @@ class Quota:
     def __init__(self, limit: RateLimit, now_s: float) -> None:
         self.limit = limit
         self.level: float = limit.burst
+        self.trifle = TRIFLE * limit.burst
         self.prepaid = 0
         self.unbooked = 0.0
         self.wait_s = 0.0
@@ -91,6 +93,7 @@ class Quota:
         """Go on under the row's new limit."""
         self.limit = limit
         self.level = min(self.level, limit.burst)
+        self.trifle = TRIFLE * limit.burst
 
     def take(self, now_s: float, fleet: Fleet) -> bool:
         """Let one request in, or not."""
@@ -100,6 +103,10 @@ class Quota:
         self.wait_s = 0.0
         if self.prepaid:
             self.prepaid -= 1
+            return True
+        if self.level >= _ALMOST and fleet.processes == 1:
+            self.level -= 1
+            self.unbooked += 1
             return True
         if self.level >= _ALMOST and (self.unbooked + 1 <= FEW or self.unbooked + 1 <= self._share(fleet) + _HAIR):
             self.level -= 1
@@ -181,8 +188,12 @@ class Quota:
             level += self.prepaid
             self.unbooked -= self.prepaid
             self.prepaid = 0
-        self.level = min(limit.burst, level)
+        self.level = level = level if level < limit.burst else limit.burst
         if self.unbooked > 0 and not self._booking:
+            if fleet.processes == 1 and not fleet.is_ledger_away:  # nobody else counts on the refill
+                if level >= limit.burst:
+                    self.unbooked = 0.0
+                return
             unbooked = self.unbooked - self._forgotten(refilled, fleet)
             self.unbooked = unbooked if unbooked > 0 else 0.0
 
@@ -190,8 +201,6 @@ class Quota:
         """Tell how much of the credit need not be booked any more, the bucket having been refilled by so much."""
         if fleet.is_ledger_away:
             return refilled / fleet.processes
-        if fleet.processes == 1:  # nobody else counts on the refill
-            return self.unbooked if self.level >= self.limit.burst else 0
         is_trifle = self.unbooked * fleet.processes <= TRIFLE * self.limit.burst
         return refilled * TRIFLE / fleet.processes if is_trifle else 0
 

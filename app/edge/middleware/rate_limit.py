@@ -28,7 +28,7 @@ class CheckRate:
         else:
             quota = self.limiter.take_of_user(limit, principal.user_id, record.started_s)
         wait_s = quota.wait_s
-        record.limit_headers = (limit.policy, limit.state(quota.left, wait_s=wait_s))
+        record.limit_headers = (limit.policy, limit.state(quota.level + quota.prepaid, wait_s=wait_s))
         if wait_s:
             words = f"This door takes {limit.words} from you; wait a little."
             raise RateLimited(words, headers={"retry-after": str(ceil(wait_s))})
