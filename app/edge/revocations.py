@@ -34,7 +34,7 @@ class Revocations:
 
     clock: Clock = field(default_factory=SystemClock)
     _known: dict[Mark, dict[str, Revocation]] = field(default_factory=_empty)
-    _listeners: list[OnWithdrawn] = field(default_factory=list)
+    _listeners: dict[object, OnWithdrawn] = field(default_factory=dict)
     _heard_at_s: float = float("-inf")
 
     def refuses(self, who: Principal) -> bool:
@@ -47,14 +47,19 @@ class Revocations:
 
     def subscribe(self, listener: OnWithdrawn) -> Callable[[], None]:
         """Be told of every new revocation; what is returned ends that. For memories, open streams and tunnels, runs."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        place = object()  # tunnels come and go by the thousand: a list would be searched for each that goes
+        self._listeners[place] = listener
+
+        def leave() -> None:
+            self._listeners.pop(place, None)
+
+        return leave
 
     def apply(self, changes: Iterable[Revocation]) -> None:
         """Take over changes, in any order and as often as they come: of two for one name the later number counts."""
         made = [change for change in changes if self._take(change)]
         if made:
-            for listener in tuple(self._listeners):
+            for listener in tuple(self._listeners.values()):
                 listener(made)
 
     def replace(self, entries: Iterable[Revocation], *, up_to: int) -> None:
@@ -63,7 +68,7 @@ class Revocations:
         later = [one for names in before.values() for one in names.values() if one.number > up_to]
         made = [one for one in (*entries, *later) if self._take(one) and not _is_known(one, before)]
         if made:
-            for listener in tuple(self._listeners):
+            for listener in tuple(self._listeners.values()):
                 listener(made)
 
     def note_heard(self) -> None:

@@ -253,6 +253,8 @@ OK_ROW: dict[str, object] = {"path": "/ok"}
         ({"path": "/a", "local": True, "strip": "/a"}, "a local row forwards nothing"),
         ({"path": "/a", "local": True, "forward_token": True}, "a local row forwards nothing"),
         ({"path": "/a", "local": True, "forward_cookies": ["x"]}, "a local row forwards nothing"),
+        ({"path": "/a", "local": True, "websocket": True}, "a local row opens no tunnel"),
+        ({"path": "/a", "methods": ["POST"], "websocket": True}, "a WebSocket begins with GET"),
         ({"path": "/a", "methods": ["get"]}, "does not know the method get"),
         ({"path": "/a", "methods": ["GET", "TRACE", "FOO"]}, "TRACE, FOO"),
         ({"prefix": "/agendas", "strip": "/agenda"}, "no run of whole segments"),
