@@ -377,7 +377,7 @@ class EdgeProtocol(ClientSocket):
         reply, body, self._reply, self._exchange, self._body = self._reply, self._body, None, None, None
         if reply is not None and reply.is_close_delimited:
             self._reset()
-        elif isinstance(body, EndlessBody):
+        elif isinstance(body, EndlessBody) and self._transport.can_write_eof():  # with TLS only a close is an end
             self._say_farewell(options.client_write_s if self.is_congested else options.farewell_s)
         else:
             self._close(options.farewell_s)

@@ -4,7 +4,8 @@ Facts:
 - uvicorn reads a handshake by itself, out of bytes, and more strictly than the edge reads heads; one it cannot read is
   neither answered nor closed. So it is read before the connection is handed over, and refused by the edge.
 - It logs each handshake with its query, where tokens may stand.
-- It asks the client for a sign of life every 20 s and waits 20 s for it (`ws_ping_interval`, `ws_ping_timeout`).
+- It asks the client for a sign of life every 20 s, waits 20 s for it (`ws_ping_interval`, `ws_ping_timeout`), and closes
+  behind what is not sent yet; for a client that does not read that is never, so TCP is asked to give up, too.
 - It says 1012 (service restart) at once when the server is told to stop.
 """
 
@@ -22,6 +23,7 @@ from websockets.http11 import Request
 from app.edge.asgi_handshake import SWITCHING
 from app.edge.faults import HeadMalformed
 from app.edge.record import Record
+from app.edge.tcp import watch_peer
 from app.edge.token_watch import TokenWatch
 from app.edge.tokens import TokenVerifier
 
@@ -58,6 +60,7 @@ class LocalWebSocket(WebSocketsSansIOProtocol):
         """Go on with a connection; `received` came behind the handshake."""
         self.connection_made(transport)
         transport.set_protocol(self)
+        watch_peer(transport.get_extra_info("socket"))
         self.handle_connect(self._handshake)
         if self._record.principal is not None:
             self._watch = TokenWatch(tokens, self._record.principal, self._on_token_end)

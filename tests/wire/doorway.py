@@ -134,7 +134,7 @@ def running_doorway(
     options: EdgeOptions | None = None,
     grace_s: int = GRACE_S,
     max_connections: int = 256,
-    tls: Path | None = None,
+    tls: tuple[Path, Path] | None = None,
 ) -> Iterator[Front]:
     """Serve in a thread of its own, on uvloop, as `portico serve` does; what runs when it is left gets `grace_s`."""
     with reserved_port() as upstream_port, reserved_port() as second_port:
@@ -153,7 +153,8 @@ def running_doorway(
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=grace_s,
-            ssl_certfile=tls,
+            ssl_certfile=tls[0] if tls else None,
+            ssl_keyfile=tls[1] if tls else None,
         )
         with reserved_port() as bound:
             bound.listen()

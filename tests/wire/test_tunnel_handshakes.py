@@ -147,6 +147,25 @@ async def test_frames_that_a_client_sends_before_the_101_wait_for_it(front: Fron
         assert upstream.visits[0].received == early
 
 
+async def test_a_handshake_may_stand_behind_another_request(front: Front) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(HI)
+        await visit.request()
+        visit.received = b""
+        await visit.send(SWITCHING + FRAME)
+        await visit.until_left()
+
+    async with front.upstream(script) as upstream, front.calling() as caller:
+        await caller.send(get(b"/plain") + handshake(b"/ws") + MASKED)
+        first = await caller.answer()
+        second = await caller.head()
+
+        assert (first.body, second.status) == (b"hi", 101)
+        assert await read(caller, 4) == FRAME
+        await eventually(lambda: upstream.visits[0].received == MASKED)
+
+
 REFUSALS = {
     "403": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
     "200": HI,

@@ -1,6 +1,7 @@
 """WebSockets through the front door, spoken by the `websockets` library on both sides."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from tests.e2e.certificate import self_signed
 from tests.wire.doorway import running_doorway
 from tests.wire.front import Front
 from tests.wire.hostile import eventually
@@ -178,6 +180,37 @@ async def test_an_upstream_that_ends_without_a_word_cuts_the_client_off_at_once(
     assert socket.close_code == 1006
     line = await front.line()
     assert (line["status"], line["reason"]) == (101, "upstream_broken")
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, ssl.SSLContext]]:
+    paths = self_signed(tmp_path_factory.mktemp("tls"))
+    with running_doorway(tls=paths) as front:
+        yield front, ssl.create_default_context(cafile=str(paths[0]))
+
+
+async def test_over_tls_messages_closes_and_cuts_arrive_as_well(encrypted: tuple[Front, ssl.SSLContext]) -> None:
+    async def script(connection: ServerConnection) -> None:
+        async for message in connection:
+            if message == "close":
+                await connection.close(4000, "asked for")
+            elif message == "cut":
+                connection.transport.abort()
+            else:
+                await connection.send(message)
+
+    front, context = encrypted
+    url = f"wss://localhost:{front.port}/ws"
+    async with upstream(front, script):
+        for words, code in (("close", 4000), ("cut", 1006)):
+            async with connect(url, ssl=context, proxy=None, max_size=LIMIT_BYTES) as socket:
+                await socket.send(b"x" * MEGABYTE)
+                assert await socket.recv() == b"x" * MEGABYTE
+                await socket.send(words)
+                await asyncio.wait_for(socket.wait_closed(), 1)
+
+                assert socket.close_code == code
+        await eventually(lambda: front.edge.gauges.tunnels_open == front.edge.gauges.connections_open == 0)
 
 
 async def test_the_line_of_a_tunnel_tells_its_length_and_its_bytes(front: Front) -> None:
