@@ -3,7 +3,7 @@
 import httptools
 
 from app.edge.faults import HeadMalformed
-from app.edge.headers import Headers
+from app.edge.headers import Headers, named_in_connection
 
 _VERSIONS = (b" HTTP/1.1", b" HTTP/1.0")
 
@@ -41,8 +41,8 @@ class HeadParser:
             raise HeadMalformed("The request line is not one of HTTP/1.1 or HTTP/1.0.")
         self.is_http_1_0 = version.endswith(b"0")
         self._feed(block)
-        if self.is_http_1_0 and any(name == b"transfer-encoding" for name, _ in self.headers):
-            raise HeadMalformed("A message of HTTP/1.0 has no Transfer-Encoding.")  # RFC 9112 §6.1
+        if self.is_http_1_0:
+            self._mind_old_version()
         if len(self.method) + len(self.target) + 1 != line_bytes - 9:
             raise HeadMalformed("The request line is not three words with one space between them.")
 
@@ -59,6 +59,13 @@ class HeadParser:
             raise HeadMalformed(f"The head cannot be read: {malformed}.") from None
         if not self._is_whole:  # it waits for a body now, and is of no use for another head
             self._llhttp = None
+
+    def _mind_old_version(self) -> None:
+        """Source: RFC 9112 §6.1 and §9.3, of which llhttp knows nothing for HTTP/1.0."""
+        if any(name == b"transfer-encoding" for name, _ in self.headers):
+            raise HeadMalformed("A message of HTTP/1.0 has no Transfer-Encoding.")
+        if b"close" in named_in_connection(self.headers):
+            self.is_persistent = False
 
     def on_url(self, piece: bytes) -> None:
         self.target += piece
