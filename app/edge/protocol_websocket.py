@@ -4,8 +4,8 @@ Facts:
 - uvicorn reads a handshake by itself, out of bytes, and more strictly than the edge reads heads; one it cannot read is
   neither answered nor closed. So it is read before the connection is handed over, and refused by the edge.
 - It logs each handshake with its query, where tokens may stand.
-- It asks the client for a sign of life every 20 s, waits 20 s for it (`ws_ping_interval`, `ws_ping_timeout`), and closes
-  behind what is not sent yet; for a client that does not read that is never, so TCP is asked to give up, too.
+- It asks the client for a sign of life every 20 s, waits 20 s for it, and closes behind what is not sent yet; for a
+  client that does not read that is never, so TCP is asked to give up, too.
 - It says 1012 (service restart) at once when the server is told to stop.
 """
 
