@@ -10,6 +10,7 @@ Facts
   gives the same head, so that the last ones are remembered.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
@@ -56,6 +57,8 @@ class AnswerHead:
     @cached_property
     def body_bytes(self) -> int:
         """How long the body is, where the head says so; else -1."""
+        if self.is_interim:
+            return -1  # more follows it
         return {Framing.LENGTH: self.length_bytes, Framing.NONE: 0}.get(self.framing, -1)
 
     @property
@@ -71,16 +74,13 @@ class AnswerHead:
 class HeadReader:
     """Concurrency: one per worker, of the event loop's thread. Cost: a look-up for a head that came a moment ago."""
 
-    __slots__ = ("_known", "_known_to_head")
+    __slots__ = ("_known", "_known_to_head", "known")
 
     def __init__(self) -> None:
         self._known: dict[bytes, AnswerHead] = {}
+        self.known: Callable[[bytes], AnswerHead | None] = self._known.get
+        """find a head that came a moment ago, and not in answer to HEAD"""
         self._known_to_head: dict[bytes, AnswerHead] = {}
-
-    def known(self, block: bytes, *, is_to_head: bool) -> AnswerHead | None:
-        """Find a head that came a moment ago; interim ones are none, as more follows them."""
-        head = (self._known_to_head if is_to_head else self._known).get(block)
-        return None if head is None or head.status < 200 else head
 
     def read(self, block: bytes, *, is_to_head: bool) -> AnswerHead:
         """Read a head, from its status line to its empty line, of an answer to HEAD or not. Errors: AnswerMalformed."""

@@ -77,7 +77,7 @@ def build_stages(
 def each_time(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """Pick the stages whose word is good for one request only; the others judge the head, and judge it alike."""
     own = AssignRequestId | JoinTrace | ShedLoad | CheckRate | EnterLoad
-    return tuple(stage for stage in stages if isinstance(stage, own))
+    return tuple(stage.__call__ for stage in stages if isinstance(stage, own))
 
 
 def introduce(stages: Sequence[Stage], record: Record) -> None:

@@ -33,6 +33,12 @@ class Plan:
     keys: KeySet
     good_until_s: float
     """on the monotonic clock"""
+    is_plain: bool = field(init=False)
+    """a request without a body, to an upstream, that stays a request"""
+
+    def __post_init__(self) -> None:
+        is_proxied = self.record.upstream is not None and not self.record.is_upgrade
+        self.is_plain = is_proxied and self.framing is BodyFraming.NONE
 
 
 @dataclass(slots=True)

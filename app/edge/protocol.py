@@ -285,6 +285,12 @@ class EdgeProtocol(ClientSocket):
     def _serve(self, reply: Reply, plan: Plan) -> None:
         """Give a request that was let in to whom its row names."""
         record = reply.record
+        if plan.is_plain and record.upstream is not None:
+            self._exchange = splice = Splice(
+                self._edge, self, reply, plan.route, record.upstream, plan.framing, plan.head_rest
+            )
+            splice.begin(has_body=False)
+            return
         if record.is_upgrade and record.upstream is None:
             self._hand_over(record)
             return

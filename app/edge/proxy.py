@@ -46,7 +46,7 @@ def declared_bytes(record: Record, framing: BodyFraming) -> int | None:
 
 def request_head(record: Record, *, authority: bytes, rest: bytes) -> bytes:
     """Write the head an upstream is sent: what is this request's own, and `rest` as `head_rest` made it."""
-    target = record.upstream_path + (b"?" + record.query if record.query else b"")
+    target = record.upstream_path + b"?" + record.query if record.query else record.upstream_path
     state = b"tracestate: %b\r\n" % record.tracestate if record.tracestate else b""
     return b"%b %b HTTP/1.1\r\nhost: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n%b%b" % (
         record.method, target, authority, record.id.encode(), traceparent(record), state, rest

@@ -188,7 +188,7 @@ class Quota:
             level += self.prepaid
             self.unbooked -= self.prepaid
             self.prepaid = 0
-        self.level = level = level if level < limit.burst else limit.burst
+        self.level = level = min(limit.burst, level)
         if self.unbooked > 0 and not self._booking:
             if fleet.processes == 1 and not fleet.is_ledger_away:  # nobody else counts on the refill
                 if level >= limit.burst:

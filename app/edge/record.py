@@ -28,14 +28,6 @@ class Record:
     started_s: float
     is_upgrade: bool = False
 
-    id: str = ""
-    has_given_id: bool = False
-    """a trusted peer's, of whatever shape"""
-    trace_id: str = ""
-    span_id: int = 0
-    parent_span_id: str = ""
-    trace_flags: int = 1
-    tracestate: bytes = b""
     client: str = ""
     is_peer_trusted: bool = False
     route: Route | None = None
@@ -45,6 +37,17 @@ class Record:
     is_token_from_cookie: bool = False
     allowed_origin: bytes | None = None
     varies_by_origin: bool = False
+    by_name: dict[bytes, bytes] | None = field(default=None, repr=False)
+    """the first value of each field, once somebody asked for one"""
+
+    id: str = ""
+    has_given_id: bool = False
+    """a trusted peer's, of whatever shape"""
+    trace_id: str = ""
+    span_id: int = 0
+    parent_span_id: str = ""
+    trace_flags: int = 1
+    tracestate: bytes = b""
     are_keys_fresh: bool = False
     is_open: bool = False
     limit_headers: Sequence[tuple[bytes, bytes]] = ()
@@ -56,7 +59,6 @@ class Record:
     endpoint: str = ""
     retries: int = 0
     evidence: dict[str, object] = field(default_factory=dict)
-    _by_name: dict[bytes, bytes] | None = field(default=None, repr=False)
 
     def again(self, started_s: float) -> "Record":
         """Make the record of a request with the same head, as far as the head alone decides it."""
@@ -68,22 +70,23 @@ class Record:
             self.peer,
             self.scheme,
             started_s,
-            client=self.client,
-            is_peer_trusted=self.is_peer_trusted,
-            route=self.route,
-            upstream=self.upstream,
-            upstream_path=self.upstream_path,
-            principal=self.principal,
-            is_token_from_cookie=self.is_token_from_cookie,
-            allowed_origin=self.allowed_origin,
-            varies_by_origin=self.varies_by_origin,
-            _by_name=self._by_name,
+            False,  # is_upgrade: a handshake's head is never met again
+            self.client,
+            self.is_peer_trusted,
+            self.route,
+            self.upstream,
+            self.upstream_path,
+            self.principal,
+            self.is_token_from_cookie,
+            self.allowed_origin,
+            self.varies_by_origin,
+            self.by_name,
         )
 
     def first(self, name: bytes) -> bytes | None:
-        by_name = self._by_name
+        by_name = self.by_name
         if by_name is None:
-            by_name = self._by_name = dict(reversed(self.headers))
+            by_name = self.by_name = dict(reversed(self.headers))
         return by_name.get(name)
 
     def all(self, name: bytes) -> list[bytes]:

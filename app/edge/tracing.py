@@ -41,10 +41,11 @@ class JoinTrace:
 
     def __call__(self, record: Record) -> Answer | None:
         record.span_id = next(self._spans)
-        given = record.all(b"traceparent") if record.is_peer_trusted else ()
-        if not given and not record.has_given_id:
+        has_trace = record.is_peer_trusted and record.first(b"traceparent") is not None
+        if not has_trace and not record.has_given_id:
             record.trace_id = record.id
             return None
+        given = record.all(b"traceparent") if has_trace else []
         if len(given) != 1 or not _join(record, given[0]):
             own = record.id.lower()
             is_trace_id = _TRACE_ID.fullmatch(own) is not None and own != _NO_TRACE

@@ -197,7 +197,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _take_whole(self, sink: AnswerSink, data: bytes) -> bool:
         """Take an answer that came in one read, behind a head that came before: what nearly every answer is."""
         end = data.find(b"\r\n\r\n") + 4
-        head = HEADS.known(data[:end], is_to_head=self._method == b"HEAD")
+        head = HEADS.known(data[:end]) if self._method != b"HEAD" else None
         if head is None or head.body_bytes != len(data) - end:
             return False
         self._is_answered = True

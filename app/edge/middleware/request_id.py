@@ -18,7 +18,8 @@ class AssignRequestId:
     """
 
     _process: str = field(default_factory=lambda: secrets.token_hex(8))
-    _count: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    # from where every number has 16 hex digits, since padding them costs as much as writing them
+    _count: "itertools.count[int]" = field(default_factory=lambda: itertools.count(16**15))
 
     def __call__(self, record: Record) -> Answer | None:
         if record.is_peer_trusted:
@@ -27,5 +28,5 @@ class AssignRequestId:
                 record.id = given.decode()
                 record.has_given_id = True
                 return None
-        record.id = f"{self._process}{next(self._count):016x}"
+        record.id = f"{self._process}{next(self._count):x}"
         return None
