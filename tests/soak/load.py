@@ -80,17 +80,13 @@ class Running:
         return "\n    ".join(lines + [str(phase) for phase in self.phases.values()])
 
 
-def a_request(path: str, *, method: str = "GET", token: str = "", body_bytes: int = 0, **fields: str) -> str:
-    lines = [
-        f"{method} {path} HTTP/1.1",
-        "host: front.example",
-        *(f"{name}: {value}" for name, value in fields.items()),
-    ]
+def a_request(path: str, *, method: str = "GET", token: str = "", body: str = "") -> str:
+    lines = [f"{method} {path} HTTP/1.1", "host: front.example"]
     if token:
         lines.append(f"authorization: Bearer {token}")
-    if body_bytes or method == "POST":
-        lines.append(f"content-length: {body_bytes}")
-    return "\r\n".join([*lines, "", "x" * body_bytes])
+    if body:
+        lines += ["content-type: application/json", f"content-length: {len(body)}"]
+    return "\r\n".join([*lines, "", body])
 
 
 @contextmanager

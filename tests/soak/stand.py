@@ -89,9 +89,15 @@ def proxying(*origins: Origin, access: str = "COMMON", **keys: object) -> str:
 
 @contextmanager
 def a_gateway(
-    home: Path, rows: str, *flags: str, workers: int = 1, port: int | None = None, **env: str
+    home: Path,
+    rows: str,
+    *flags: str,
+    before: Sequence[str] = (),
+    workers: int = 1,
+    port: int | None = None,
+    **env: str,
 ) -> Iterator[Program]:
-    """`portico serve`, once every worker of it serves."""
+    """`portico serve`, once every worker of it serves; `before` is a program that runs it."""
     port = port or free_port()
     config = home / f"gateway-{port}.toml"
     config.write_text(rows, "utf-8")
@@ -103,7 +109,18 @@ def a_gateway(
         **({} if "JWT_JWKS_URL" in env else {"JWT_PUBLIC_KEY": public_pem()}),
         **env,
     }
-    command = (PORTICO, "serve", "--port", str(port), "--config", str(config), "--workers", str(workers), *flags)
+    command = (
+        *before,
+        PORTICO,
+        "serve",
+        "--port",
+        str(port),
+        "--config",
+        str(config),
+        "--workers",
+        str(workers),
+        *flags,
+    )
     with running(home, *command, url=f"http://127.0.0.1:{port}", **environment) as program:
         program.awaits(program.is_ready)
         program.awaits(lambda: len(program.workers()) == workers)

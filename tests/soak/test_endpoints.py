@@ -14,7 +14,7 @@ WORKERS = 2
 CONNECTIONS = 32
 PER_S = 1500
 GET = a_request("/echo", token=a_token())
-POST = a_request("/echo", method="POST", token=a_token(), body_bytes=500)
+POST = a_request("/echo", method="POST", token=a_token(), body="x" * 500)
 
 
 def test_a_killed_endpoint_costs_no_request_that_can_be_asked_again(

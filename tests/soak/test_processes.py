@@ -108,7 +108,7 @@ def a_balancer(home: Path, *instances: Program) -> Iterator[int]:
 def test_a_rolling_restart_behind_a_balancer_refuses_nothing(home: Path, migrated_dsn: str, origin: Origin) -> None:
     rows = proxying(origin)
     ports = free_port(), free_port()
-    post = a_request("/echo", method="POST", token=a_token(), body_bytes=500)
+    post = a_request("/echo", method="POST", token=a_token(), body="x" * 500)
     with (
         a_gateway(home, rows, port=ports[0], POSTGRES_DSN=migrated_dsn) as one,
         a_gateway(home, rows, port=ports[1], POSTGRES_DSN=migrated_dsn) as two,
