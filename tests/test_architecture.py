@@ -21,6 +21,7 @@ FUNCTION_LIMIT_LINES = 60
 MAIN_LIMIT_LINES = 150
 CATCHES_EVERYTHING = {
     "edge/asgi.py": "the edge's last step: a client gets an answer whatever broke",
+    "edge/protocol.py": "the same in the other mount",
     "agents/runner.py": "a tool is other people's code, and its failure is told to the model",
     "agents/factory.py": "so is the file of an agent; what it raised is the cause of AgentBroken",
     "infra/observability/**/*.py": "a health check reports what it met",

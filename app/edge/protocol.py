@@ -18,20 +18,19 @@ from uvicorn.server import ServerState
 from app.edge import faults
 from app.edge.answers import refusal
 from app.edge.asgi import Door
-from app.edge.chunked import ChunksMalformed
-from app.edge.edge import Edge
 from app.edge.pipeline import Stage, decide, introduce
 from app.edge.plans import Plan
-from app.edge.protocol_body import BodyReader, EndlessBody, body_reader, slowness
+from app.edge.protocol_body import body_reader
 from app.edge.protocol_clock import Late
-from app.edge.protocol_intake import Intake, first_words
-from app.edge.protocol_line import ClientSocket, Exchange, host_of, server_of
+from app.edge.protocol_conversation import Conversation
+from app.edge.protocol_intake import first_words
+from app.edge.protocol_line import Exchange, host_of, server_of
 from app.edge.protocol_local import LocalExchange, scope_of
 from app.edge.protocol_reply import Reply
 from app.edge.protocol_websocket import LocalWebSocket
 from app.edge.proxy import BodyFraming, framing_of
 from app.edge.proxy import head_rest as make_head_rest
-from app.edge.record import Answer, Record
+from app.edge.record import Record
 from app.edge.splice import Splice
 from app.edge.tokens import KeysStale
 from app.edge.tunnel import Tunnel, tunnel_life_s
@@ -39,24 +38,21 @@ from app.kernel.errors import Fault
 
 log = structlog.get_logger()
 
-DISCARDED_BYTES = 64 * 1024
-"""of an unwanted body, for the sake of the connection: behind more than that it is closed"""
 REQUESTS_A_TURN = 64
 """of one client, before it is somebody else's turn: one read can deliver thousands that are answered at once"""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class EdgeProtocol(ClientSocket):
+class EdgeProtocol(Conversation):
     """One client's connection.
 
     Cost: some 4 KB while it is idle; while it is served, what was pipelined (64 KB) and a write buffer each way.
     """
 
     __slots__ = (
-        "_body", "_body_from_bytes", "_config", "_door", "_edge", "_exchange", "_intake", "_is_admitted",
-        "_is_draining", "_is_looping", "_peer", "_reply", "_scheme", "_server", "_state", "_task", "_tunnels_end_at_s",
-        "keeps_alive",
+        "_config", "_door", "_is_admitted", "_is_draining", "_is_looping", "_peer", "_scheme", "_server", "_state",
+        "_tunnels_end_at_s",
     )  # fmt: skip
 
     def __init__(
@@ -71,15 +67,8 @@ class EdgeProtocol(ClientSocket):
         self._door = door
         self._config = config
         self._state = app_state
-        self._intake = Intake()
-        self._reply: Reply | None = None
-        self._exchange: Exchange | None = None
-        self._body: BodyReader | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._body_from_bytes = 0
         self._tunnels_end_at_s = inf
         self._is_admitted = self._is_draining = self._is_looping = False
-        self.keeps_alive = True
 
     @property
     def _connections(self) -> set[Any]:
@@ -97,7 +86,7 @@ class EdgeProtocol(ClientSocket):
             self.is_deaf = True
             self._transport.abort()
             return
-        self._edge: Edge = edge
+        self._edge = edge
         self._paused_clients = edge.paused_clients
         self._connections.add(self)
         self._is_admitted = edge.admission.admit(self._peer, is_trusted=edge.trusts(self._peer))
@@ -329,169 +318,9 @@ class EdgeProtocol(ClientSocket):
         """Make the ASGI state of a request: the lifespan's, and what was decided here (`asgi.py` reads it)."""
         return {**self._state, "edge_record": record}
 
-    def open_tunnel(self) -> None:
-        self._body = EndlessBody()
-        self._feed_from_intake()
-        self._pace()
-
-    def _answer(self, reply: Reply, answer: Answer) -> None:
-        """Give an answer of the edge's own; what is left of the request is read past, if it is little."""
-        record = reply.record
-        self._body = body = body_reader(record, framing_of(record))
-        if body is not None and (body.least_left_bytes > DISCARDED_BYTES or record.first(b"expect") is not None):
-            self.keeps_alive = False
-        reply.answer(answer)
-        self._edge.finish(record)
-
-    def _answer_last(self, reply: Reply, answer: Answer) -> None:
-        self._body = None
-        self.keeps_alive = False
-        self.is_deaf = True
-        reply.answer(answer)
-        self._edge.finish(reply.record)
-
     def _refuse_head(self, fault: Fault, block: bytes = b"") -> None:
         method, path = first_words(block or self._intake.beginning)
         record = Record(method, path, b"", [], self._peer, self._scheme, self._edge.clock.monotonic_s())
         introduce(self._edge.stages, record)
         self._reply = reply = Reply(self, record, is_http_1_0=False)
         self._answer_last(reply, refusal(record, fault))
-
-    def on_answered(self) -> None:
-        """Hear that the answer was handed over whole."""
-        self._reply = self._exchange = None
-        self._server_state.total_requests += 1
-        self.resume_reading()
-        options = self._edge.options
-        if self._transport.is_closing():
-            return
-        if self.is_deaf or (not self.keeps_alive and (self._body is not None or self._intake.has_bytes)):
-            self._say_farewell(options.farewell_s)
-        elif not self.keeps_alive:
-            self._close(options.client_write_s)
-        elif self._body is not None:
-            self._body_from_bytes = 0
-            self._clock.expect(Late.BODY, options.body_idle_s)
-        else:
-            self._clock.expect(Late.IDLE, options.keep_alive_s)
-            if self._intake.has_bytes:
-                self._next_requests()
-
-    def break_off(self) -> None:
-        """Close so that nobody takes what was sent for whole: short of its length, without its last chunk, or reset."""
-        options = self._edge.options
-        reply, body, self._reply, self._exchange, self._body = self._reply, self._body, None, None, None
-        if reply is not None and reply.is_close_delimited:
-            self._reset()
-        elif isinstance(body, EndlessBody) and self._transport.can_write_eof():  # with TLS only a close is an end
-            self._say_farewell(options.client_write_s if self.is_congested else options.farewell_s)
-        else:
-            self._close(options.farewell_s)
-
-    def _leave(self) -> None:
-        """The client is gone: so is every reason to go on with its request."""
-        self.is_deaf = True
-        reply, exchange, task = self._reply, self._exchange, self._task
-        self._reply = self._exchange = self._body = self._task = None
-        if exchange is not None:
-            exchange.leave()
-        if task is not None and reply is not None:
-            task.cancel()
-            reply.record.reason = "client_gone"
-            self._edge.finish(reply.record)
-
-    # --- the request's body -------------------------------------------------------------------------------------------
-
-    def _feed_from_intake(self) -> None:
-        if self._body is not None and self._intake.has_bytes:
-            self._intake.put_back(self._feed_body(self._intake.take_all()))
-
-    def _feed_body(self, data: bytes) -> bytes:
-        """Pass on what `data` holds of the body, and return what came behind it."""
-        body = self._body
-        if body is None:
-            return data
-        try:
-            self._take(body.feed(data))
-        except ChunksMalformed as malformed:
-            self._refuse_body(faults.HeadMalformed(f"The body cannot be read: {malformed}."))
-            return b""
-        except Fault as fault:
-            self._refuse_body(fault)  # too large: where it ends is known all the same
-        if not body.is_complete:
-            return b""
-        self._body = None
-        if self._exchange is not None:
-            self._clock.expect_nothing()
-            self._exchange.take_end()
-        elif self._reply is None and not self.is_deaf:
-            self._clock.expect(Late.IDLE, self._edge.options.keep_alive_s)
-        return body.surplus
-
-    def _take(self, piece: bytes) -> None:
-        """Errors: faults.BodyTooLarge."""
-        reply = self._reply
-        if reply is None:
-            self._body_from_bytes += len(piece)
-            if self._body_from_bytes > DISCARDED_BYTES:
-                self._say_farewell(self._edge.options.farewell_s)
-            return
-        record = reply.record
-        record.bytes_in += len(piece)
-        is_body = not isinstance(self._body, EndlessBody)
-        if is_body and record.route is not None and record.bytes_in > record.route.max_body_bytes:
-            raise faults.BodyTooLarge(f"This route takes bodies of up to {record.route.max_body_bytes} bytes.")
-        if self._exchange is not None and piece:
-            self._exchange.take(piece)
-
-    def _refuse_body(self, fault: Fault) -> None:
-        if not isinstance(fault, faults.BodyTooLarge):
-            self.keeps_alive = False
-            self.is_deaf = True
-            self._body = None
-        self._clock.expect_nothing()
-        if self._exchange is not None:
-            self._exchange.refuse(fault)
-        else:
-            self._say_farewell(self._edge.options.farewell_s)
-
-    # --- what did not happen in time ----------------------------------------------------------------------------------
-
-    def _is_flooded(self) -> bool:
-        return self._intake.is_full and not self.is_deaf
-
-    def _on_late(self, what: Late) -> None:
-        if what is Late.BODY:
-            self._on_slow_body()
-        elif what is Late.WRITE:
-            self._on_slow_reader()
-        elif what is Late.HEAD and self._intake.has_bytes:
-            self._refuse_head(faults.HeadTooSlow(f"The head was not complete after {self._edge.options.head_s:g} s."))
-        elif what is Late.FAREWELL and self._has_taken_bytes():
-            self._clock.expect(Late.FAREWELL, self._edge.options.farewell_s)
-        else:
-            self._close(self._edge.options.client_write_s)
-
-    def _on_slow_body(self) -> None:
-        options = self._edge.options
-        reply = self._reply
-        if reply is None:
-            self._say_farewell(options.farewell_s)
-            return
-        came_bytes = reply.record.bytes_in - self._body_from_bytes
-        fault = None if self._has_paused or reply.is_started else slowness(came_bytes, options)
-        self._has_paused = self._is_paused
-        if fault is not None:
-            self._refuse_body(fault)
-            return
-        self._body_from_bytes = reply.record.bytes_in
-        self._clock.expect(Late.BODY, options.body_idle_s)
-
-    def _on_slow_reader(self) -> None:
-        patience_s = self._edge.options.client_write_s
-        if self._has_taken_bytes():
-            self._clock.expect_room(patience_s)
-            return
-        if self._exchange is not None:
-            self._exchange.refuse(faults.ClientTooSlow(f"The client took no byte for {patience_s:g} s."))
-        self._transport.abort()
