@@ -6,7 +6,7 @@ import pytest
 
 from tests.wire.caller import Caller, get
 from tests.wire.counting import Counting
-from tests.wire.front import Front, both_mounts
+from tests.wire.front import Front
 from tests.wire.verdict import Case, Sent, Verdict
 from tests.wire.verdicts import VERDICTS
 
@@ -35,7 +35,8 @@ async def takes_another(caller: Caller) -> bool:
         return False
 
 
-@both_mounts
+# h11 refuses some of these by itself, before the ASGI mount hears of them, in words of its own
+@pytest.mark.parametrize("front_gateway", ["portico", "uvloop-httptools"], indirect=True)
 @pytest.mark.parametrize("cases", VERDICTS.values(), ids=VERDICTS)
 async def test_verdicts_are_the_same_whichever_mount_gives_them(front: Front, cases: dict[str, Case]) -> None:
     counting = Counting()
