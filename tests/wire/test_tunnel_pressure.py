@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from app.edge.answer_head import AnswerHead
 from app.edge.pipeline import EdgeOptions
+from app.edge.upstream_failures import UpstreamFailure
+from app.edge.upstream_pool import UpstreamPool
+from app.edge.upstream_sink import Deadlines
 from tests.wire.doorway import SWITCHING, handshake, running_doorway
 from tests.wire.front import Front
-from tests.wire.hostile import Visit
+from tests.wire.hostile import GET, Visit, deaf, eventually, hostile, on_both_loops, pool_to
 
 MEGABYTE = 1024**2
 PATIENCE_S = 30
@@ -116,3 +120,42 @@ async def test_an_upstream_that_reads_slowly_makes_the_client_wait(front: Front)
         await has_read.wait()
 
     assert talk.received.digest() == talk.sent.digest()
+
+
+class Indifferent:
+    """Takes an answer and does nothing about it."""
+
+    def on_head(self, head: AnswerHead, piece: bytes) -> None: ...
+    def on_body(self, piece: bytes) -> None: ...
+    def on_end(self) -> None: ...
+    def on_broken(self, failure: UpstreamFailure) -> None: ...
+    def pause_sending(self) -> None: ...
+    def resume_sending(self) -> None: ...
+
+
+async def closing(pool: UpstreamPool, unsent: bytes) -> None:
+    """Close an exchange that has so much to say."""
+    connection = await pool.acquire()
+    connection.begin(Indifferent(), b"GET", GET, deadlines=Deadlines(write_timeout_s=0.2))
+    connection.send(unsent)
+    connection.close(b"last words")
+
+
+@on_both_loops
+async def test_what_waits_when_a_tunnel_is_closed_is_sent_first() -> None:
+    unsent = os.urandom(8 * MEGABYTE)
+    async with hostile(Visit.until_left) as upstream:
+        pool = pool_to(upstream.port)
+        await closing(pool, unsent)
+        await eventually(lambda: pool.counts.open == 0)
+
+        await eventually(lambda: upstream.visits[0].received == GET + unsent + b"last words")
+
+
+@on_both_loops
+async def test_an_upstream_that_reads_nothing_of_it_is_given_up() -> None:
+    async with hostile(deaf) as upstream:
+        pool = pool_to(upstream.port)
+        await closing(pool, bytes(20 * MEGABYTE))
+
+        await eventually(lambda: pool.counts.open == 0)
