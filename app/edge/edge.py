@@ -20,6 +20,7 @@ from app.edge.table import Table
 from app.edge.tokens import KeysStale, TokenVerifier
 from app.edge.upstreams import Upstream
 from app.kernel.clock import Clock
+from app.kernel.worker import Draining
 
 type OnRequest = Callable[[tuple[str, int | None] | None, str], None]
 
@@ -43,6 +44,7 @@ class Edge:
     access_log: AccessLog = field(default_factory=StructlogAccessLog)
     metrics: RequestMetrics = field(default_factory=RequestMetrics)
     spans: RequestSpans | None = None
+    draining: Draining = field(default_factory=Draining)
     load: Load = field(default_factory=Load)
     limiter: RateLimiter = field(default_factory=RateLimiter)
     each_time: Sequence[Stage] = ()

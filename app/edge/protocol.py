@@ -71,6 +71,10 @@ class EdgeProtocol(Conversation):
         self._is_admitted = self._is_draining = self._is_looping = False
 
     @property
+    def _is_leaving(self) -> bool:
+        return self._is_draining or self._edge.draining.has_begun
+
+    @property
     def _connections(self) -> set[Any]:
         return self._server_state.connections  # typed as uvicorn's own protocols
 
@@ -211,12 +215,12 @@ class EdgeProtocol(Conversation):
             # of HTTP/1.0 and of other methods it is ignored (RFC 9110 §7.8, RFC 6455 §4.1)
             is_handshake = head.method == b"GET" and not head.is_http_1_0
             record.is_upgrade = is_handshake and (record.first(b"upgrade") or b"").lower() == b"websocket"
-        self.keeps_alive = head.is_persistent and not self._is_draining
+        self.keeps_alive = head.is_persistent and not self._is_leaving
         self._reply = reply = Reply(self, record, is_http_1_0=head.is_http_1_0)
         self._decide(reply, edge.stages, block=block)
 
     def _enter_again(self, plan: Plan, now_s: float) -> None:
-        self.keeps_alive = plan.is_persistent and not self._is_draining
+        self.keeps_alive = plan.is_persistent and not self._is_leaving
         self._reply = reply = Reply(self, plan.record.again(now_s), is_http_1_0=plan.is_http_1_0)
         self._decide(reply, self._edge.each_time, plan=plan)
 
@@ -267,7 +271,7 @@ class EdgeProtocol(Conversation):
             record, route, framing, reply.is_http_1_0, self.keeps_alive, head_rest, edge.table, edge.tokens.keys(),
             good_until_s,
         )  # fmt: skip
-        if block and not self._is_draining:
+        if block and not self._is_leaving:
             edge.plans.keep(block, plan)
         return plan
 

@@ -41,7 +41,7 @@ from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock
 from app.kernel.identity import Access, RoleTable
 from app.kernel.transaction import Begin
-from app.kernel.worker import WorkerPlace
+from app.kernel.worker import Draining, WorkerPlace
 from app.settings import (
     FROM_THE_FILE,
     ConfigProblem,
@@ -216,6 +216,7 @@ class EdgeProvider(Provider):
         siblings: Siblings,
         limiter: RateLimiter,
         load: Load,
+        draining: Draining,
     ) -> AsyncIterator[Edge]:
         options = EdgeOptions(
             trusted_proxies=settings.trusted_proxies,
@@ -227,6 +228,7 @@ class EdgeProvider(Provider):
         table = Table(RouteRegistry.compile(settings.gateway.routes, settings.gateway.upstreams), upstreams)
         edge = Edge(table, keys, tokens, clock, options, on_request, access_log=access_log, limiter=limiter, load=load)
         edge.spans = RequestSpans(spans) if spans.is_on else None
+        edge.draining = draining
         siblings.sources.add(edge.metrics.families)
         siblings.sources.add(partial(gauge_families, edge.gauges))
         siblings.sources.add(partial(upstream_families, lambda: edge.upstreams))

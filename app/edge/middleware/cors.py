@@ -72,6 +72,6 @@ def cors_headers(record: Record) -> Headers:
     return [
         (b"access-control-allow-origin", record.allowed_origin),
         (b"access-control-allow-credentials", b"true"),
-        (b"access-control-expose-headers", b"X-Request-Id, Location, Retry-After"),
+        (b"access-control-expose-headers", b"X-Request-Id, Location, Retry-After, RateLimit, RateLimit-Policy"),
         vary,
     ]

@@ -27,7 +27,6 @@ HANDSHAKE_S = 0.1
 """for handshakes under way when the last newcomer was refused"""
 LAST_ACCEPT_S = 1.0
 _POLL_S = 0.02
-_CLOSE = (b"connection", b"close")
 
 log = structlog.get_logger()
 
@@ -80,8 +79,6 @@ class GatewayServer(uvicorn.Server):
         if self._draining.has_begun:
             return
         self._draining.has_begun = True
-        self.config.encoded_headers.append(_CLOSE)
-        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
         log.info("gateway.draining")
 
     def stop(self) -> None:
