@@ -6,7 +6,9 @@ Rule: never log tokens, message text or headers wholesale; `redact` is the last 
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TextIO
 
 import structlog
 
@@ -14,8 +16,24 @@ _SECRET_WORDS = ("token", "authorization", "password", "secret", "cookie", "api_
 _NOISY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "uvicorn.access", "alembic", "asyncio")
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Unfailing:
+    """Where log lines go. On a full disk they are lost: whoever only says something must not fail because of it."""
+
+    stream: TextIO
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.stream.flush()
+
+
 def configure_logs(*, level: int, as_json: bool) -> None:
     """Set up structlog and take over the standard library's loggers."""
+    stderr = Unfailing(sys.stderr)
     shared: list[Any] = [  # processors are callables of structlog's own untyped kind
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -27,10 +45,10 @@ def configure_logs(*, level: int, as_json: bool) -> None:
     structlog.configure(
         processors=[*shared, *exceptions, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stderr),  # type: ignore[arg-type]  # more than is called
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

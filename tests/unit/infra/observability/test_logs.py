@@ -2,7 +2,8 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
+from pathlib import Path
 
 import pytest
 import structlog
@@ -67,6 +68,18 @@ def test_lines_of_the_standard_library_look_alike(*, as_json: bool) -> None:
 
     line = json.loads(out.getvalue()) if as_json else {"event": out.getvalue()}
     assert "it is late" in line["event"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_line_that_cannot_be_written_is_lost_without_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with Path("/dev/full").open("w") as full, redirect_stderr(full):
+        configure_logs(level=logging.INFO, as_json=True)
+        structlog.get_logger().info("chat.exchanged")
+        logging.getLogger("some.library").warning("late")
+        with suppress(OSError):  # what is still in the buffer
+            full.close()
+
+    assert capfd.readouterr().err == ""
 
 
 def test_what_is_below_the_level_is_not_written() -> None:
