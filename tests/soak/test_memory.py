@@ -1,0 +1,216 @@
+"""What connections cost that do nothing, go slowly or go away: memory by connection, never by body, nor for ever."""
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.builders import a_token
+from tests.e2e.program import Program
+from tests.soak.clients import Probe, allow_files, connect, connected, reset
+from tests.soak.load import a_request, load_on
+from tests.soak.stand import Held, Origin, a_gateway, port_of, proxying, say
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
+IDLE = 10_000
+IDLE_LIMIT_BYTES = 20_000
+PROBE_LIMIT_S = 0.25
+SLOW = 200
+SLOW_LIMIT_BYTES = 1_000_000
+SLOW_S = 20
+GIGABYTE = 1 << 30
+ABORTED = 10_000
+SOAKED = int(os.environ.get("PORTICO_SOAK_REQUESTS", "2000000"))
+SAMPLE_S = 2
+FLAT_BYTES = 8_000_000
+TOKEN = a_token()
+ECHO = a_request("/echo", token=TOKEN)
+
+
+async def settled(gateway: Program, condition: Callable[[Held], bool]) -> Held:
+    """Wait until what the workers hold is as it should be; tell it in any case."""
+    held = Held.by(gateway.workers())
+    for _ in range(100):
+        if condition(held):
+            break
+        await asyncio.sleep(0.2)
+        held = Held.by(gateway.workers())
+    return held
+
+
+@pytest.mark.parametrize("asks_first", [False, True], ids=["silent", "kept alive"])
+async def test_ten_thousand_idle_connections_are_cheap_and_hold_nobody_up(
+    home: Path, migrated_dsn: str, origin: Origin, *, asks_first: bool
+) -> None:
+    if not allow_files(IDLE + 1000):
+        pytest.skip("may not open as many files")
+    with a_gateway(home, proxying(origin), POSTGRES_DSN=migrated_dsn) as gateway:
+        probe = Probe(port_of(gateway), ECHO.encode())
+        for _ in range(20):
+            await probe.ask()
+        before = Held.by(gateway.workers())
+        async with asyncio.TaskGroup() as group:
+            probing = group.create_task(probe.run())
+            async with connected(port_of(gateway), IDLE) as clients:
+                if asks_first:
+                    await ask_on(clients)
+                with_all = await settled(gateway, lambda held: held.files >= before.files + IDLE)
+                await asyncio.sleep(4)
+            after = await settled(gateway, lambda held: held.files <= before.files + 8)
+            probing.cancel()
+
+    each_bytes = (with_all.rss_bytes - before.rss_bytes) / IDLE
+    say(
+        f"{with_all.files - before.files:,} connections, {each_bytes:,.0f} bytes each; {probe.answered} probes "
+        f"meanwhile, the longest {probe.longest_s * 1000:.0f} ms; afterwards {after.files - before.files} files more"
+    )
+    assert with_all.files >= before.files + IDLE
+    assert each_bytes < IDLE_LIMIT_BYTES
+    assert probe.longest_s < PROBE_LIMIT_S
+    assert after.files <= before.files + 8
+
+
+async def ask_on(clients: list[socket.socket]) -> None:
+    loop = asyncio.get_running_loop()
+    for client in clients:
+        await loop.sock_sendall(client, ECHO.encode())
+        assert (await loop.sock_recv(client, 65536)).startswith(b"HTTP/1.1 200")
+
+
+async def test_slow_readers_of_a_gigabyte_cost_a_buffer_each(home: Path, migrated_dsn: str, origin: Origin) -> None:
+    request = a_request(f"/big/{GIGABYTE}", token=TOKEN).encode()
+    with a_gateway(home, proxying(origin), POSTGRES_DSN=migrated_dsn) as gateway:
+        before = Held.by(gateway.workers())
+        async with connected(port_of(gateway), SLOW, receive_bytes=65536) as clients, asyncio.TaskGroup() as group:
+            read = [group.create_task(read_slowly(client, request)) for client in clients]
+            most_bytes = await highest(gateway, SLOW_S)
+            assert not any(task.done() for task in read)
+            for task in read:
+                task.cancel()
+
+    each_bytes = (most_bytes - before.rss_bytes) / SLOW
+    say(f"{SLOW} slow readers of 1 GB: {each_bytes:,.0f} bytes each")
+    assert each_bytes < SLOW_LIMIT_BYTES
+
+
+async def read_slowly(client: socket.socket, request: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client, request)
+    while await loop.sock_recv(client, 65536):  # noqa: ASYNC110 - slow on purpose
+        await asyncio.sleep(0.5)
+
+
+async def test_uploads_to_a_slow_upstream_cost_a_buffer_each(home: Path, migrated_dsn: str, origin: Origin) -> None:
+    head = (
+        f"POST /sink/100000 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {GIGABYTE}\r\n\r\n"
+    )
+    rows = proxying(origin).replace('prefix = "/"', f'prefix = "/"\nmax_body_bytes = {GIGABYTE}')
+    with a_gateway(home, rows, POSTGRES_DSN=migrated_dsn) as gateway:
+        before = Held.by(gateway.workers())
+        async with connected(port_of(gateway), SLOW) as clients, asyncio.TaskGroup() as group:
+            sent = [group.create_task(send_fast(client, head.encode())) for client in clients]
+            most_bytes = await highest(gateway, SLOW_S)
+            assert not any(task.done() for task in sent)
+            for task in sent:
+                task.cancel()
+
+    each_bytes = (most_bytes - before.rss_bytes) / SLOW
+    say(f"{SLOW} uploads of 1 GB to an upstream that reads slowly: {each_bytes:,.0f} bytes each")
+    assert each_bytes < SLOW_LIMIT_BYTES
+
+
+async def send_fast(client: socket.socket, head: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client, head)
+    piece = b"x" * (1 << 20)
+    while True:
+        await loop.sock_sendall(client, piece)
+
+
+async def highest(gateway: Program, seconds: float) -> int:
+    most_bytes = 0
+    for _ in range(int(seconds / 0.25)):
+        await asyncio.sleep(0.25)
+        most_bytes = max(most_bytes, Held.by(gateway.workers()).rss_bytes)
+    return most_bytes
+
+
+async def test_aborted_requests_leave_nothing_behind(home: Path, migrated_dsn: str, origin: Origin) -> None:
+    """Each client goes at a moment of its own: before the upstream answered, within the answer, within its own body."""
+    chance = random.Random(20)
+    upload = f"POST /echo HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 90000\r\n\r\nxyz"
+    requests = [
+        a_request("/after/2000", token=TOKEN).encode(),
+        a_request("/big/100000000", token=TOKEN).encode(),
+        a_request("/events", token=TOKEN).encode(),
+        upload.encode(),
+        ECHO.encode()[:-9],
+    ]
+    with a_gateway(home, proxying(origin), POSTGRES_DSN=migrated_dsn) as gateway:
+        await Probe(port_of(gateway), ECHO.encode()).ask()
+        before = Held.by(gateway.workers())
+        places = asyncio.Semaphore(100)
+
+        async def abort() -> None:
+            async with places:
+                client = await connect(port_of(gateway))
+                await asyncio.get_running_loop().sock_sendall(client, chance.choice(requests))
+                await asyncio.sleep(chance.random() * 0.05)
+                chance.choice((reset, socket.socket.close))(client)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(ABORTED):
+                group.create_task(abort())
+        after = await settled(gateway, lambda held: held.files <= before.files + 4)
+        counted = {name: value for name, value in (await metrics(gateway)).items() if is_of_now(name)}
+        with load_on(port_of(gateway), ECHO, connections=64) as load:
+            await asyncio.sleep(2)
+
+    say(
+        f"{ABORTED:,} aborted requests: {after.files - before.files} files more, "
+        f"{(after.rss_bytes - before.rss_bytes) / 1e6:.1f} MB more; {counted}"
+    )
+    say(load.told("afterwards"))
+    assert after.files <= before.files + 4
+    assert counted["portico_requests_open"] == 0
+    assert load.failed == {}
+
+
+async def metrics(gateway: Program) -> dict[str, float]:
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{gateway.url}/metrics")).text
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+def is_of_now(name: str) -> bool:
+    return "_open" in name or name.startswith("portico_upstream_connections")
+
+
+async def test_two_million_requests_leave_memory_flat(home: Path, migrated_dsn: str, origin: Origin) -> None:
+    requests = [a_request("/echo", token=a_token(sub=str(sub))) for sub in range(200)]
+    with (
+        a_gateway(home, proxying(origin), POSTGRES_DSN=migrated_dsn) as gateway,
+        load_on(port_of(gateway), *requests, connections=64) as load,
+    ):
+        samples: list[tuple[float, int]] = []
+        while not samples or samples[-1][0] < SOAKED:
+            await asyncio.sleep(SAMPLE_S)
+            counted = await metrics(gateway)
+            count = sum(value for name, value in counted.items() if name.startswith("portico_requests_total"))
+            samples.append((count, Held.by(gateway.workers()).rss_bytes))
+
+    quarters = [mean_in(samples, SOAKED * part / 4, SOAKED * (part + 1) / 4) / 1e6 for part in range(4)]
+    say(load.told(f"{samples[-1][0]:,.0f} requests; MB by quarter: {', '.join(f'{one:.1f}' for one in quarters)}"))
+    assert load.failed == {}
+    assert (quarters[3] - quarters[1]) * 1e6 < FLAT_BYTES
+
+
+def mean_in(samples: list[tuple[float, int]], start: float, end: float) -> float:
+    within = [rss_bytes for count, rss_bytes in samples if start <= count <= end]
+    return sum(within) / len(within)
