@@ -61,6 +61,12 @@ class AnswerHead:
             return -1  # more follows it
         return {Framing.LENGTH: self.length_bytes, Framing.NONE: 0}.get(self.framing, -1)
 
+    @cached_property
+    def is_event_stream(self) -> bool:
+        """Whether the body is server-sent events: it has no end in sight, and may be silent for long."""
+        media_type = next((value for name, value in self.headers if name == b"content-type"), b"")
+        return media_type.partition(b";")[0].strip().lower() == b"text/event-stream"
+
     @property
     def is_interim(self) -> bool:
         return self.status < 200 and self.status != 101

@@ -15,6 +15,7 @@ from app.edge.asgi_client import Client, ClientGone, Message, Receive
 from app.edge.edge import Edge
 from app.edge.endpoint import UpstreamEndpoint
 from app.edge.faults import ClientTooSlow
+from app.edge.gauges import Gauges
 from app.edge.headers import returned_headers
 from app.edge.proxy import fault_of, head_rest, may_retry, request_head
 from app.edge.record import Record
@@ -34,7 +35,9 @@ async def forward(
     upstream.budget.earn()
     try:
         async with beside(body.pump()):
-            await _with_one_retry(edge, Passage(record, route, upstream, body, client, edge.options.client_write_s))
+            await _with_one_retry(
+                edge, Passage(record, route, upstream, body, client, edge.options.client_write_s, edge.gauges)
+            )
     except ClientGone:
         if not client.is_answered:  # else it is the server that says that nothing more is to be received
             raise
@@ -68,6 +71,7 @@ class Passage:
     body: RequestBody
     client: Client
     client_write_s: float
+    gauges: Gauges
 
 
 async def _with_one_retry(edge: Edge, passage: Passage) -> None:
@@ -132,10 +136,11 @@ async def _give_back(exchange: Exchange, passage: Passage, endpoint: UpstreamEnd
     endpoint.note_answer(head.status)
     client = passage.client
     exchange.allow_idle(passage.upstream.idle_timeout_s(head))
-    await _send_in_time(client, _start(head), passage)
-    async for piece in exchange.body():
-        await _send_in_time(client, {"type": "http.response.body", "body": piece, "more_body": True}, passage)
-    await _send_in_time(client, {"type": "http.response.body", "body": b"", "more_body": False}, passage)
+    with passage.gauges.streaming(is_stream=head.is_event_stream):
+        await _send_in_time(client, _start(head), passage)
+        async for piece in exchange.body():
+            await _send_in_time(client, {"type": "http.response.body", "body": piece, "more_body": True}, passage)
+        await _send_in_time(client, {"type": "http.response.body", "body": b"", "more_body": False}, passage)
 
 
 async def _send_in_time(client: Client, message: Message, passage: Passage) -> None:

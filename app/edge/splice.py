@@ -38,8 +38,8 @@ class Splice:
 
     __slots__ = (
         "_allows_upgrade", "_client", "_connection", "_edge", "_endpoint", "_framing", "_has_body", "_head_rest",
-        "_held", "_held_bytes", "_is_body_started", "_is_over", "_is_request_whole", "_record", "_reply", "_route",
-        "_task", "_upstream",
+        "_held", "_held_bytes", "_is_body_started", "_is_over", "_is_request_whole", "_is_stream", "_record", "_reply",
+        "_route", "_task", "_upstream",
     )  # fmt: skip
 
     def __init__(
@@ -67,7 +67,7 @@ class Splice:
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._is_request_whole = True
-        self._is_body_started = self._is_over = False
+        self._is_body_started = self._is_over = self._is_stream = False
 
     def begin(self, *, has_body: bool) -> None:
         self._has_body = has_body
@@ -133,6 +133,9 @@ class Splice:
         is_open_ended = head.framing in _OPEN_ENDED
         if is_open_ended and self._connection is not None:
             self._connection.allow_idle(self._upstream.idle_timeout_s(head))
+            if head.is_event_stream:
+                self._is_stream = True
+                self._edge.gauges.streams_open += 1
         record.status = head.status
         record.bytes_out += len(piece)
         self._reply.start(head.status, head.returned_lines + added_lines(record), piece, is_open_ended=is_open_ended)
@@ -248,6 +251,9 @@ class Splice:
 
     def _over(self) -> None:
         self._is_over = True
+        if self._is_stream:
+            self._is_stream = False
+            self._edge.gauges.streams_open -= 1
         if self._endpoint is not None:
             self._endpoint.note_end()
 

@@ -97,8 +97,7 @@ class Upstream:
 
     def idle_timeout_s(self, head: AnswerHead) -> float:
         """Tell how long an answer's body may be silent: a stream of events much longer, as it waits for them."""
-        media_type = next((value for name, value in head.headers if name == b"content-type"), b"")
-        if media_type.partition(b";")[0].strip().lower() == b"text/event-stream":
+        if head.is_event_stream:
             return max(self.event_idle_timeout_s, self.deadlines.idle_timeout_s)
         return self.deadlines.idle_timeout_s
 

@@ -36,11 +36,13 @@ async def test_every_event_arrives_before_the_next_is_sent(front: Front, framing
         answered = await caller.head()
         for number in range(5):
             assert await asyncio.wait_for(caller.chunk(), 5) == event(number)
+            assert front.edge.gauges.streams_open == 1
             is_seen[number].set()
 
         assert answered.first(b"content-type") == b"text/event-stream; charset=utf-8"
         assert await caller.chunk() == b""
         assert (await front.line())["reason"] == "proxied"
+        assert front.edge.gauges.streams_open == 0
 
 
 @pytest.mark.parametrize("media_type", [b"text/event-stream", b"Text/Event-Stream ; charset=utf-8"])
