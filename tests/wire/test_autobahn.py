@@ -12,10 +12,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.utils import accept_key
 
-from tests.wire.doorway import running_doorway
+from app.edge.websocket_frames import FrameTracker, close_frame
+from tests.wire.doorway import SWITCHING, running_doorway
 from tests.wire.front import Front
-from tests.wire.hostile import eventually
+from tests.wire.hostile import Visit, eventually
 
 # Any: where it is not installed it has no types
 kosoku: Any = pytest.importorskip("kosoku", reason="the Autobahn cases need the dependency group `soak` (kosoku)")
@@ -24,6 +26,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 PATIENCE_S = 800
 ABOUT_COMPRESSION = ["12.*", "13.*"]
 MOST_CASES = 290
+STAND_IN = b"Sec-WebSocket-Accept: 1wtp5xEKX5dJGQVdJUEHqBIDTXk=\r\n"
 THE_PEERS_OWN = {"7.1.5"}
 """`websockets` 17 answers a close frame within a fragmented message with 1002 instead of its own code."""
 PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
@@ -109,3 +112,23 @@ async def test_a_client_before_a_tunnel_passes_what_it_passes_alone(front: Front
     assert len(results) > MOST_CASES
     assert failed(results) == failed(alone) == THE_PEERS_OWN
     await eventually(lambda: front.edge.gauges.tunnels_open == 0)
+
+
+async def well_closing(visit: Visit) -> None:
+    """Answer a close frame with its own code, whatever message was under way."""
+    head = (await visit.request()).decode("ascii")
+    key = next(line[19:] for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key: "))
+    accept = f"Sec-WebSocket-Accept: {accept_key(key)}\r\n".encode()
+    await visit.send(SWITCHING.replace(STAND_IN, accept))
+    frames = FrameTracker()
+    while not frames.is_closing:
+        frames.feed(await visit.reader.read(65536))
+    await visit.send(close_frame(1000, is_masked=False))
+
+
+async def test_what_our_peer_fails_another_passes_behind_a_tunnel(front: Front) -> None:
+    async with asyncio.timeout(PATIENCE_S), front.upstream(well_closing):
+        results = await as_server(f"ws://127.0.0.1:{front.port}/cases/", sorted(THE_PEERS_OWN))
+
+    assert {one.case_id for one in results} == THE_PEERS_OWN
+    assert failed(results) == set()
