@@ -16,8 +16,9 @@ from app.edge.edge import Edge
 from app.main import create_app
 from app.settings import read_settings
 from tests.builders import a_token, public_pem
+from tests.fakes.access_log import HeardAccessLog
 from tests.wire.caller import Answered, calling, get
-from tests.wire.front import SERVERS, HeardAccessLog, Inside, serving
+from tests.wire.front import SERVERS, Inside, serving
 from tests.wire.hostile import Script, Visit, eventually, hostile
 
 SETTINGS = """
