@@ -32,7 +32,10 @@ from tests.wire.hostile import HostileUpstream, Script, eventually, hostile
 START_TIMEOUT_S = 60
 IDLE_S = 0.3
 EVENT_IDLE_S = 1.5
-REQUEST_TASKS = ("RequestResponseCycle.", "RequestBody.", "_send_body", "WebSocketsSansIOProtocol.")
+REQUEST_TASKS = (
+    "RequestResponseCycle.", "RequestBody.", "_send_body", "WebSocketsSansIOProtocol.", "Splice.", "LocalExchange.",
+    "EdgeProtocol.",
+)  # fmt: skip
 
 type LogLine = MutableMapping[str, Any]  # structlog's own untyped kind
 type Server = tuple[Callable[[], asyncio.AbstractEventLoop], Literal["portico", "httptools", "h11"]]

@@ -9,7 +9,7 @@ import pytest
 from tests.wire.caller import LEAVES, Caller, Leave, get, post, post_chunks
 from tests.wire.counting import Counting
 from tests.wire.front import IDLE_S, Front
-from tests.wire.hostile import HI, OK, Visit, answering, deaf, eventually, silent
+from tests.wire.hostile import HI, OK, Visit, answering, deaf, eventually, open_sockets, silent
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 PATIENCE_S = 5
@@ -319,8 +319,30 @@ async def test_a_worker_has_only_so_many_connections(front: Front) -> None:
         admission.limit = before
 
 
+async def test_a_body_that_is_turned_away_unseen_ends_its_connection(front: Front) -> None:
+    """Nobody has looked at its framing yet, so that nobody may look for another request behind it."""
+    load = front.edge.load
+    before, load.max_requests = load.max_requests, 1
+    try:
+        async with front.upstream(silent), front.calling() as first, front.calling() as caller:
+            await first.send(get(b"/main/x"))
+            await eventually(lambda: load.is_overloaded)
+            await caller.send(get(b"/main/x"))
+            without = await caller.answer()
+            await caller.send(get(b"/main/x", b"Transfer-Encoding: gzip, chunked", method=b"POST") + b"0\r\n\r\n")
+            with_body = await caller.answer()
+
+            assert (without.status, without.all(b"connection")) == (503, [])
+            assert (with_body.status, with_body.all(b"connection")) == (503, [b"close"])
+            assert await caller.is_cut()
+    finally:
+        load.max_requests = before
+    await eventually(lambda: not load.is_overloaded)
+
+
 @pytest.mark.parametrize("requests", [300, pytest.param(10_000, marks=pytest.mark.soak)])
 async def test_requests_that_are_given_up_leave_nothing_behind(front: Front, requests: int) -> None:
+    sockets = open_sockets()
     async with front.upstream(silent) as upstream:
         for number in range(requests):
             async with front.calling() as caller:
@@ -335,6 +357,8 @@ async def test_requests_that_are_given_up_leave_nothing_behind(front: Front, req
         print(f"{requests} requests given up, {len(upstream.visits)} had reached the upstream")  # noqa: T201
         assert front.edge.gauges.connections_open == 0
         assert front.edge.load.requests_open == 0
+        assert front.tasks() == []
+    await eventually(lambda: open_sockets() <= sockets)
 
 
 ABORTED = (
