@@ -49,6 +49,15 @@ class Caller:
         async with asyncio.timeout(PATIENCE_S):
             await self.writer.drain()
 
+    async def until_held_back(self) -> None:
+        """Wait until nobody takes what was written any more."""
+        transport = self.writer.transport
+        left_bytes = -1
+        while left_bytes != transport.get_write_buffer_size():
+            left_bytes = transport.get_write_buffer_size()
+            await asyncio.sleep(0.1)
+        assert left_bytes > 0
+
     async def answer(self, method: bytes = b"GET") -> Answered:
         """Read one final answer; a body that breaks off is given back as far as it came."""
         async with asyncio.timeout(PATIENCE_S):
