@@ -8,8 +8,8 @@ between, always in proportion to what is let in: all or nothing would swing betw
 
 Turning away helps only against many at once. With few requests open it is something else that holds the loop up, such
 as a machine that is busy with other things, and nobody is turned away. And it is not free: reading a request and
-writing a refusal takes as long as passing one on to an upstream, and a fraction of what one of our own endpoints takes.
-Clients that come back at once would keep the worker busy with nothing else, so refusals get half of its time at most.
+writing a refusal takes half as long as passing one on to an upstream, and a fraction of what one of our own endpoints
+takes. Clients that come back at once would keep the worker busy with nothing else, so refusals get half of its time at most.
 For the same reason the limit is not lower: a thousand connections with a request each make a round of a tenth of a
 second.
 """
@@ -26,7 +26,7 @@ FEW_REQUESTS = 32
 MAX_REQUESTS = 10_000
 MOST = 0.98
 """Some are let in whatever happens, so that it is noticed when it is over."""
-REFUSAL_S = 100e-6
+REFUSAL_S = 40e-6
 MOST_TIME = 0.5
 _LATE_TICKS = 3
 _STEP_UP = 0.4

@@ -231,6 +231,8 @@ class EdgeProtocol(Conversation):
             if answer is None:
                 self._serve(reply, plan or self._plan(reply, block))
                 return
+            if record.route is None and framing_of(record) is not BodyFraming.NONE:
+                self.keeps_alive = False  # it was turned away before anybody looked whether its end is certain
         except KeysStale:
             self._task = self.spawn(self._decide_later(reply))
             return
@@ -239,8 +241,6 @@ class EdgeProtocol(Conversation):
             return
         except Fault as fault:
             answer = refusal(record, fault)
-            if isinstance(fault, faults.Overloaded) and framing_of(record) is not BodyFraming.NONE:
-                self.keeps_alive = False  # it was turned away before anybody looked whether its end is certain
         except Exception:
             # the edge's last step: whatever went wrong, the client gets an answer and the log the trace
             log.exception("request.failed", request_id=record.id, path=record.path.decode("latin-1"))

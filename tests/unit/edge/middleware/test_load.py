@@ -1,5 +1,6 @@
 import pytest
 
+from app.edge.answers import refusal
 from app.edge.faults import Overloaded
 from app.edge.load import FEW_REQUESTS, MOST, Load
 from app.edge.middleware.load import EnterLoad, ShedLoad
@@ -24,10 +25,13 @@ def test_who_is_turned_away_is_told_to_come_back() -> None:
     while not load.sheds():
         pass
 
-    with pytest.raises(Overloaded) as refused:
-        ShedLoad(load)(a_record())
+    record = a_record("GET", '/a"b\\c')
+    record.id = "a-request"
+    answer = ShedLoad(load)(record)
 
-    assert refused.value.headers == {"retry-after": "1"}
+    fault = Overloaded("There are more requests than can be served in time.", headers={"retry-after": "1"})
+    assert answer == refusal(record, fault)
+    assert record.reason == "overloaded"
 
 
 def test_of_a_hundred_exactly_the_share_is_turned_away() -> None:
@@ -35,8 +39,8 @@ def test_of_a_hundred_exactly_the_share_is_turned_away() -> None:
 
     outcomes = [outcome(ShedLoad(load), a_record()) for _ in range(100)]
 
-    assert outcomes.count("overloaded") == pytest.approx(100 * MOST, abs=1)
-    assert load.shed_total == outcomes.count("overloaded")
+    assert outcomes.count("503") == pytest.approx(100 * MOST, abs=1)
+    assert load.shed_total == outcomes.count("503")
 
 
 @pytest.mark.parametrize(
@@ -44,8 +48,8 @@ def test_of_a_hundred_exactly_the_share_is_turned_away() -> None:
     [
         ("/api/health/ping", {"goes on"}),
         ("/api/health/ready", {"goes on"}),
-        ("/api/health/service_health", {"goes on", "overloaded"}),
-        ("/api/health/ping/", {"goes on", "overloaded"}),
+        ("/api/health/service_health", {"goes on", "503"}),
+        ("/api/health/ping/", {"goes on", "503"}),
     ],
 )
 def test_whether_it_lives_is_always_told(target: str, expected: set[str]) -> None:
