@@ -9,9 +9,9 @@ between, always in proportion to what is let in: all or nothing would swing betw
 Turning away helps only against many at once. With few requests open it is something else that holds the loop up, such
 as a machine that is busy with other things, and nobody is turned away. And it is not free: reading a request and
 writing a refusal takes half as long as passing one on to an upstream, and a fraction of what one of our own endpoints
-takes. Clients that come back at once would keep the worker busy with nothing else, so refusals get half of its time at most.
-For the same reason the limit is not lower: a thousand connections with a request each make a round of a tenth of a
-second.
+takes. Clients that come back at once would keep the worker busy with nothing else, so refusals get half of its time at
+most. For the same reason the limit is not lower: a thousand connections with a request each make a round of a tenth of
+a second.
 """
 
 import asyncio
