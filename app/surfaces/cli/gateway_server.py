@@ -9,6 +9,7 @@ Facts:
 """
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -117,6 +118,7 @@ class GatewayServer(uvicorn.Server):
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        gc.freeze()  # what was made up to now stays; to look through it again holds the loop up for a tenth of a second
         log.info("gateway.listening", url=self._manners.where)
         self._manners.on_serving()
 
