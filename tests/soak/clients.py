@@ -6,7 +6,6 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 CONNECTING_AT_ONCE = 200
 
@@ -53,33 +52,3 @@ async def connected(port: int, count: int, *, receive_bytes: int | None = None) 
 def reset(client: socket.socket) -> None:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
-
-
-@dataclass(slots=True)
-class Probe:
-    """One request every 100 ms, each on a connection of its own."""
-
-    port: int
-    request: bytes
-    answered: int = 0
-    longest_s: float = 0.0
-
-    async def run(self) -> None:
-        """Until cancelled. Errors: AssertionError, OSError."""
-        while True:
-            await self.ask()
-            await asyncio.sleep(0.1)
-
-    async def ask(self) -> None:
-        loop = asyncio.get_running_loop()
-        begun_s = loop.time()
-        async with asyncio.timeout(10):
-            client = await connect(self.port)
-            try:
-                await loop.sock_sendall(client, self.request)
-                answer = await loop.sock_recv(client, 65536)
-            finally:
-                client.close()
-        assert answer.startswith(b"HTTP/1.1 200"), answer
-        self.answered += 1
-        self.longest_s = max(self.longest_s, loop.time() - begun_s)

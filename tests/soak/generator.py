@@ -45,17 +45,19 @@ class Phase:
 
     def row(self) -> dict[str, object]:
         taken = sorted(self.taken_ms)
-        slowest = {f"p{share}": taken[min(len(taken) - 1, int(len(taken) * share / 100))] for share in (50, 99)}
-        refused = sorted(self.refused_ms)
         return {
             "name": self.name,
             "outcomes": dict(self.outcomes),
-            "p50_ms": slowest["p50"] if taken else 0,
-            "p99_ms": slowest["p99"] if taken else 0,
-            "max_ms": taken[-1] if taken else 0,
-            "refused_p50_ms": refused[len(refused) // 2] if refused else 0,
+            "p50_ms": _at(taken, 0.5),
+            "p99_ms": _at(taken, 0.99),
+            "max_ms": _at(taken, 1),
+            "refused_p50_ms": _at(sorted(self.refused_ms), 0.5),
             "seconds": self.seconds,
         }
+
+
+def _at(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0
 
 
 class Load:

@@ -108,6 +108,7 @@ def test_a_key_is_rotated_and_only_the_tokens_of_the_old_one_fail(
             stay_for(2)
             publish(file, new=new)
             stay_for(REFETCH_S)
+            of_old.begin("removing")
             with load_on(port_of(gateway), *asking(signed(stranger, "x")), per_s=20, is_fresh=True) as unknown:
                 gateway.awaits(lambda: len(gateway.logged("keys.changed", kids=["new"])) == WORKERS)
                 of_old.begin("removed")
