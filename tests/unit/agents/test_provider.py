@@ -10,6 +10,8 @@ from app.agents.contract import AgentBroken, Agents, FrontDoor
 from app.agents.factory import AgentFactory
 from app.agents.provider import AgentsProvider, agent_flaws
 from app.agents.runner import AgentRunner
+from app.infra.observability.background import Background
+from app.infra.observability.health import HealthRegistry
 from app.settings import Settings
 from tests.fakes.front_door import FakeFrontDoor
 from tests.unit.agents.desk import a_turn, an_agent
@@ -21,6 +23,8 @@ async def container(tmp_path: Path) -> AsyncIterator[AsyncContainer]:
     rest = Provider(scope=Scope.APP)
     rest.provide(lambda: settings, provides=Settings)
     rest.provide(lambda: FakeFrontDoor(), provides=FrontDoor)  # noqa: PLW0108 - its fields are no dependencies
+    rest.provide(lambda: Background(), provides=Background)  # noqa: PLW0108 - its fields are no dependencies
+    rest.provide(lambda: HealthRegistry(), provides=HealthRegistry)  # noqa: PLW0108 - the same
     container = make_async_container(AgentsProvider(), rest)
     yield container
     await container.close()

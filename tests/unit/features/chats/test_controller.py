@@ -14,6 +14,7 @@ from app.features.chats.clients import HttpMessageHook, NoMessageHook, PostJson
 from app.features.chats.controller import CONTROLLERS, MessageController
 from app.features.chats.ports import ChatStore, MessageHook, MessageStore, TurnStore
 from app.features.chats.provider import ChatsProvider
+from app.infra.observability.background import Background
 from app.kernel.identity import Principal
 from app.kernel.transaction import Begin
 from app.settings import Settings
@@ -33,6 +34,7 @@ def surroundings(settings: Settings, desk: Slice) -> Provider:
     provider.provide(lambda: settings, provides=Settings)
     provider.provide(lambda: post_nothing, provides=PostJson)
     provider.provide(lambda: desk.begin, provides=Begin)
+    provider.provide(lambda: Background(), provides=Background)  # noqa: PLW0108 - its fields are no dependencies
     provider.provide(lambda: desk.agents, provides=Agents)
     return provider
 
