@@ -27,9 +27,12 @@ def text_problem(text: str, *, at_least: int, at_most: int) -> str | None:
 def json_problem(value: Mapping[str, object], *, limit_bytes: int) -> str | None:
     """Say in words why a JSON object cannot be kept; None when it can.
 
-    Cost: O(size); depth is bounded before anything recurses into the value.
+    Cost: O(`limit_bytes`), since each part takes a byte at least; depth is bounded before anything recurses into it.
     """
-    for depth, part in _parts(value):
+    too_large = f"must have at most {limit_bytes} bytes"
+    for count, (depth, part) in enumerate(_parts(value)):
+        if count > limit_bytes or (isinstance(part, Mapping | list) and len(part) > limit_bytes):
+            return too_large
         if depth > JSON_LIMIT_DEPTH:
             return f"must not be nested deeper than {JSON_LIMIT_DEPTH}"
         if isinstance(part, str) and _UNSTORABLE.search(part):
@@ -39,7 +42,7 @@ def json_problem(value: Mapping[str, object], *, limit_bytes: int) -> str | None
         if isinstance(part, float) and not math.isfinite(part):
             return "must hold finite numbers"
     size_bytes = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
-    return f"must have at most {limit_bytes} bytes" if size_bytes > limit_bytes else None
+    return too_large if size_bytes > limit_bytes else None
 
 
 def storable_text(text: str) -> str:

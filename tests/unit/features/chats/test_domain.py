@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -94,6 +95,15 @@ def test_metadata_nested_deeper_than_any_stack_is_refused() -> None:
         nested = [nested]
 
     assert json_problem({"a": nested}, limit_bytes=16 * 1024) == "must not be nested deeper than 32"
+
+
+class Unread(list[int]):
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("this is longer than anything that could be kept")
+
+
+def test_metadata_of_more_parts_than_bytes_is_refused_without_a_look_at_them() -> None:
+    assert json_problem({"a": Unread([1] * 20_000)}, limit_bytes=16 * 1024) == "must have at most 16384 bytes"
 
 
 @pytest.mark.parametrize(
