@@ -109,7 +109,8 @@ class Origin(asyncio.Protocol):
         self._send(self._name)
 
     def _send(self, body: bytes) -> None:
-        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        self._transport.write(head + body)
 
     def _send_big(self, count: int) -> None:
         self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % count)

@@ -1,0 +1,152 @@
+"""Local work beside proxied requests: an agent's first turn, large bodies and long histories hold nobody up."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app.infra.db.engine import Database
+from tests.builders import a_token, bearer
+from tests.e2e.program import Program
+from tests.soak.load import Running, a_request, load_on
+from tests.soak.stand import HEALTH, LOCAL, Origin, a_gateway, port_of, route, say, stay_for, upstream
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+PER_S = 2000
+P99_LIMIT_MS = 60
+WINDOW_S = 2.0
+BODY_BYTES = 2_000_000
+HISTORY = 5000
+ROWS = """
+INSERT INTO portico.messages (chat_id, role, content, status)
+SELECT :chat, CASE WHEN n % 2 = 1 THEN 'user' ELSE 'assistant' END, n || repeat(' and so on', 20), 'complete'
+FROM generate_series(1, :count) AS n
+"""
+ANSWER = {
+    "id": "1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "a-model",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello."}}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+}
+
+
+@asynccontextmanager
+async def beside_load(
+    home: Path,
+    dsn: str,
+    origin: Origin,
+    **env: Any,  # texts of the environment, which mypy would take for other arguments
+) -> AsyncIterator[tuple[Program, Running]]:
+    rows = upstream("origin", origin) + route("/echo", "origin") + HEALTH + LOCAL
+    with (
+        a_gateway(home, rows, POSTGRES_DSN=dsn, **env) as gateway,
+        load_on(port_of(gateway), a_request("/echo", token=a_token()), connections=64, per_s=PER_S) as load,
+    ):
+        stay_for(WINDOW_S)
+        yield gateway, load
+
+
+async def in_a_window(load: Running, name: str, act: Callable[[], Awaitable[object]]) -> None:
+    """Act in a phase that lasts as long as the act, and two seconds at least."""
+    load.begin(name)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(WINDOW_S))
+        await act()
+    load.begin("after")
+
+
+def judge(load: Running, title: str) -> None:
+    say(load.told(title))
+    assert load.failed == {}
+    slow = {
+        name: phase.p99_ms for name, phase in load.phases.items() if phase.p99_ms > P99_LIMIT_MS and name != "after"
+    }
+    assert slow == {}
+
+
+def api(gateway: Program) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"{gateway.url}/api/v1", headers=bearer(), timeout=60)
+
+
+async def a_chat(client: httpx.AsyncClient, agent: str) -> int:
+    made = await client.post("/chats/", json={"agent": agent})
+    chat_id: int = made.json()["id"]
+    return chat_id
+
+
+@pytest.mark.parametrize("model", ["scripted", "openai-chat:a-model", "openai-responses:a-model", "ollama:a-model"])
+async def test_the_first_turns_of_a_model(home: Path, migrated_dsn: str, origin: Origin, model: str) -> None:
+    answers = home / "v1" / "chat" / "completions"
+    answers.parent.mkdir(parents=True)
+    answers.write_text(json.dumps(ANSWER))
+    base = f"{origin.url}/file{home}/v1"
+    env = {"DEFAULT_MODEL": model, "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": base, "OLLAMA_BASE_URL": base}
+    async with beside_load(home, migrated_dsn, origin, **env) as (gateway, load), api(gateway) as client:
+        chat_id = await a_chat(client, "assistant")
+        statuses = []
+
+        async def say_hello() -> None:
+            statuses.append((await client.post(f"/messages/{chat_id}/exchange", json={"content": "Hello"})).status_code)
+
+        for turn in ("first", "second", "third"):
+            await in_a_window(load, f"{turn} turn", say_hello)
+
+    judge(load, f"the first turns of {model}, answered {statuses}")
+
+
+async def test_large_bodies(home: Path, migrated_dsn: str, origin: Origin) -> None:
+    bodies = {
+        "a long text": json.dumps({"chat_id": 1, "content": "x" * BODY_BYTES}),
+        "many numbers": json.dumps({"agent": "echo", "metadata": {"numbers": list(range(BODY_BYTES // 8))}}),
+        "many objects": json.dumps({"agent": "echo", "metadata": {"rows": [{"a": 1}] * (BODY_BYTES // 10)}}),
+        "many unknown fields": json.dumps({f"field{n}": n for n in range(BODY_BYTES // 20)}),
+    }
+    async with beside_load(home, migrated_dsn, origin) as (gateway, load), api(gateway) as client:
+        for name, body in bodies.items():
+            path = "/messages/" if name == "a long text" else "/chats/"
+
+            async def post(path: str = path, body: str = body, name: str = name) -> None:
+                answer = await client.post(path, content=body, headers={"content-type": "application/json"})
+                say(f"{name}: {len(body):,} bytes, {answer.status_code}")
+
+            for _ in range(3):
+                await in_a_window(load, name, post)
+
+    judge(load, "2 MB of JSON to a local endpoint, three times each")
+
+
+async def test_a_long_history(home: Path, migrated_dsn: str, database: Database, origin: Origin) -> None:
+    async with beside_load(home, migrated_dsn, origin) as (gateway, load), api(gateway) as client:
+        chats = {agent: await a_chat(client, agent) for agent in ("echo", "assistant")}
+        async with database.engine.begin() as connection:
+            for chat_id in chats.values():
+                await connection.execute(text(ROWS), {"chat": chat_id, "count": HISTORY})
+        load.begin("before")
+        stay_for(1)
+        acts: dict[str, Callable[[], Awaitable[httpx.Response]]] = {
+            f"a turn of {agent}": lambda chat=chat_id: client.post(  # type: ignore[misc]
+                f"/messages/{chat}/exchange", json={"content": "Hello"}
+            )
+            for agent, chat_id in chats.items()
+        }
+        for words in ("messages?limit=100", "messages?limit=100&after=4000"):
+            acts[words] = lambda words=words: client.get(f"/chats/{chats['echo']}/{words}")  # type: ignore[misc]
+        for name, act in acts.items():
+
+            async def once(act: Callable[[], Awaitable[httpx.Response]] = act, name: str = name) -> None:
+                answer = await act()
+                seconds = answer.elapsed.total_seconds()
+                say(f"{name}: {answer.status_code}, {len(answer.content):,} bytes in {seconds:.2f} s")
+
+            for _ in range(3):
+                await in_a_window(load, name, once)
+
+    judge(load, f"a chat of {HISTORY:,} messages, three times each")
