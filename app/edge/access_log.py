@@ -98,6 +98,9 @@ class BatchedAccessLog:
     _timer: asyncio.TimerHandle | None = None
 
     def write(self, record: Record, seconds: float) -> None:
+        if self.level <= logging.INFO and self.sample >= 1:  # the usual: every request leaves a line
+            self._keep(record, line_of(record, seconds))
+            return
         is_fine = record.reason in _FINE and 0 < record.status < 400
         if self.level > logging.INFO and (self.level > logging.WARNING or is_fine):
             return
@@ -110,6 +113,9 @@ class BatchedAccessLog:
         line = line_of(record, seconds, sample)
         if self.level > logging.INFO and line.level == "info":
             return
+        self._keep(record, line)
+
+    def _keep(self, record: Record, line: Line) -> None:
         self._lines.append(fields_of(record, line) if record.evidence else line)
         if len(self._lines) >= BATCH_LINES:
             self.flush()

@@ -70,7 +70,8 @@ class Conversation(ClientSocket):
         """Hear that the answer was handed over whole."""
         self._reply = self._exchange = None
         self._server_state.total_requests += 1
-        self.resume_reading()
+        if self._is_held:
+            self.resume_reading()
         options = self._edge.options
         if self._transport.is_closing():
             return

@@ -77,7 +77,12 @@ class Reply:
         line = self._line
         self.is_started = True
         self.is_silent = status in _BODILESS or self.record.method == b"HEAD"
-        head = b"%b%b%b" % (_STATUS_LINES[status], _dated.lines(line.default_headers), lines)
+        dated = _dated.lines(line.default_headers)
+        is_usual = not (is_open_ended or self.is_silent or self.is_http_1_0) and line.keeps_alive
+        if is_usual and len(piece) <= _JOINED_BYTES:
+            line.write(b"%b%b%b\r\n%b" % (_STATUS_LINES[status], dated, lines, piece))
+            return
+        head = b"%b%b%b" % (_STATUS_LINES[status], dated, lines)
         if is_open_ended and not self.is_silent:
             if self.is_http_1_0:
                 self.is_close_delimited = True

@@ -9,7 +9,6 @@ from app.edge.faults import HeadMalformed, UpstreamAnswerBroken, UpstreamRefused
 from app.edge.headers import Headers, cookie_header, field_lines, forwarded_headers
 from app.edge.record import Record
 from app.edge.routes import Route
-from app.edge.tracing import traceparent
 from app.edge.upstream_failures import (
     ConnectFailed,
     ConnectTimedOut,
@@ -48,8 +47,9 @@ def request_head(record: Record, *, authority: bytes, rest: bytes) -> bytes:
     """Write the head an upstream is sent: what is this request's own, and `rest` as `head_rest` made it."""
     target = record.upstream_path + b"?" + record.query if record.query else record.upstream_path
     state = b"tracestate: %b\r\n" % record.tracestate if record.tracestate else b""
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\n%b%b" % (
-        record.method, target, authority, record.id.encode(), traceparent(record), state, rest
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\nx-request-id: %b\r\ntraceparent: 00-%b-%016x-%02x\r\n%b%b" % (
+        record.method, target, authority, record.id.encode(), record.trace_id.encode(), record.span_id,
+        record.trace_flags, state, rest
     )  # fmt: skip
 
 

@@ -53,11 +53,6 @@ class JoinTrace:
         return None
 
 
-def traceparent(record: Record) -> bytes:
-    """Write what is sent on: the request's trace, with our span as the parent of whatever happens there."""
-    return b"00-%b-%016x-%02x" % (record.trace_id.encode(), record.span_id, record.trace_flags)
-
-
 def _join(record: Record, given: bytes) -> bool:
     version, text = given[:2], given.decode("latin-1")
     if _PARENT.fullmatch(given) is None or version == b"ff" or (version == b"00" and len(given) != _LENGTH):

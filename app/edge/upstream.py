@@ -72,15 +72,15 @@ class UpstreamConnection(asyncio.Protocol):
     def is_connected(self) -> bool:
         return self._transport is not None
 
-    @property
-    def is_reusable(self) -> bool:
-        """Whether another exchange may begin: it is idle, open, and nothing at all is waiting to be read.
+    def is_reusable(self, keepalive_s: float = inf) -> bool:
+        """Tell whether another exchange may begin: it is idle, open, and nothing at all is waiting to be read.
 
         Cost: one system call. Bytes that reached the socket unasked would otherwise be read as the next answer.
         """
-        if self._sink is not None or self._transport is None or self._transport.is_closing():
+        transport = self._transport
+        if self._sink is not None or transport is None or transport.is_closing():
             return False
-        return not self._poll.poll(0)
+        return self._loop.time() - self.idle_since < keepalive_s and not self._poll.poll(0)
 
     def begin(
         self,
@@ -109,7 +109,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchanges += 1
         self._is_answered, self._is_request_done = False, not body_follows
         transport.write(head)
-        self._restart_clock()
+        if body_follows:
+            self._restart_clock()
+        else:
+            self._read_by(deadlines.response_timeout_s)
 
     def send(self, framed: bytes) -> None:
         """Write bytes of the request's body, framed by the caller; beyond the end of the answer they are dropped."""
@@ -349,8 +352,11 @@ class UpstreamConnection(asyncio.Protocol):
                 wait_s = self._deadlines.idle_timeout_s
         elif self._is_request_done and self.is_writable and not self._is_paused:
             wait_s = self._deadlines.response_timeout_s
-        self._read_deadline = self._loop.time() + wait_s
-        deadline = min(self._read_deadline, self._write_deadline)
+        self._read_by(wait_s)
+
+    def _read_by(self, wait_s: float) -> None:
+        self._read_deadline = deadline = self._loop.time() + wait_s
+        deadline = min(deadline, self._write_deadline)
         if deadline < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()

@@ -74,12 +74,9 @@ class UpstreamPool:
 
     def acquire_nowait(self) -> UpstreamConnection | None:
         """Take the connection that was used last, as the least likely to have been closed, if any is idle."""
-        if not self._idle:
-            return None
-        oldest = asyncio.get_running_loop().time() - self._keepalive_s
         while self._idle:
             connection = self._idle.pop()
-            if connection.idle_since > oldest and connection.is_reusable:
+            if connection.is_reusable(self._keepalive_s):
                 return connection
             connection.abort()
         return None
@@ -152,7 +149,7 @@ class UpstreamPool:
         if not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
             return
         connection = waiter.result()
-        if connection.is_reusable:
+        if connection.is_reusable():
             self._take_back(connection)
         else:
             self._discard(connection)

@@ -158,7 +158,7 @@ async def test_what_is_granted_to_a_waiter_cancelled_in_the_same_moment_goes_on(
             connection = await patient
 
         assert given_up.cancelled()
-        assert (connection.is_reusable, connection.was_reused, pool.counts.in_use) == (True, False, 1)
+        assert (connection.is_reusable(), connection.was_reused, pool.counts.in_use) == (True, False, 1)
         assert pool.counts.connects == (1 if is_kept else 2)
         await pool.aclose()
 

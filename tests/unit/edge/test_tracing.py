@@ -4,8 +4,9 @@ import re
 
 import pytest
 
+from app.edge.proxy import request_head
 from app.edge.record import Record
-from app.edge.tracing import JoinTrace, is_sampled, traceparent
+from app.edge.tracing import JoinTrace, is_sampled
 from tests.unit.edge.parts import a_record
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -33,6 +34,12 @@ INVALID = {
     "blanks": f" 00-{TRACE}-{SPAN}-01",
     "line end": f"00-{TRACE}-{SPAN}-01\n",
 }
+
+
+def traceparent(record: Record) -> bytes:
+    """Read what an upstream is sent."""
+    head = request_head(record, authority=b"there", rest=b"\r\n")
+    return head.partition(b"\r\ntraceparent: ")[2].partition(b"\r\n")[0]
 
 
 def joined(*fields: tuple[str, str], trusted: bool = True) -> Record:
