@@ -20,7 +20,7 @@ from tests.wire.front import Front
 from tests.wire.hostile import Visit, eventually
 
 # Any: where it is not installed it has no types
-kosoku: Any = pytest.importorskip("kosoku", reason="the Autobahn cases need the dependency group `soak` (kosoku)")
+kosoku: Any = pytest.importorskip("kosoku", reason="the Autobahn cases need kosoku, which comes for Linux")
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
 PATIENCE_S = 800
