@@ -1,11 +1,12 @@
 """What a soak test stands on: `portico serve` with rows of its own, origins to kill, and what a process holds."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,24 @@ def a_gateway(
     port: int | None = None,
     **env: str,
 ) -> Iterator[Program]:
-    """`portico serve`, once every worker of it serves; `before` is a program that runs it."""
+    """`portico serve`, once all of it is ready; `before` is a program that runs it."""
+    with a_young_gateway(home, rows, *flags, before=before, workers=workers, port=port, **env) as program:
+        program.awaits(program.is_ready)
+        program.awaits(lambda: len(program.workers()) == workers)
+        yield program
+
+
+@contextmanager
+def a_young_gateway(
+    home: Path,
+    rows: str,
+    *flags: str,
+    before: Sequence[str] = (),
+    workers: int = 1,
+    port: int | None = None,
+    **env: str,
+) -> Iterator[Program]:
+    """`portico serve`, once somebody answers; the agents are not loaded yet."""
     port = port or free_port()
     config = home / f"gateway-{port}.toml"
     config.write_text(rows, "utf-8")
@@ -122,8 +140,7 @@ def a_gateway(
         *flags,
     )
     with running(home, *command, url=f"http://127.0.0.1:{port}", **environment) as program:
-        program.awaits(program.is_ready)
-        program.awaits(lambda: len(program.workers()) == workers)
+        program.awaits(lambda: answers(f"{program.url}/api/health/ping"))
         yield program
 
 
@@ -148,6 +165,17 @@ class Held:
 
 def _rss_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def settled(gateway: Program, condition: Callable[[Held], bool]) -> Held:
+    """Wait until what the workers hold is as it should be; tell it in any case."""
+    held = Held.by(gateway.workers())
+    for _ in range(100):
+        if condition(held):
+            break
+        await asyncio.sleep(0.2)
+        held = Held.by(gateway.workers())
+    return held
 
 
 def stay_for(seconds: float) -> None:
