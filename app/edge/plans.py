@@ -31,8 +31,8 @@ class Plan:
     head_rest: bytes
     table: Table
     keys: KeySet
-    good_until_s: float
-    """on the monotonic clock"""
+    ends_at_s: float
+    """by the wall clock, as the token does"""
     is_plain: bool = field(init=False)
     """a request without a body, to an upstream, that stays a request"""
 
@@ -51,11 +51,11 @@ class Plans:
     def __post_init__(self) -> None:
         self.tokens.revocations.subscribe(lambda _: self._known.clear())
 
-    def find(self, block: bytes, peer: str, scheme: str, table: Table, now_s: float) -> Plan | None:
+    def find(self, block: bytes, peer: str, scheme: str, table: Table) -> Plan | None:
         plan = self._known.get(block) if len(block) <= MAX_HEAD_BYTES else None
         if plan is None or plan.record.peer != peer or plan.record.scheme != scheme:
             return None
-        if plan.table is table and plan.keys is self.tokens.keys() and plan.good_until_s > now_s:
+        if plan.table is table and plan.keys is self.tokens.keys() and plan.ends_at_s > self.tokens.clock.time_s():
             return plan
         del self._known[block]
         return None

@@ -112,11 +112,10 @@ class EdgeProtocol(Conversation):
                 return
         if self._reply is None:
             if not (self._intake.has_bytes or self.is_congested):
-                now_s = self._edge.clock.monotonic_s()
-                plan = self._edge.plans.find(data, self._peer, self._scheme, self._edge.table, now_s)
+                plan = self._edge.plans.find(data, self._peer, self._scheme, self._edge.table)
                 if plan is not None:  # all that came is one head, and it is known
                     self._clock.expect_nothing()
-                    self._enter_again(plan, now_s)
+                    self._enter_again(plan)
                     return
             self._intake.add(data)
             self._next_requests()
@@ -198,10 +197,9 @@ class EdgeProtocol(Conversation):
     def _enter(self, block: bytes) -> None:
         """Decide on a head, and have it served; one that was let in a moment ago is not read again."""
         edge = self._edge
-        now_s = edge.clock.monotonic_s()
-        plan = edge.plans.find(block, self._peer, self._scheme, edge.table, now_s)
+        plan = edge.plans.find(block, self._peer, self._scheme, edge.table)
         if plan is not None:
-            self._enter_again(plan, now_s)
+            self._enter_again(plan)
             return
         head = self._intake.head
         try:
@@ -209,6 +207,7 @@ class EdgeProtocol(Conversation):
         except Fault as fault:
             self._refuse_head(fault, block)
             return
+        now_s = edge.clock.monotonic_s()
         path, _, query = head.target.partition(b"?")
         record = Record(head.method, path, query, head.headers, self._peer, self._scheme, now_s)
         if head.asks_upgrade:
@@ -219,7 +218,8 @@ class EdgeProtocol(Conversation):
         self._reply = reply = Reply(self, record, is_http_1_0=head.is_http_1_0)
         self._decide(reply, edge.stages, block=block)
 
-    def _enter_again(self, plan: Plan, now_s: float) -> None:
+    def _enter_again(self, plan: Plan) -> None:
+        now_s = self._edge.clock.monotonic_s()
         self.keeps_alive = plan.is_persistent and not self._is_leaving
         self._reply = reply = Reply(self, plan.record.again(now_s), is_http_1_0=plan.is_http_1_0)
         self._decide(reply, self._edge.each_time, plan=plan)
@@ -266,10 +266,9 @@ class EdgeProtocol(Conversation):
             cookies = edge.options.session_cookies
             is_upgrade = record.is_upgrade
             head_rest = make_head_rest(record, route, session_cookies=cookies, framing=framing, is_upgrade=is_upgrade)
-        good_until_s = record.started_s + edge.tokens.left_s(record.principal)
         plan = Plan(
             record, route, framing, reply.is_http_1_0, self.keeps_alive, head_rest, edge.table, edge.tokens.keys(),
-            good_until_s,
+            edge.tokens.ends_at_s(record.principal),
         )  # fmt: skip
         if block and not self._is_leaving:
             edge.plans.keep(block, plan)

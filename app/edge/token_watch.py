@@ -50,7 +50,7 @@ class TokenWatch:
 
     def _look(self) -> None:
         ends_at_s = self._who.expires_at + self._tokens.rules.leeway_s
-        left_s = ends_at_s - self._tokens.clock.now().timestamp()
+        left_s = ends_at_s - self._tokens.clock.time_s()
         if left_s <= 0:
             self._end(EXPIRED)
         else:

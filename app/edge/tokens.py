@@ -68,7 +68,7 @@ class TokenVerifier:
         if keys is not self._remembered_for:
             self._remembered.clear()
             self._remembered_for = keys
-        now_s = self.clock.now().timestamp()
+        now_s = self.clock.time_s()
         known = self._remembered.get(token)
         if known is not None:
             if known.expires_at + self.rules.leeway_s <= now_s:
@@ -84,9 +84,9 @@ class TokenVerifier:
             self._remembered[token] = principal
         return principal
 
-    def left_s(self, who: Principal | None) -> float:
-        """Tell how long `verify` would go on to give this principal, if nothing else changes."""
-        return inf if who is None else who.expires_at + self.rules.leeway_s - self.clock.now().timestamp()
+    def ends_at_s(self, who: Principal | None) -> float:
+        """Tell until when `verify` would go on to give this principal, if nothing else changes."""
+        return inf if who is None else who.expires_at + self.rules.leeway_s
 
     def follow(self, rules: TokenRules) -> None:
         """Go by other rules from now on: a principal that is remembered holds the groups of the old ones."""

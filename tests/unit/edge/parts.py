@@ -30,6 +30,9 @@ class StillClock:
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.now_s, UTC)
 
+    def time_s(self) -> float:
+        return self.now_s
+
     def monotonic_s(self) -> float:
         return self.now_s
 
