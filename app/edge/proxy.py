@@ -73,11 +73,12 @@ def head_rest(
 
 
 def _added(record: Record, route: Route, session_cookies: tuple[bytes, ...], framing: BodyFraming) -> Headers:
-    hidden = [name for name in session_cookies if name not in route.forward_cookies]
-    cookie = cookie_header(record.headers, without=hidden)
     added = _forwarding(record)
-    if cookie is not None:
-        added.append((b"cookie", cookie))
+    if record.first(b"cookie") is not None:
+        hidden = [name for name in session_cookies if name not in route.forward_cookies]
+        cookie = cookie_header(record.headers, without=hidden)
+        if cookie is not None:
+            added.append((b"cookie", cookie))
     if record.principal is not None:
         added.append((b"x-user-id", record.principal.user_id.encode()))
         added.append((b"x-user-role", record.principal.role.encode()))

@@ -48,7 +48,7 @@ class Authenticate:
     def _token(self, record: Record) -> bytes:
         fields = record.all(b"authorization")
         bearers = [value for value in fields if value[:6].lower() == b"bearer"]
-        in_cookies = cookies(record.headers, self.cookie_name)
+        in_cookies = cookies(record.headers, self.cookie_name) if record.first(b"cookie") is not None else []
         if len(fields) > 1 or len(in_cookies) > 1:
             raise TokenInvalid("More than one token was given.")
         cookie = in_cookies[0] if in_cookies else b""

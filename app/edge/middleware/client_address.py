@@ -25,7 +25,7 @@ class ResolveClient:
     def __call__(self, record: Record) -> Answer | None:
         record.client = record.peer
         record.is_peer_trusted = self.trusts(record.peer)
-        if record.is_peer_trusted:
+        if record.is_peer_trusted and record.first(b"x-forwarded-for") is not None:
             record.client = self._nearest_stranger(record)
         return None
 
