@@ -70,6 +70,19 @@ async def test_a_full_pool_is_storage_that_is_unavailable(migrated_dsn: str) -> 
     await database.aclose()
 
 
+async def test_who_would_wait_behind_too_many_is_refused_at_once(migrated_dsn: str) -> None:
+    options = DatabaseOptions(dsn=migrated_dsn, schema=SCHEMA, pool_size=1, max_overflow=0, max_waiting=0)
+    database = Database(options)
+    async with database.begin():
+        with pytest.raises(StorageUnavailable, match="Too many"):
+            async with database.begin():
+                pass
+
+    async with database.begin() as tx:
+        assert await session_of(tx).scalar(text("SELECT 1")) == 1
+    await database.aclose()
+
+
 async def test_a_database_that_is_not_there_is_unavailable_and_its_password_stays_with_us() -> None:
     database = Database(DatabaseOptions(dsn="postgresql+asyncpg://me:swordfish@127.0.0.1:1/nowhere"))
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from app.infra.db.errors import translated
+from app.infra.db.errors import StorageUnavailable, translated
 from app.kernel.transaction import Tx
 
 STATEMENT_TIMEOUT_S = 5
@@ -27,12 +27,16 @@ TRUSTED_IDLE_S = 1
 
 @dataclass(frozen=True, slots=True)
 class DatabaseOptions:
-    """Where the database is and how many connections one process may hold; `dsn` holds a password."""
+    """Where the database is and how many connections one process may hold; `dsn` holds a password.
+
+    `max_waiting` transactions may wait for a connection: twenty connections work them off in under a second.
+    """
 
     dsn: str = field(repr=False)
     schema: str = "portico"
     pool_size: int = 10
     max_overflow: int = 10
+    max_waiting: int = 200
     pool_timeout_s: float = 30
     pool_recycle_s: int = 300
 
@@ -59,12 +63,21 @@ class Database:
         self.options = options
         self.engine = make_engine(options)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._most_open = options.pool_size + options.max_overflow + options.max_waiting
+        self._open = 0
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Tx]:
-        with translated():
-            async with self._sessions() as session, session.begin():
-                yield PostgresTx(session)
+        """Errors: StorageUnavailable, at once while too many wait: whoever is let in is served in time."""
+        if self._open >= self._most_open:
+            raise StorageUnavailable("Too many wait for the database; try again shortly.", headers={"retry-after": "1"})
+        self._open += 1
+        try:
+            with translated():
+                async with self._sessions() as session, session.begin():
+                    yield PostgresTx(session)
+        finally:
+            self._open -= 1
 
     async def health(self) -> str:
         """Prove that a query is answered; tell the server's version. Errors: StorageUnavailable."""
