@@ -18,7 +18,7 @@ from tests.e2e.program import PORTICO, ROOT, Program, becomes_true, free_port, r
 
 HEALTH = '[[routes]]\nprefix = "/api/health"\nlocal = true\naccess = "PUBLIC"\n'
 METRICS = '[[routes]]\npath = "/metrics"\nlocal = true\naccess = "PUBLIC"\n'
-LOCAL = '[[routes]]\nprefix = "/api/v1"\nlocal = true\naccess = "COMMON"\nmax_body_bytes = 8388608\n'
+LOCAL = '[[routes]]\nprefix = "/api/v1"\nlocal = true\naccess = "COMMON"\n'
 
 
 def say(text: str) -> None:
