@@ -4,6 +4,7 @@
 `begin` block and nowhere else, so that no connection is held across a wait on someone else.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -63,21 +64,34 @@ class Database:
         self.options = options
         self.engine = make_engine(options)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
-        self._most_open = options.pool_size + options.max_overflow + options.max_waiting
-        self._open = 0
+        # in front of the pool's own queue, in which newcomers pass those who wait
+        self._places = asyncio.Semaphore(options.pool_size + options.max_overflow)
+        self._waiting = 0
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Tx]:
         """Errors: StorageUnavailable, at once while too many wait: whoever is let in is served in time."""
-        if self._open >= self._most_open:
-            raise StorageUnavailable("Too many wait for the database; try again shortly.", headers={"retry-after": "1"})
-        self._open += 1
-        try:
-            with translated():
+        with translated():
+            await self._take_place()
+            try:
                 async with self._sessions() as session, session.begin():
                     yield PostgresTx(session)
+            finally:
+                self._places.release()
+
+    async def _take_place(self) -> None:
+        """Errors: StorageUnavailable, TimeoutError."""
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        if self._waiting >= self.options.max_waiting:
+            raise StorageUnavailable("Too many wait for the database; try again shortly.", headers={"retry-after": "1"})
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self.options.pool_timeout_s):
+                await self._places.acquire()
         finally:
-            self._open -= 1
+            self._waiting -= 1
 
     async def health(self) -> str:
         """Prove that a query is answered; tell the server's version. Errors: StorageUnavailable."""
