@@ -39,6 +39,8 @@ class Phase:
     name: str
     outcomes: Counter[str] = field(default_factory=Counter)
     taken_ms: array[float] = field(default_factory=lambda: array("d"))
+    waited_ms: array[float] = field(default_factory=lambda: array("d"))
+    """the same from the moment they were sent"""
     refused_ms: array[float] = field(default_factory=lambda: array("d"))
     began_s: float = field(default_factory=time.monotonic)
     seconds: float = 0
@@ -51,6 +53,7 @@ class Phase:
             "p50_ms": _at(taken, 0.5),
             "p99_ms": _at(taken, 0.99),
             "max_ms": _at(taken, 1),
+            "waited_p99_ms": _at(sorted(self.waited_ms), 0.99),
             "refused_p50_ms": _at(sorted(self.refused_ms), 0.5),
             "seconds": self.seconds,
         }
@@ -174,7 +177,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, load: Load) -> None:
         self._load = load
         self._transport: asyncio.Transport
-        self._due_s = 0.0
+        self._due_s = self._sent_s = 0.0
         self._phase = load.phase
         self._answers = 0
         self._seen = b""
@@ -187,6 +190,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, due_s: float, phase: Phase) -> None:
         self._due_s, self._phase, self.is_asking = due_s, phase, True
+        self._sent_s = time.monotonic()
         self._transport.write(self._load.request())
 
     def close(self) -> None:
@@ -216,10 +220,12 @@ class Connection(asyncio.Protocol):
         self.is_asking = False
         self._answers += 1
         status = head[9:12].decode()
-        taken_ms = (time.monotonic() - self._due_s) * 1000
+        now_s = time.monotonic()
+        taken_ms = (now_s - self._due_s) * 1000
         if status.startswith("2"):
             self._phase.outcomes[status] += 1
             self._phase.taken_ms.append(taken_ms)
+            self._phase.waited_ms.append((now_s - self._sent_s) * 1000)
         else:
             self._phase.outcomes[f"{status} {_reason(body)}"] += 1
             self._phase.refused_ms.append(taken_ms)

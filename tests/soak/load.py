@@ -24,6 +24,8 @@ class Counted:
     p50_ms: float
     p99_ms: float
     max_ms: float
+    waited_p99_ms: float
+    """from the moment they were sent, as the load may have had no connection free when they were due"""
     refused_p50_ms: float
     seconds: float
 
@@ -39,7 +41,8 @@ class Counted:
         bad = {outcome: count for outcome, count in self.outcomes.items() if not outcome.startswith("2")}
         return (
             f"{self.name}: {self.good:,} answered in {self.seconds:.1f} s, p50 {self.p50_ms:.1f}, "
-            f"p99 {self.p99_ms:.1f}, longest {self.max_ms:.0f} ms; failed {bad or 'none'}"
+            f"p99 {self.p99_ms:.1f}, longest {self.max_ms:.0f}, p99 from sending {self.waited_p99_ms:.0f} ms; "
+            f"failed {bad or 'none'}"
         )
 
 
