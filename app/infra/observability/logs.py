@@ -4,31 +4,55 @@ Rule: never log tokens, message text or headers wholesale; `redact` is the last 
 """
 
 import logging
+import os
+import select
+import stat
 import sys
+import threading
 from collections.abc import MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TextIO
 
 import structlog
+
+from app.infra.observability.lines import PIPE_PIECE_BYTES, LineWriter
 
 _SECRET_WORDS = ("token", "authorization", "password", "secret", "cookie", "api_key", "credential", "dsn")
 _NOISY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "uvicorn.access", "alembic", "asyncio")
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Unfailing:
-    """Where log lines go. On a full disk they are lost: whoever only says something must not fail because of it."""
+    """Where log lines go: who only says something must neither fail because of it nor wait for whoever reads.
 
-    stream: TextIO
+    A line is written at once where there is room for it. In front of a full pipe it is left to a thread, and on a full
+    disk it is lost.
+    Concurrency: any thread.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._room: select.poll | None = None
+        self._limit_chars = sys.maxsize
+        with suppress(OSError, ValueError):  # a stream in memory has no descriptor
+            descriptor = stream.fileno()
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                self._room = select.poll()
+                self._room.register(descriptor, select.POLLOUT)
+                self._limit_chars = PIPE_PIECE_BYTES // 4  # a character has up to four bytes
+                self._later = LineWriter(descriptor)
+                self._putting = threading.Lock()
 
     def write(self, text: str) -> None:
-        with suppress(OSError):
-            self.stream.write(text)
+        if self._room is None or (len(text) <= self._limit_chars and self._room.poll(0)):
+            with suppress(OSError):
+                self._stream.write(text)
+            return
+        with self._putting:
+            self._later.put(text.encode(errors="replace"), 1)
 
     def flush(self) -> None:
         with suppress(OSError):
-            self.stream.flush()
+            self._stream.flush()
 
 
 def configure_logs(*, level: int, as_json: bool) -> None:

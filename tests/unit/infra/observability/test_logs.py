@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
@@ -80,6 +81,19 @@ def test_a_line_that_cannot_be_written_is_lost_without_an_error(capfd: pytest.Ca
             full.close()
 
     assert capfd.readouterr().err == ""
+
+
+def test_a_pipe_that_nobody_reads_stops_nobody_and_its_reader_misses_nothing() -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as pipe, redirect_stderr(pipe):
+        configure_logs(level=logging.INFO, as_json=True)
+        for number in range(2000):
+            structlog.get_logger().info("chat.exchanged", number=number)
+
+        with os.fdopen(read) as reader:
+            numbers = [json.loads(reader.readline())["number"] for _ in range(2000)]
+
+    assert sorted(numbers) == list(range(2000))
 
 
 def test_what_is_below_the_level_is_not_written() -> None:
