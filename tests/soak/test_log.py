@@ -29,11 +29,31 @@ def test_a_log_that_cannot_be_written_stops_nobody(home: Path, migrated_dsn: str
         stay_for(5)
         os.kill(gateway.workers()[0], signal.SIGHUP)
         stay_for(1)
+        load.end()
         code = gateway.stop()
 
     say(load.told("the log went to a full device"))
     assert code == 0
-    assert load.phases["start"].good > PER_S
+    assert load.failed == {}
+
+
+def test_a_log_that_nobody_reads_stops_nobody(home: Path, migrated_dsn: str, origin: Origin) -> None:
+    os.mkfifo(home / "log")
+    unread = os.open(home / "log", os.O_RDWR)
+    to_a_pipe = ("/bin/sh", "-c", f'exec "$0" "$@" 2>{home / "log"}')
+    with (
+        a_gateway(home, proxying(origin), before=to_a_pipe, POSTGRES_DSN=migrated_dsn) as gateway,
+        load_on(port_of(gateway), ECHO, connections=64, per_s=PER_S) as load,
+    ):
+        stay_for(2)
+        for _ in range(60):
+            os.kill(gateway.workers()[0], signal.SIGHUP)
+            stay_for(0.1)
+        load.end()
+        os.close(unread)
+
+    say(load.told("nobody read the log"))
+    assert load.failed == {}
 
 
 def test_a_disk_that_fills_up_stops_nobody_and_the_log_goes_on_when_there_is_room(
