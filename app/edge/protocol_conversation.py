@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 from app.edge import faults
 from app.edge.chunked import ChunksMalformed
 from app.edge.edge import Edge
-from app.edge.protocol_body import BodyReader, EndlessBody, body_reader, slowness
+from app.edge.protocol_body import BodyReader, EndlessBody, LengthBody, body_reader, slowness
 from app.edge.protocol_clock import Late
 from app.edge.protocol_intake import Intake
 from app.edge.protocol_line import ClientSocket, Exchange
@@ -54,8 +54,9 @@ class Conversation(ClientSocket):
         """Give an answer of the edge's own; what is left of the request is read past, if it is little."""
         record = reply.record
         self._body = body = body_reader(record, framing_of(record))
-        if body is not None and (body.least_left_bytes > DISCARDED_BYTES or record.first(b"expect") is not None):
-            self.keeps_alive = False
+        if body is not None:
+            self._read_past(body)
+            self.keeps_alive &= record.first(b"expect") is None
         reply.answer(answer)
         self._edge.finish(record)
 
@@ -65,6 +66,24 @@ class Conversation(ClientSocket):
         self.is_deaf = True
         reply.answer(answer)
         self._edge.finish(reply.record)
+
+    def _read_past(self, body: BodyReader) -> None:
+        """Drop what has come of a body that nobody wants."""
+        try:
+            body.feed(self._intake.take_all())
+        except ChunksMalformed:
+            self.keeps_alive = False
+            self.is_deaf = True
+        if body.is_complete:
+            self._body = None
+            self._intake.put_back(body.surplus)
+
+    def on_answer_begins(self) -> None:
+        """Say that the connection ends where much of the request, or nobody knows how much, is still to come."""
+        body = self._body
+        if body is not None and not body.is_complete:
+            is_little = isinstance(body, LengthBody) and body.least_left_bytes <= DISCARDED_BYTES
+            self.keeps_alive &= is_little
 
     def on_answered(self) -> None:
         """Hear that the answer was handed over whole."""

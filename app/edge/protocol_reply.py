@@ -51,6 +51,9 @@ class Line(Protocol):
     @property
     def default_headers(self) -> Sequence[tuple[bytes, bytes]]: ...
     def write(self, data: bytes, /) -> None: ...
+    def on_answer_begins(self) -> None:
+        """Hear that a head is about to be sent: the last moment to decide whether the connection is kept."""
+
     def on_answered(self) -> None:
         """Hear that the answer was handed over whole."""
 
@@ -75,6 +78,7 @@ class Reply:
     def start(self, status: int, lines: bytes, piece: bytes = b"", *, is_open_ended: bool) -> None:
         """Send a head, and what there is of the body; `lines` are its fields, but for the framing if open-ended."""
         line = self._line
+        line.on_answer_begins()
         self.is_started = True
         self.is_silent = status in _BODILESS or self.record.method == b"HEAD"
         dated = _dated.lines(line.default_headers)

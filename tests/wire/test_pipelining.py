@@ -88,7 +88,7 @@ async def test_what_is_pipelined_waits_within_bounds(front: Front) -> None:
 BEHIND = {
     "a chunked body that is too large": post_chunks(b"/small/x", b"x" * 1001, b""),
     "a body that is too large": post(b"/small/x", b"x" * 1001),
-    "a body nobody wants": post_chunks(b"/nowhere", b"x" * 60_000, b""),
+    "a body nobody wants": post(b"/nowhere", b"x" * 60_000),
     "a body": post(b"/main/x", b"hello"),
     "chunks": post_chunks(b"/main/x", b"hello", b""),
     "a refusal": get(b"/mine/x"),
@@ -116,6 +116,20 @@ async def test_the_request_behind_another_is_found_wherever_the_bytes_are_cut(
         second = await caller.answer()
 
         assert (second.status, second.body) == (200, b"hi")
+
+
+@pytest.mark.parametrize("target", [b"/nowhere", b"/small/x", b"/mine/x"])
+async def test_a_refusal_before_the_end_of_a_chunked_body_says_that_it_closes(front: Front, target: bytes) -> None:
+    """Nobody knows how much is still to come: a client that believed the connection kept would lose a request."""
+    whole = post_chunks(target, b"x" * 1001, b"")
+    async with front.upstream(Counting()), front.calling() as caller:
+        await caller.send(whole[:-5])
+        answered = await caller.answer()
+
+        assert answered.status in {401, 404, 413}
+        assert answered.all(b"connection") == [b"close"]
+        await caller.send(whole[-5:])
+        assert await caller.is_cut()
 
 
 async def test_the_refusal_of_a_head_has_nothing_of_the_request_before_it(front: Front) -> None:

@@ -27,6 +27,9 @@ class Wire:
     def write(self, data: bytes) -> None:
         self.sent += data
 
+    def on_answer_begins(self) -> None:
+        self.ends.append("begun")
+
     def on_answered(self) -> None:
         self.ends.append("answered")
 
@@ -63,7 +66,7 @@ def test_any_pieces_make_the_same_body(pieces: list[bytes], first: bytes) -> Non
     head, _, body = wire.sent.partition(b"\r\n\r\n")
     assert head == b"HTTP/1.1 200 OK\r\n" + DATE + b"x-a: 1\r\ntransfer-encoding: chunked"
     assert unchunked(body) == (first + b"".join(pieces), b"")
-    assert wire.ends == ["answered"]
+    assert wire.ends == ["begun", "answered"]
 
 
 @pytest.mark.parametrize("size", [0, 1, 16 * 1024, 16 * 1024 + 1, 100_000])
@@ -132,7 +135,7 @@ def test_an_answer_of_our_own_has_a_length_and_an_id(status: int) -> None:
     assert b"\r\ncontent-length: 5" in head
     assert b"\r\nx-request-id: " + reply.record.id.encode() in head
     assert body == b"hello"
-    assert (reply.record.status, reply.record.bytes_out, wire.ends) == (status, 5, ["answered"])
+    assert (reply.record.status, reply.record.bytes_out, wire.ends) == (status, 5, ["begun", "answered"])
 
 
 def test_what_is_broken_off_has_no_end() -> None:
@@ -142,4 +145,4 @@ def test_what_is_broken_off_has_no_end() -> None:
     reply.break_off()
 
     assert wire.sent.endswith(b"4\r\nhalf\r\n")
-    assert wire.ends == ["broken off"]
+    assert wire.ends == ["begun", "broken off"]
