@@ -38,7 +38,7 @@ def test_a_killed_endpoint_costs_no_request_that_can_be_asked_again(
     say(writes.told("writes, which must not be sent twice"))
     assert reads.failed == {}
     assert sum(writes.failed.values()) <= kills * CONNECTIONS
-    assert set(writes.failed) <= {"502 upstream-failed"}
+    assert set(writes.failed) <= {"502 upstream-broken"}
 
 
 @pytest.mark.soak
