@@ -16,7 +16,8 @@ GET = a_request("/echo", token=a_token())
 POST = a_request("/echo", method="POST", token=a_token(), body="x" * 500)
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("kills", [1, 5])
 def test_a_killed_endpoint_costs_no_request_that_can_be_asked_again(
     home: Path, migrated_dsn: str, origins: tuple[Origin, Origin], kills: int
 ) -> None:
