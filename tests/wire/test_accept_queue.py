@@ -25,7 +25,8 @@ def listening(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere newcomers cannot be held off")
 def test_who_waits_is_kept_with_what_was_sent_and_who_comes_later_is_not_let_in(listening: socket.socket) -> None:
     with socket.create_connection(listening.getsockname()[:2]) as early:
-        refuse_newcomers(listening)
+        if not refuse_newcomers(listening):
+            pytest.skip("the kernel lets this account attach no socket filter")
         early.sendall(b"still here")
 
         with pytest.raises(TimeoutError):

@@ -22,16 +22,20 @@ _SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the module `socket` does not nam
 _DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
-def refuse_newcomers(listening: socket.socket) -> None:
-    """Let nobody new into the queue; those who are in it, or nearly, may still be accepted. Without effect elsewhere
-    than on Linux, where the moment between the last look and the close stays a moment.
+def refuse_newcomers(listening: socket.socket) -> bool:
+    """Let nobody new into the queue; those who are in it, or nearly, may still be accepted.
+
+    False where that cannot be had: elsewhere than on Linux, or where the kernel forbids it. There the moment between
+    the last look and the close stays a moment.
     """
     if sys.platform != "linux" or listening.family not in {socket.AF_INET, socket.AF_INET6}:
-        return
+        return False
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _DROP_SYN))
     with suppress(OSError):  # a sandbox may forbid it
         filter_ = struct.pack("@HP", len(_DROP_SYN), ctypes.addressof(program))
         listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
+        return True
+    return False
 
 
 def has_waiting(listening: Sequence[socket.socket]) -> bool:
