@@ -107,11 +107,9 @@ class Reply:
             line.write(b"%b\r\n%b" % (head, piece))
 
     def switch(self, lines: bytes) -> None:
-        """Send the head of a 101; that the server is ending its connections is not said of one that begins."""
-        line = self._line
+        """Send the head of a 101."""
         self.is_started = True
-        own = [one for one in line.default_headers if one[0] != b"connection"]
-        line.write(b"%b%b%b\r\n" % (_STATUS_LINES[101], field_lines(own), lines))
+        self._line.write(b"%b%b%b\r\n" % (_STATUS_LINES[101], _dated.lines(self._line.default_headers), lines))
 
     def send(self, piece: bytes) -> None:
         if self.is_silent or not piece:

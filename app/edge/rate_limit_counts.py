@@ -15,7 +15,7 @@ from app.edge.rate_limit_quota import Fleet, Quota
 from app.infra.observability.metrics import Family, counter, gauge
 
 MAX_QUOTAS = 32_768
-"""Of users, and once more of addresses; about 13 MB each."""
+"""Of users, and once more of addresses; about 15 MB each."""
 MAX_DUE = 8_192
 MAX_REMEMBERED = 4_096
 _COMPARED = 8

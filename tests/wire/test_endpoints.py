@@ -78,7 +78,7 @@ async def test_requests_are_shared(pair: Front) -> None:
         assert min(shares) >= 10
 
 
-@over_asgi
+@over_both
 async def test_the_death_of_one_under_load_fails_no_request(pair: Front) -> None:
     statuses: Counter[int] = Counter()
     async with pair.second(patient):
@@ -91,7 +91,7 @@ async def test_the_death_of_one_under_load_fails_no_request(pair: Front) -> None
         assert any(line.get("retries") for line in pair.answered)
 
 
-@over_asgi
+@over_both
 async def test_one_that_does_not_listen_costs_nobody_an_answer(pair: Front) -> None:
     async with pair.second(patient):
         answers = [await pair.ask(post(b"/pair/x", b"hello")) for _ in range(30)]
