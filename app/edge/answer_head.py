@@ -62,6 +62,11 @@ class AnswerHead:
         return {Framing.LENGTH: self.length_bytes, Framing.NONE: 0}.get(self.framing, -1)
 
     @cached_property
+    def is_open_ended(self) -> bool:
+        """Whether the head does not say how long the body is."""
+        return self.framing in {Framing.CHUNKED, Framing.CLOSE}
+
+    @cached_property
     def is_event_stream(self) -> bool:
         """Whether the body is server-sent events: it has no end in sight, and may be silent for long."""
         media_type = next((value for name, value in self.headers if name == b"content-type"), b"")

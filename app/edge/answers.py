@@ -1,6 +1,6 @@
 """What the edge adds to every answer, and what a refusal becomes: the same for both mounts. Pure."""
 
-from app.edge.headers import Headers, field_lines
+from app.edge.headers import Headers, field_lines, fields_of
 from app.edge.middleware.cors import cors_headers
 from app.edge.record import Answer, Record
 from app.infra.wire.problems import problem_of
@@ -9,15 +9,13 @@ from app.kernel.errors import Fault
 
 def added_headers(record: Record) -> Headers:
     """Make the fields every answer carries, whoever gave it; of the same names, only `Vary` may stand twice."""
-    added = [(b"x-request-id", record.id.encode()), *record.limit_headers]
+    added = [(b"x-request-id", record.id.encode()), *fields_of(record.limit_lines)]
     return added + cors_headers(record) if record.varies_by_origin else added
 
 
 def added_lines(record: Record) -> bytes:
     """Write the same as lines."""
-    lines = b"x-request-id: %b\r\n" % record.id.encode()
-    for field in record.limit_headers:
-        lines += b"%b: %b\r\n" % field
+    lines = b"x-request-id: %b\r\n%b" % (record.id.encode(), record.limit_lines)
     return lines + field_lines(cors_headers(record)) if record.varies_by_origin else lines
 
 

@@ -85,7 +85,9 @@ class Edge:
 
     def finish(self, record: Record) -> None:
         """Count a request that is over, and say what became of it; once each, whatever that was."""
-        self.release(record)
+        if record.is_open:
+            record.is_open = False
+            self.load.leave()
         seconds = self.clock.monotonic_s() - record.started_s
         self.metrics.note(record, seconds)
         self.access_log.write(record, seconds)

@@ -80,6 +80,11 @@ def field_lines(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in headers])
 
 
+def fields_of(lines: bytes) -> Headers:
+    """Read what `field_lines` wrote."""
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n")) if name]
+
+
 def cookies(headers: Headers, wanted: bytes) -> list[bytes]:
     """List the values of one cookie over all `Cookie` fields, in order."""
     return [value for name, value in _pairs(headers) if name == wanted]

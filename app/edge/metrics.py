@@ -22,8 +22,6 @@ MAX_CELLS = 10_000
 NO_ROUTE = "none"
 OVERFLOW = "other"
 
-_METHODS = {method: method.decode() for method in METHODS}
-
 
 class _Cell:
     """The requests of one route, method, status and reason."""
@@ -37,7 +35,7 @@ class _Cell:
         self.bytes_out = 0
 
 
-type Key = tuple[str, str, int, str]
+type Key = tuple[str, bytes, int, str]
 
 
 @dataclass(slots=True)
@@ -50,12 +48,7 @@ class RequestMetrics:
     def note(self, record: Record, seconds: float) -> None:
         """Count a request that is over."""
         route = record.route
-        key = (
-            NO_ROUTE if route is None else route.label,
-            _METHODS.get(record.method, "OTHER"),
-            record.status,
-            record.reason,
-        )
+        key = (NO_ROUTE if route is None else route.label, record.method, record.status, record.reason)
         cell = self._cells.get(key) or self._new_cell(key)
         cell.buckets[bisect_left(BOUNDS_S, seconds)] += 1
         cell.seconds += seconds
@@ -68,7 +61,7 @@ class RequestMetrics:
         requests: dict[Labels, float] = {}
         routes: defaultdict[str, _Cell] = defaultdict(_Cell)
         for (route, method, status, reason), cell in self._cells.items():
-            labels = labels_of(route=route, method=method, status=str(status), reason=reason)
+            labels = labels_of(route=route, method=method.decode(), status=str(status), reason=reason)
             requests[labels] = sum(cell.buckets)
             total = routes[route]
             total.buckets = [one + other for one, other in zip(total.buckets, cell.buckets, strict=True)]
@@ -92,7 +85,9 @@ class RequestMetrics:
 
     def _new_cell(self, key: Key) -> _Cell:
         if len(self._cells) >= MAX_CELLS:  # tables that change their labels for ever, or statuses nobody has heard of
-            key = (OVERFLOW, OVERFLOW, 0, OVERFLOW)
+            key = (OVERFLOW, OVERFLOW.encode(), 0, OVERFLOW)
+        elif key[1] not in METHODS:
+            key = (key[0], b"OTHER", *key[2:])
         return self._cells.setdefault(key, _Cell())
 
 

@@ -52,7 +52,7 @@ class Plans:
         self.tokens.revocations.subscribe(lambda _: self._known.clear())
 
     def find(self, block: bytes, peer: str, scheme: str, table: Table) -> Plan | None:
-        plan = self._known.get(block) if len(block) <= MAX_HEAD_BYTES else None
+        plan = self._known.get(block)
         if plan is None or plan.record.peer != peer or plan.record.scheme != scheme:
             return None
         if plan.table is table and plan.keys is self.tokens.keys() and plan.ends_at_s > self.tokens.clock.time_s():

@@ -20,24 +20,25 @@ _WRITTEN = re.compile(rf"([1-9][0-9]{{0,6}})/({'|'.join(PERIODS_S)})")
 class RateLimit:
     """`name` tells the rows apart; a caller's bucket outlives a reload that keeps the row's name.
 
-    `words` are for people; `policy` is a whole field. Source of the fields: draft-ietf-httpapi-ratelimit-headers-10.
+    `words` are for people; `policy` is a whole line. Source of the fields: draft-ietf-httpapi-ratelimit-headers-10.
     """
 
     name: str
     words: str
     burst: int
     rate_per_s: float
-    policy: tuple[bytes, bytes]
+    policy: bytes
 
-    def state(self, left: float, *, wait_s: float) -> tuple[bytes, bytes]:
-        """Make the field that tells what is left; `wait_s` is 0 where a request was let in.
+    def lines(self, left: float, *, wait_s: float) -> bytes:
+        """Write the fields that tell the limit and what is left of it; `wait_s` is 0 where a request was let in.
 
-        Its `t` is `Retry-After` where one was refused, and else the time until the bucket is full.
+        Their `t` is `Retry-After` where one was refused, and else the time until the bucket is full.
         """
         if wait_s:
-            return b"ratelimit", b'"default";r=0;t=%d' % ceil(wait_s)
+            return b'%bratelimit: "default";r=0;t=%d\r\n' % (self.policy, ceil(wait_s))
         # %d cuts off: a second that has begun counts
-        return b"ratelimit", b'"default";r=%d;t=%d' % (left, (self.burst - left) / self.rate_per_s + 0.999)
+        full_s = (self.burst - left) / self.rate_per_s + 0.999
+        return b'%bratelimit: "default";r=%d;t=%d\r\n' % (self.policy, left, full_s)
 
 
 def limit_flaws(rate_limit: str | None, burst: int | None) -> Iterable[tuple[str, str]]:
@@ -59,7 +60,7 @@ def read_limit(rate_limit: str | None, burst: int | None, *, name: str) -> RateL
     if rate_limit is None:
         return None
     count, _, period = rate_limit.partition("/")
-    policy = f'"default";q={count};w={PERIODS_S[period]}'.encode()
+    policy = f'ratelimit-policy: "default";q={count};w={PERIODS_S[period]}\r\n'.encode()
     words = f"{count} request{'' if count == '1' else 's'} {'an' if period == 'hour' else 'a'} {period}"
     rate_per_s = int(count) / PERIODS_S[period]
-    return RateLimit(name, words, burst or int(count), rate_per_s, (b"ratelimit-policy", policy))
+    return RateLimit(name, words, burst or int(count), rate_per_s, policy)

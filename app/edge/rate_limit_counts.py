@@ -7,7 +7,7 @@ a caller who used little: an exhausted bucket is not to be had new for the price
 
 import asyncio
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from app.edge.rate_limit import RateLimit
@@ -29,8 +29,13 @@ class Quotas:
     """The buckets of one kind of callers."""
 
     limit_quotas: int = MAX_QUOTAS
+    known: Callable[[Key], Quota | None] = field(init=False)
+    """find a bucket as it was left, whatever its row says by now"""
     _quotas: dict[Key, Quota] = field(default_factory=dict)
     _candidates: list[Key] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.known = self._quotas.get
 
     def __len__(self) -> int:
         return len(self._quotas)
@@ -78,7 +83,10 @@ class RateLimiter:
     def take_of_user(self, limit: RateLimit, user_id: str, now_s: float) -> Quota:
         """Count one request; whether it was let in is `wait_s == 0` of what is returned."""
         key = (limit.name, "user", user_id)
-        return self._take(key, self.users.get(key, limit, now_s), now_s)
+        quota = self.users.known(key)
+        if quota is None or quota.limit is not limit:
+            quota = self.users.get(key, limit, now_s)
+        return self._take(key, quota, now_s)
 
     def take_of_address(self, limit: RateLimit, address: str, now_s: float) -> Quota:
         """Count one request of an address, or of the /64 around one of IPv6, which is one household's."""

@@ -99,14 +99,15 @@ class Quota:
         """Let one request in, or not."""
         if now_s > self._seen_s:
             self._refill(now_s, fleet)
-        self._demand += 1
         self.wait_s = 0.0
+        self._demand += 1
+        level = self.level
+        if fleet.processes == 1 and level >= _ALMOST and not self.prepaid:
+            self.level = level - 1
+            self.unbooked += 1
+            return True
         if self.prepaid:
             self.prepaid -= 1
-            return True
-        if self.level >= _ALMOST and fleet.processes == 1:
-            self.level -= 1
-            self.unbooked += 1
             return True
         if self.level >= _ALMOST and (self.unbooked + 1 <= FEW or self.unbooked + 1 <= self._share(fleet) + _HAIR):
             self.level -= 1
@@ -188,10 +189,11 @@ class Quota:
             level += self.prepaid
             self.unbooked -= self.prepaid
             self.prepaid = 0
-        self.level = level = min(limit.burst, level)
+        is_full = level >= limit.burst
+        self.level = limit.burst if is_full else level
         if self.unbooked > 0 and not self._booking:
             if fleet.processes == 1 and not fleet.is_ledger_away:  # nobody else counts on the refill
-                if level >= limit.burst:
+                if is_full:
                     self.unbooked = 0.0
                 return
             unbooked = self.unbooked - self._forgotten(refilled, fleet)

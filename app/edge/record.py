@@ -4,7 +4,6 @@ Everything the access log says comes from here. Rule: stages write their own fie
 requests.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.edge.headers import Headers
@@ -50,7 +49,8 @@ class Record:
     tracestate: bytes = b""
     are_keys_fresh: bool = False
     is_open: bool = False
-    limit_headers: Sequence[tuple[bytes, bytes]] = ()
+    limit_lines: bytes = b""
+    """fields of the answer that tell the row's limit, as lines"""
 
     status: int = 0
     reason: str = ""

@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import replace
 from functools import lru_cache
 
-from app.edge.answer_head import AnswerHead, Framing
+from app.edge.answer_head import AnswerHead
 from app.edge.answers import added_lines, note_refusal, refusal
 from app.edge.chunked import chunk
 from app.edge.edge import Edge
@@ -25,7 +25,6 @@ from app.kernel.errors import Fault
 
 HELD_BYTES = 64 * 1024
 """of a request's body, while its upstream is dialled"""
-_OPEN_ENDED = frozenset({Framing.CHUNKED, Framing.CLOSE})
 
 
 class Splice:
@@ -130,7 +129,7 @@ class Splice:
         record = self._record
         if self._endpoint is not None:
             self._endpoint.note_answer(head.status)
-        is_open_ended = head.framing in _OPEN_ENDED
+        is_open_ended = head.is_open_ended
         if is_open_ended and self._connection is not None:
             self._connection.allow_idle(self._upstream.idle_timeout_s(head))
             if head.is_event_stream:

@@ -74,9 +74,10 @@ class UpstreamPool:
 
     def acquire_nowait(self) -> UpstreamConnection | None:
         """Take the connection that was used last, as the least likely to have been closed, if any is idle."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_reusable(self._keepalive_s):
+        idle, keepalive_s = self._idle, self._keepalive_s
+        while idle:
+            connection = idle.pop()
+            if connection.is_reusable(keepalive_s):
                 return connection
             connection.abort()
         return None
@@ -178,7 +179,7 @@ class UpstreamPool:
         if self._is_closed:
             connection.abort()
             return
-        waiter = self._next_waiter()
+        waiter = self._next_waiter() if self._waiters else None
         if waiter is not None:
             waiter.set_result(connection)
             return

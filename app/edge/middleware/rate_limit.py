@@ -10,7 +10,7 @@ from app.kernel.errors import RateLimited
 
 @dataclass(frozen=True, slots=True)
 class CheckRate:
-    """Set `limit_headers` and count the request: for the user, on PUBLIC rows for the client's address.
+    """Set `limit_lines` and count the request: for the user, on PUBLIC rows for the client's address.
 
     Errors: RateLimited, with the same fields and `Retry-After`.
     """
@@ -28,7 +28,7 @@ class CheckRate:
         else:
             quota = self.limiter.take_of_user(limit, principal.user_id, record.started_s)
         wait_s = quota.wait_s
-        record.limit_headers = (limit.policy, limit.state(quota.level + quota.prepaid, wait_s=wait_s))
+        record.limit_lines = limit.lines(quota.level + quota.prepaid, wait_s=wait_s)
         if wait_s:
             words = f"This door takes {limit.words} from you; wait a little."
             raise RateLimited(words, headers={"retry-after": str(ceil(wait_s))})

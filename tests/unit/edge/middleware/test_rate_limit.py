@@ -10,7 +10,7 @@ from tests.unit.edge.parts import a_record, a_route, outcome
 
 LIMITED = a_route(path="/x", rate_limit="60/minute", burst=2)
 PUBLIC = a_route(path="/x", access="PUBLIC", rate_limit="60/minute", burst=2)
-POLICY = (b"ratelimit-policy", b'"default";q=60;w=60')
+POLICY = b'ratelimit-policy: "default";q=60;w=60\r\n'
 
 
 def at_the_door(route: Route | None, *, user_id: str | None = None, client: str = "203.0.113.7") -> Record:
@@ -25,14 +25,14 @@ def test_where_no_limit_is_written_none_is_told(route: Route | None) -> None:
     record = at_the_door(route)
 
     assert CheckRate(RateLimiter())(record) is None
-    assert record.limit_headers == ()
+    assert record.limit_lines == b""
 
 
 def test_what_is_left_is_noted_for_the_answer() -> None:
     stage, record = CheckRate(RateLimiter()), at_the_door(LIMITED, user_id="ann")
 
     assert stage(record) is None
-    assert record.limit_headers == (POLICY, (b"ratelimit", b'"default";r=1;t=1'))
+    assert record.limit_lines == POLICY + b'ratelimit: "default";r=1;t=1\r\n'
 
 
 def test_a_request_over_the_limit_is_refused_until_then() -> None:
@@ -47,7 +47,7 @@ def test_a_request_over_the_limit_is_refused_until_then() -> None:
     assert refused.value.headers == {"retry-after": "1"}
     assert refused.value.reason == "rate_limited"
     assert "60 requests a minute" in refused.value.detail
-    assert records[2].limit_headers == (POLICY, (b"ratelimit", b'"default";r=0;t=1'))
+    assert records[2].limit_lines == POLICY + b'ratelimit: "default";r=0;t=1\r\n'
 
 
 def test_the_request_that_comes_when_it_was_told_to_is_let_in() -> None:
