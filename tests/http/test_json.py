@@ -115,7 +115,7 @@ def test_of_a_field_that_is_given_twice_the_last_counts(send: Send, endpoint: En
     name, value = next(iter(body.items()))
     rest = "".join(f", {json.dumps(key)}: {json.dumps(other)}" for key, other in body.items() if key != name)
 
-    answer = send(f'{{"{name}": 5, "{name}": {json.dumps(value)}{rest}}}'.encode())
+    answer = send(f'{{"{name}": "system", "{name}": {json.dumps(value)}{rest}}}'.encode())
 
     assert answer.status_code in {200, 201}
 
