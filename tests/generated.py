@@ -26,9 +26,9 @@ def send_generated(
 
     What goes wrong is told with the request as a `curl` command; the same seed makes the same requests.
     """
-    program = Path(sys.executable).with_name("st")
+    program = str(Path(sys.executable).with_name("st"))
     # in capitals, or it takes the token it was given for something else, and requests without one for ones with
     fields = [f"--header={name.title()}: {value}" for name, value in headers.items()]
-    command = (program, "--config-file", CONFIG, "run", f"{url}/openapi.json", *fields)
+    command = (program, "--config-file", str(CONFIG), "run", f"{url}/openapi.json", *fields)
     asked = (f"--seed={seed}", f"--max-examples={examples}", f"--phases={','.join(phases)}")
     return subprocess.run([*command, *asked], cwd=folder, capture_output=True, text=True, timeout=within_s, check=False)

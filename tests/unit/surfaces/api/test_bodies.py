@@ -1,5 +1,7 @@
 """Bodies in a bare Litestar: a value of another type is wrong, wherever it stands, and is named."""
 
+from typing import Any
+
 import pytest
 from litestar import Litestar, Request, Response, post
 from litestar.datastructures import State
@@ -28,7 +30,7 @@ def read(data: JSONBody[Body]) -> Body:
     return data
 
 
-def sent(body: bytes) -> object:
+def sent(body: bytes) -> Any:  # JSON has any shape
     """What the handler was handed; of a refusal its type, and field by field what is wrong."""
 
     def tell(request: Request[None, None, State], error: Exception) -> Response[list[object]]:
@@ -59,7 +61,7 @@ def sent(body: bytes) -> object:
     ],
 )
 def test_a_value_of_another_type_is_refused_by_its_name(body: bytes, field: str) -> None:
-    type_, (named, message) = sent(body)  # type: ignore[misc] # a refusal with one field
+    type_, (named, message) = sent(body)
 
     assert (type_, named) == ("validation-failed", field)
     assert message.startswith("Expected ")
