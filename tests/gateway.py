@@ -3,13 +3,14 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import httpx
 import uvicorn
 from dishka import Provider
+from litestar import Litestar
 
 from app.edge.protocol import EdgeProtocol
 from app.main import create_app
@@ -20,16 +21,28 @@ from tests.fakes.access_log import HeardAccessLog
 START_TIMEOUT_S = 60
 
 
+def running_gateway(settings: Settings, *overrides: Provider) -> AbstractContextManager[str]:
+    """Serve `create_app` by the protocol mount, as `portico serve` does; yield the URL once it is ready."""
+    return _running(settings, overrides, lambda app: partial(EdgeProtocol, app.state["door"]))
+
+
+def running_asgi_gateway(settings: Settings, *overrides: Provider) -> AbstractContextManager[str]:
+    """Do the same by the ASGI mount."""
+    return _running(settings, overrides, lambda _: "httptools")
+
+
 @contextmanager
-def running_gateway(settings: Settings, *overrides: Provider) -> Iterator[str]:
-    """Serve `create_app` in a thread of its own, by the protocol mount; yield the URL once it is ready."""
+def _running(
+    settings: Settings, overrides: Sequence[Provider], protocol_of: Callable[[Litestar], object]
+) -> Iterator[str]:
+    """Serve in a thread of its own."""
     with bind_tcp("127.0.0.1", 0) as bound:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         app = create_app(settings.model_copy(update={"front_door_url": url}), HeardAccessLog(), *overrides)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=partial(EdgeProtocol, app.state["door"]),  # type: ignore[arg-type]  # as `portico serve` does
+                http=protocol_of(app),  # type: ignore[arg-type]  # as `portico serve` does
                 log_config=None,
                 access_log=False,
                 lifespan="on",

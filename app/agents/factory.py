@@ -25,7 +25,7 @@ from app.agents.contract import Agent, AgentBroken, AgentDuplicate, Responder, T
 
 LIBRARY = "app.agents.library"
 ENTRY_POINT_GROUP = "portico.agents"
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 type Member = Agent | Responder
 
@@ -138,8 +138,8 @@ def _instance(where: str, made: type[object]) -> object:
 
 def _checked(where: str, member: Member) -> str:
     name: object = member.name
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise AgentBroken(where, f"the name {name!r} is not of the form {_NAME.pattern}")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise AgentBroken(where, f"the name {name!r} is not of the form {NAME.pattern}")
     if isinstance(member, Agent):
         for tool in member.tools:
             _check_tool(where, tool)

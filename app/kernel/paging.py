@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from app.kernel.errors import FieldError, ValidationFailed
+from app.kernel.ids import MAX_ID
 
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 20
@@ -112,7 +113,7 @@ class _Reader:
             self.errors.append(FieldError(key, f"takes at most {MAX_IDS} ids"))
             return None
         try:
-            return tuple(_whole(0, 2**63 - 1)(value) for value in values)
+            return tuple(_whole(0, MAX_ID)(value) for value in values)
         except ValueError as error:
             self.errors.append(FieldError(key, str(error)))
             return None

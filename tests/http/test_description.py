@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.http.calls import Json, as_, open_chat, somebody, withdraw, write
-from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, Endpoint
+from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, WITH_BODY, Endpoint
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
@@ -80,6 +80,34 @@ def test_ids_are_described_as_numbers(document: Json) -> None:
     ids = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
 
     assert {one["schema"]["type"] for one in ids if one["name"].endswith("_id") and one["in"] == "path"} == {"integer"}
+
+
+def test_ids_are_described_with_their_bounds_to_the_last_digit(document: Json) -> None:
+    every = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
+    ids = [one["schema"] for one in every if one["name"].endswith("_id") and one["name"] != "user_id"]
+
+    assert {(schema["minimum"], schema["maximum"]) for schema in ids} == {(0, 2**63 - 1)}
+
+
+@pytest.mark.parametrize("endpoint", WITH_BODY, ids=str)
+def test_a_body_that_takes_no_other_fields_is_described_so(document: Json, endpoint: Endpoint) -> None:
+    taken = operation_of(document, endpoint)["requestBody"]["content"]["application/json"]["schema"]
+
+    assert document["components"]["schemas"][taken["$ref"].rpartition("/")[2]]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
+def test_options_names_every_method_of_a_path(client: httpx.Client, document: Json, endpoint: Endpoint) -> None:
+    path = endpoint.path.format(chat_id=1, message_id=1, revocation_id=1, name="echo")
+    described = document["paths"][endpoint.path.rstrip("/")]
+
+    answer = client.options(path, headers=as_(somebody(), "admin"))
+
+    if path.startswith("/api/health"):  # its row takes GET alone
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    else:
+        assert answer.status_code == 204
+        assert answer.headers["allow"].split(", ") == sorted({"OPTIONS", *(method.upper() for method in described)})
 
 
 @pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)

@@ -24,6 +24,7 @@ from app.agents.contract import (
 from app.features.chats.domain.chat import ChatBusy, ChatNotFound
 from app.features.chats.domain.message import MessageNotFound, TurnLost
 from app.features.chats.schemas import (
+    USER_ID_LIMIT_CHARS,
     ChatCreate,
     ChatOut,
     ChatPageOut,
@@ -52,16 +53,22 @@ from app.features.chats.use_cases.update_message import UpdateMessage
 from app.infra.db.errors import StorageUnavailable
 from app.kernel.errors import Forbidden
 from app.kernel.identity import Principal
-from app.kernel.ids import ChatId, MessageId
+from app.kernel.ids import MAX_ID, ChatId, MessageId
 from app.kernel.paging import MAX_PAGE_SIZE, ListFields, ListQuery, parse_list_query
 
 # Litestar does not look into aliases made with `type`.
 # Any: the user, auth and state of a Litestar request, none of which we use
 AnyRequest = Request[Any, Any, Any]
 Who = NamedDependency[Principal]
-OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", required=False)]
-ChatFilter = Annotated[int | None, QueryParameter(required=False)]
-After = Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="The `next` of the stretch before")]
+# described here, checked by `user_id_of`
+A_USER_ID = {"minLength": 1, "maxLength": USER_ID_LIMIT_CHARS, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", required=False, schema_extra=A_USER_ID)]
+# Litestar describes a bound as a float, which has not enough digits for an id
+AN_ID = {"minimum": 0, "maximum": MAX_ID}
+ChatFilter = Annotated[int | None, QueryParameter(required=False, ge=0, le=MAX_ID, schema_extra=AN_ID)]
+After = Annotated[
+    int, QueryParameter(ge=0, le=MAX_ID, description="The `next` of the stretch before", schema_extra=AN_ID)
+]
 FILTERS = (
     "Filters: `ids`, `createdBefore`, `createdAfter`, `updatedBefore`, `updatedAfter`, `searchField` with "
     "`searchString` and `searchIgnoreCase`, `orderBy`, `sortOrder`, `currentPage`, `pageSize`."

@@ -35,6 +35,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from app.infra.db.base import Base, Dated, Numbered
 from app.infra.db.engine import session_of
+from app.kernel.ids import MAX_ID
 from app.kernel.paging import ListQuery, Page
 from app.kernel.revocation import MAX_NAME_LENGTH, Mark, NewRevocation, Revocation
 from app.kernel.transaction import Tx
@@ -42,7 +43,6 @@ from app.kernel.transaction import Tx
 PAGE_ROWS = 200  # read in one go: 8 ms of the event loop
 CHANNEL = "portico_revocations"
 """Channels belong to the database, not to a schema; a hint too many costs one look."""
-_MAX_ID = 2**63 - 1
 
 
 class RevocationRow(Numbered, Dated, Base):
@@ -96,7 +96,7 @@ class PostgresRevocationStore:
         return _revocation((await session.execute(_upsert(draft, number))).one())
 
     async def lift(self, tx: Tx, revocation_id: int) -> Revocation | None:
-        if not 0 < revocation_id <= _MAX_ID:
+        if not 0 < revocation_id <= MAX_ID:
             return None
         session = session_of(tx)
         number = await _next_number(session)

@@ -1,17 +1,21 @@
 """Who sits at the desk: the agents a chat can be given to."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import PathParameter
 
 from app.agents.contract import AgentCard, AgentNotFound, Agents
+from app.agents.factory import NAME
 from app.kernel.identity import Principal
 
 Who = NamedDependency[Principal]
+# described, not enforced: of another shape there is no agent either
+AgentName = Annotated[str, PathParameter(schema_extra={"pattern": f"^{NAME.pattern}$"})]
 
 
 class AgentView(msgspec.Struct, frozen=True):
@@ -43,7 +47,7 @@ class AgentsController(Controller):
 
     @get("/{name:str}", opt={"faults": (AgentNotFound,)})
     @inject
-    async def get_agent(self, principal: Who, name: FromPath[str], agents: FromDishka[Agents]) -> AgentView:
+    async def get_agent(self, principal: Who, name: AgentName, agents: FromDishka[Agents]) -> AgentView:
         del principal
         return _view(agents.card(name))
 

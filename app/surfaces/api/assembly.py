@@ -1,15 +1,17 @@
 """Litestar, put together: the controllers of every feature, one list, and what holds for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from litestar import Controller, Litestar
-from litestar.types import ControllerRouterHandler
+from litestar import Controller, Litestar, Response
+from litestar.routes import HTTPRoute
+from litestar.types import ControllerRouterHandler, HTTPScope
 
 from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
 from app.features.chats.controller import CONTROLLERS as CHATS
 from app.surfaces.api.agents import AgentsController
+from app.surfaces.api.bodies import StrictRequest
 from app.surfaces.api.commands import DatabaseCommands
 from app.surfaces.api.dependencies import DEPENDENCIES, guard_access, guard_ids
 from app.surfaces.api.description import add_refusals
@@ -48,9 +50,30 @@ def assemble(
         on_startup=[introduce_own],
         openapi_config=docs_config(version=VERSION, are_served=are_docs_served),
         plugins=[DatabaseCommands()],
+        request_class=StrictRequest,
         request_max_body_size=DEFAULT_MAX_LOCAL_BODY_BYTES,
         logging_config=None,
         debug=is_debug,
     )
     add_refusals(app)
+    _tell_methods(app)
     return app
+
+
+def _tell_methods(app: Litestar) -> None:
+    """Have OPTIONS name every method of a path: Litestar's own answer leaves out those a handler added later."""
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            handler, _ = route.route_handler_map["OPTIONS"]
+            handler(_answer_of(route))
+
+
+def _answer_of(route: HTTPRoute) -> Callable[[HTTPScope], Response[None]]:
+    allowed = ", ".join(sorted(route.methods))
+
+    def tell_methods(scope: HTTPScope) -> Response[None]:
+        """Take what Litestar's own takes: what a handler is handed was settled when its route was made."""
+        del scope
+        return Response(None, status_code=204, headers={"allow": allowed})
+
+    return tell_methods

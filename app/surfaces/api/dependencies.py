@@ -12,15 +12,16 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
+from litestar.typing import FieldDefinition
 
 from app.edge.faults import RoleNotAllowed, TokenMissing
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.identity import Access, Principal
+from app.kernel.ids import MAX_ID
 
 # Litestar does not look into aliases made with `type`
 AnyRequest = Request[None, None, State]
 
-MAX_ID = 2**63 - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -60,7 +61,12 @@ def guard_ids(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  #
     wrong = [
         FieldError(name, f"must be a whole number from 0 to {MAX_ID}")
         for name, text in connection.path_params.items()
-        if taken[name].annotation is int and not (_NUMBER.fullmatch(text) and int(text) <= MAX_ID)
+        if _is_number(taken.get(name)) and not (_NUMBER.fullmatch(text) and int(text) <= MAX_ID)
     ]
     if wrong:
         raise ValidationFailed("Some fields are not valid.", errors=wrong)
+
+
+def _is_number(taken: FieldDefinition | None) -> bool:
+    """Tell whether a handler takes a number here; the one for OPTIONS takes nothing of its path."""
+    return taken is not None and taken.annotation is int

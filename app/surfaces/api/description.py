@@ -7,6 +7,7 @@ may answer in front of any handler is added here, so that no endpoint has a stat
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
@@ -36,6 +37,7 @@ from app.infra.openapi.ports import Node, Own
 from app.infra.wire.problems import CONTENT_TYPE, Problem, status_of
 from app.kernel.errors import Fault, Malformed, ValidationFailed
 from app.kernel.identity import Access
+from app.kernel.ids import MAX_ID
 
 type Facts = Iterable[type[Fault]]
 
@@ -54,9 +56,8 @@ PROXIED = (*BY_THE_EDGE, UpstreamRefused, UpstreamAnswerBroken, UpstreamUnavaila
 
 def add_refusals(app: Litestar) -> None:
     """Describe, for each handler, the problems it may answer with; what a handler describes itself stays."""
-    for route in app.routes:
-        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
-            handler.responses = {**_problems(faults_of(handler)), **(handler.responses or {})}
+    for handler in _handlers(app):
+        handler.responses = {**_problems(faults_of(handler)), **(handler.responses or {})}
 
 
 def faults_of(handler: HTTPRouteHandler) -> Iterator[type[Fault]]:
@@ -74,12 +75,36 @@ def describe_own(app: Litestar, access_cookie: str) -> Own:
     schema = app.openapi_schema.to_schema()
     for path, method, access in _declared(app):
         schema["paths"].get(path, {}).get(method, {})["x-portico-access"] = access
+    _bound_ids(schema)
+    _close_bodies(app, schema["components"]["schemas"])
     return Own(
         document=encode_json(schema),
         access_cookie=access_cookie,
         refusals=_responses(PROXIED),
         token_refusals=_responses((*PROXIED, *BEHIND_A_TOKEN)),
     )
+
+
+def _bound_ids(schema: dict[str, Any]) -> None:
+    """Say of every id in a path what `guard_ids` takes; as a number of Litestar's it would be rounded."""
+    for item in schema["paths"].values():
+        for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path" and parameter["schema"].get("type") == "integer":
+                    parameter["schema"] |= {"minimum": 0, "maximum": MAX_ID}
+
+
+def _close_bodies(app: Litestar, components: dict[str, Any]) -> None:
+    """Say of every body that fields it does not name are refused, where that is so."""
+    for handler in _handlers(app):
+        body = handler.parsed_fn_signature.parameters.get("data")
+        if body is not None and body.annotation.__struct_config__.forbid_unknown_fields:
+            components[body.annotation.__name__]["additionalProperties"] = False
+
+
+def _handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:
+    for route in app.routes:
+        yield from route.route_handlers if isinstance(route, HTTPRoute) else ()
 
 
 def _declared(app: Litestar) -> Iterator[tuple[str, str, str]]:

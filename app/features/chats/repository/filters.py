@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from advanced_alchemy.filters import BeforeAfter, CollectionFilter, LimitOffset, OrderBy, SearchFilter, StatementFilter
 
+from app.kernel.ids import MAX_ID
 from app.kernel.paging import ListQuery
-
-MAX_ID = 2**63 - 1
 
 
 def filters_of(query: ListQuery) -> Sequence[StatementFilter]:

@@ -9,7 +9,8 @@ from litestar.testing import TestClient
 
 from app.kernel.errors import Fault
 from app.kernel.identity import Principal
-from app.surfaces.api.dependencies import DEPENDENCIES, MAX_ID, guard_access, guard_ids
+from app.kernel.ids import MAX_ID
+from app.surfaces.api.dependencies import DEPENDENCIES, guard_access, guard_ids
 from tests.builders import a_principal
 
 
