@@ -71,7 +71,7 @@ def returned_headers(status: int, headers: Headers) -> Headers:
         and name.translate(_MARKS_AS_DASH) not in named
         and not name.startswith(_CORS_PREFIX)
     ]
-    if status in _BODILESS:
+    if status < 200 or status in _BODILESS:
         return kept
     return kept + [(name, value) for name, value in headers if name == b"content-length"][:1]
 

@@ -26,7 +26,7 @@ from app.edge.protocol_conversation import Conversation
 from app.edge.protocol_intake import first_words
 from app.edge.protocol_line import Exchange, host_of, server_of
 from app.edge.protocol_local import LocalExchange, scope_of
-from app.edge.protocol_reply import Reply
+from app.edge.protocol_reply import CONTINUE, Reply
 from app.edge.protocol_websocket import LocalWebSocket
 from app.edge.proxy import BodyFraming, framing_of
 from app.edge.proxy import head_rest as make_head_rest
@@ -40,7 +40,6 @@ log = structlog.get_logger()
 
 REQUESTS_A_TURN = 64
 """of one client, before it is somebody else's turn: one read can deliver thousands that are answered at once"""
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -291,8 +290,8 @@ class EdgeProtocol(Conversation):
         if body is not None:
             self._body_from_bytes = 0
             self._clock.expect(Late.BODY, self._edge.options.body_idle_s)
-            if not reply.is_http_1_0 and (record.first(b"expect") or b"").lower() == b"100-continue":
-                self.write(_CONTINUE)
+            if (record.first(b"expect") or b"").lower() == b"100-continue":
+                reply.interim(CONTINUE)
         exchange.begin(has_body=body is not None)
 
     def _exchange_of(self, reply: Reply, plan: Plan) -> Exchange:

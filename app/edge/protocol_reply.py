@@ -9,6 +9,7 @@ from app.edge.chunked import LAST_CHUNK
 from app.edge.headers import field_lines
 from app.edge.record import Answer, Record
 
+CONTINUE = 100
 _BODILESS = frozenset({204, 304})
 _JOINED_BYTES = 16 * 1024
 """up to here a copy is cheaper than two more writes"""
@@ -64,16 +65,29 @@ class Line(Protocol):
 class Reply:
     """Concurrency: called from the event loop; nothing waits. Ends once, by `end` or by `break_off`."""
 
-    __slots__ = ("_is_chunked", "_line", "is_close_delimited", "is_http_1_0", "is_silent", "is_started", "record")
+    __slots__ = (
+        "_has_continued", "_is_chunked", "_line", "is_close_delimited", "is_http_1_0", "is_silent", "is_started",
+        "record",
+    )  # fmt: skip
 
     def __init__(self, line: Line, record: Record, *, is_http_1_0: bool) -> None:
         self._line = line
         self.record = record
         self.is_http_1_0 = is_http_1_0
-        self._is_chunked = self.is_silent = False
+        self._has_continued = self._is_chunked = self.is_silent = False
         self.is_started = False
         self.is_close_delimited = False
         """the end of the connection is the end of the answer, so that a cut must be a reset"""
+
+    def interim(self, status: int, lines: bytes = b"") -> None:
+        """Send a 1xx before the head, but to clients that do not know it, and a 100 once.
+
+        Source: RFC 9110 §15.2.
+        """
+        if self.is_http_1_0 or (status == CONTINUE and self._has_continued):
+            return
+        self._has_continued |= status == CONTINUE
+        self._line.write(b"%b%b\r\n" % (_STATUS_LINES[status], lines))
 
     def start(self, status: int, lines: bytes, piece: bytes = b"", *, is_open_ended: bool) -> None:
         """Send a head, and what there is of the body; `lines` are its fields, but for the framing if open-ended."""

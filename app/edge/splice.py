@@ -125,6 +125,9 @@ class Splice:
 
     # --- from the upstream --------------------------------------------------------------------------------------------
 
+    def on_interim(self, head: AnswerHead) -> None:
+        self._reply.interim(head.status, head.returned_lines)
+
     def on_head(self, head: AnswerHead, piece: bytes) -> None:
         record = self._record
         if self._endpoint is not None:

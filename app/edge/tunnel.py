@@ -12,7 +12,6 @@ from app.edge.answer_head import AnswerHead
 from app.edge.answers import added_lines, note_refusal
 from app.edge.edge import Edge
 from app.edge.faults import UpstreamAnswerBroken
-from app.edge.headers import field_lines, returned_headers
 from app.edge.protocol_line import ClientSocket
 from app.edge.protocol_reply import Reply
 from app.edge.proxy import BodyFraming
@@ -128,8 +127,7 @@ class Tunnel(Splice):
         if self._connection is not None:
             watch_peer(self._connection.stream)
         self._client.open_tunnel()
-        lines = field_lines([one for one in returned_headers(head.status, head.headers) if one[0] != b"content-length"])
-        self._reply.switch(lines + added_lines(record) + _UPGRADED)
+        self._reply.switch(head.returned_lines + added_lines(record) + _UPGRADED)
         if record.principal is not None:
             self._watch = TokenWatch(edge.tokens, record.principal, self._on_token_end)
             self._watch.begin()

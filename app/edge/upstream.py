@@ -220,9 +220,11 @@ class UpstreamConnection(asyncio.Protocol):
         except AnswerMalformed as malformed:
             self.cut(str(malformed))
             return
-        if parser.head is None:
-            return
         if not had_head:
+            for interim in parser.take_interims():
+                sink.on_interim(interim)
+            if parser.head is None:
+                return
             sink.on_head(parser.head, body)
         elif body:
             sink.on_body(body)

@@ -2,6 +2,8 @@
 message ends is decided here, so that every byte after the end is seen.
 """
 
+from collections.abc import Sequence
+
 from app.edge.answer_head import HEAD_LIMIT_BYTES, AnswerHead, AnswerMalformed, Framing, HeadReader
 from app.edge.chunked import ChunkedBody, ChunksMalformed
 
@@ -18,17 +20,18 @@ class AnswerParser:
     """
 
     __slots__ = (
-        "_allows_upgrade", "_chunks", "_is_to_head", "_left_bytes", "_pending", "has_surplus", "head", "interims",
-        "is_complete",
+        "_allows_upgrade", "_chunks", "_interims", "_interims_left", "_is_to_head", "_left_bytes", "_pending",
+        "has_surplus", "head", "is_complete",
     )  # fmt: skip
 
     def __init__(self, method: bytes, *, allows_upgrade: bool = False) -> None:
         self.head: AnswerHead | None = None
-        self.interims = 0
+        self._interims: Sequence[AnswerHead] = ()
         self.is_complete = False
         self.has_surplus = False
         """bytes came after the end"""
         self._allows_upgrade = allows_upgrade
+        self._interims_left = INTERIM_LIMIT
         self._is_to_head = method == b"HEAD"
         self._pending = b""
         self._chunks: ChunkedBody | None = None
@@ -53,6 +56,11 @@ class AnswerParser:
         while self.head is None and received:
             received = self._take_head(received)
         return self._take_body(received) if received else b""
+
+    def take_interims(self) -> Sequence[AnswerHead]:
+        """Take the interim answers that came since they were last taken."""
+        interims, self._interims = self._interims, ()
+        return interims
 
     def feed_eof(self) -> None:
         """Take the end of the connection, which completes an answer only where nothing else was declared to.
@@ -85,9 +93,10 @@ class AnswerParser:
 
     def _accept(self, head: AnswerHead) -> None:
         if head.is_interim:
-            self.interims += 1
-            if self.interims > INTERIM_LIMIT:
+            if not self._interims_left:
                 raise AnswerMalformed("there are too many interim answers")
+            self._interims_left -= 1
+            self._interims = (*self._interims, head)
             return
         if head.status == 101 and not self._allows_upgrade:
             raise AnswerMalformed("nobody asked for this upgrade")

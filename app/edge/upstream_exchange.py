@@ -128,6 +128,9 @@ class Exchange:
             connection.abort()
             self._wake()
 
+    def on_interim(self, head: AnswerHead) -> None:
+        """Drop it: ASGI has no message for it."""
+
     def on_head(self, head: AnswerHead, piece: bytes) -> None:
         self._head = head
         if piece:

@@ -23,12 +23,14 @@ DEFAULT_DEADLINES = Deadlines()
 class AnswerSink(Protocol):
     """Whoever takes one answer: `on_head`, any number of `on_body`, then `on_end`; or `on_broken` at any point.
 
-    Interim answers (1xx but 101) are swallowed. An `on_end` before `finish` means that the rest of the request is not
-    wanted. Of an accepted upgrade, `on_head` says 101 and `on_body` carries what the upstream sends from then on.
+    Interim answers (1xx but 101) come before the head, sixteen at most. An `on_end` before `finish` means that the rest
+    of the request is not wanted. Of an accepted upgrade, `on_head` says 101 and `on_body` carries what the upstream
+    sends from then on.
     Concurrency: called from the event loop; only `pause_sending` also from within `begin` and `send`. Each may call
     `abort`, `pause_reading`, `resume_reading` and `send`.
     """
 
+    def on_interim(self, head: AnswerHead) -> None: ...
     def on_head(self, head: AnswerHead, piece: bytes) -> None:
         """Take the head, and what of the body came with it, so that a small answer is one write."""
 

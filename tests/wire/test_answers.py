@@ -103,14 +103,6 @@ async def test_a_compressed_body_is_passed_on_unchanged(front: Front) -> None:
         assert answered.body == body
 
 
-async def test_an_interim_answer_of_the_upstream_stays_with_us(front: Front) -> None:
-    async with front.upstream(answering(b"HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n" * 3 + OK + NOTHING)):
-        answered = await front.ask(get(b"/main/x"))
-
-        assert answered.interims == []
-        assert answered.all(b"link") == []
-
-
 async def test_hop_by_hop_fields_and_what_names_the_upstream_stay_with_us(front: Front) -> None:
     fields = (
         b"Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nServer: s\r\nX-Powered-By: p\r\nUpgrade: h2c\r\n"

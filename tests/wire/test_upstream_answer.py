@@ -91,11 +91,13 @@ def test_fields_keep_order_duplicates_and_values() -> None:
     ]
 
 
-def test_interim_answers_are_swallowed() -> None:
+def test_interim_answers_are_told_apart_from_the_final_one() -> None:
     parser, body = parsed(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 16 + OK + b"Content-Length: 2\r\n\r\nhi")
 
     assert parser.head is not None
-    assert (parser.head.status, parser.interims, body, parser.is_complete) == (200, 16, b"hi", True)
+    assert (parser.head.status, body, parser.is_complete) == (200, b"hi", True)
+    assert [(head.status, head.headers) for head in parser.take_interims()] == [(103, [(b"link", b"x")])] * 16
+    assert parser.take_interims() == ()
 
 
 BODILESS = {

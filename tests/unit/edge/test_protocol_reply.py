@@ -146,3 +146,27 @@ def test_what_is_broken_off_has_no_end() -> None:
 
     assert wire.sent.endswith(b"4\r\nhalf\r\n")
     assert wire.ends == ["begun", "broken off"]
+
+
+def test_an_interim_answer_leaves_the_answer_as_it_was() -> None:
+    reply, wire = a_reply()
+
+    reply.interim(103, b"link: </a>\r\n")
+    reply.interim(100)
+    reply.interim(100)
+    reply.answer(Answer(200, [], b"hi"))
+
+    assert wire.sent.startswith(
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 "
+    )
+    assert wire.sent.count(b" 100 ") == 1
+    assert wire.ends == ["begun", "answered"]
+
+
+def test_http_1_0_knows_no_interim_answers() -> None:
+    reply, wire = a_reply(is_http_1_0=True)
+
+    reply.interim(103)
+    reply.interim(100)
+
+    assert wire.sent == b""
