@@ -83,7 +83,8 @@ class EdgeMiddleware:
             _introduce(scope, record)
             await self.app(scope, limited(record, receive), client.send)
         else:
-            await forward(self.edge, record, record.route, record.upstream, receive, client)
+            version = scope.get("http_version", "1.1")
+            await forward(self.edge, record, record.route, record.upstream, receive, client, http_version=version)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a handshake like any request; only local rows take one here, since tunnels are the protocol's."""

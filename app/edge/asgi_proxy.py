@@ -27,16 +27,33 @@ from app.edge.upstreams import Upstream
 
 
 async def forward(
-    edge: Edge, record: Record, route: Route, upstream: Upstream, receive: Receive, client: Client
+    edge: Edge,
+    record: Record,
+    route: Route,
+    upstream: Upstream,
+    receive: Receive,
+    client: Client,
+    *,
+    http_version: str = "1.1",
 ) -> None:
-    """Carry one request that was let in. Errors: any Fault of an upstream, ClientGone; the answer may have begun."""
+    """Carry one request that was let in.
+
+    Errors: any Fault of an upstream, HeadMalformed, ForwardingLoop, ClientGone; the answer may have begun.
+    """
     body = RequestBody(client, route.max_body_bytes, edge.options, receive)
+    rest = head_rest(
+        record,
+        route,
+        session_cookies=edge.options.session_cookies,
+        framing=body.framing,
+        version=http_version.encode(),
+    )
     record.reason = "proxied"
     upstream.budget.earn()
     try:
         async with beside(body.pump()):
             await _with_one_retry(
-                edge, Passage(record, route, upstream, body, client, edge.options.client_write_s, edge.gauges)
+                Passage(record, route, upstream, body, client, edge.options.client_write_s, edge.gauges, rest)
             )
     except ClientGone:
         if not client.is_answered:  # else it is the server that says that nothing more is to be received
@@ -72,14 +89,15 @@ class Passage:
     client: Client
     client_write_s: float
     gauges: Gauges
+    head_rest: bytes
 
 
-async def _with_one_retry(edge: Edge, passage: Passage) -> None:
+async def _with_one_retry(passage: Passage) -> None:
     record, upstream = passage.record, passage.upstream
     endpoint = upstream.pick()
     try:
         try:
-            await _once(edge, passage, endpoint)
+            await _once(passage, endpoint)
         except UpstreamFailure as failure:
             has_other = upstream.has_other(endpoint)
             is_harmless = may_retry(
@@ -88,15 +106,15 @@ async def _with_one_retry(edge: Edge, passage: Passage) -> None:
             if not is_harmless or upstream.retries < 1 or passage.client.is_started or not upstream.budget.spend():
                 raise
             record.retries += 1
-            await _once(edge, passage, upstream.pick(endpoint))
+            await _once(passage, upstream.pick(endpoint))
     except UpstreamFailure as failure:
         raise fault_of(failure, upstream.name) from failure
 
 
-async def _once(edge: Edge, passage: Passage, endpoint: UpstreamEndpoint) -> None:
+async def _once(passage: Passage, endpoint: UpstreamEndpoint) -> None:
     passage.record.endpoint = endpoint.name
     try:
-        await _ask(edge, passage, endpoint)
+        await _ask(passage, endpoint)
     except UpstreamFailure as failure:
         endpoint.note_failure(failure)
         raise
@@ -104,12 +122,11 @@ async def _once(edge: Edge, passage: Passage, endpoint: UpstreamEndpoint) -> Non
         endpoint.note_end()
 
 
-async def _ask(edge: Edge, passage: Passage, endpoint: UpstreamEndpoint) -> None:
+async def _ask(passage: Passage, endpoint: UpstreamEndpoint) -> None:
     record, route, upstream, body = passage.record, passage.route, passage.upstream, passage.body
     connection = await endpoint.pool.acquire(connect_timeout_s=upstream.connect_timeout_s)
     async with Exchange(connection) as exchange:
-        rest = head_rest(record, route, session_cookies=edge.options.session_cookies, framing=body.framing)
-        head = request_head(record, authority=endpoint.authority, rest=rest)
+        head = request_head(record, authority=endpoint.authority, rest=passage.head_rest)
         exchange.begin(record.method, head, deadlines=_deadlines(upstream, route), body_follows=not body.is_empty)
         if body.is_empty:
             await _give_back(exchange, passage, endpoint)

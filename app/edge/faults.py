@@ -107,6 +107,11 @@ class UpstreamAnswerBroken(Broken):
     title = "The service behind this route broke off or answered wrongly"
 
 
+class ForwardingLoop(Broken):
+    type = "forwarding-loop"
+    title = "The service behind this route sends requests back to this gateway"
+
+
 class UpstreamUnavailable(Unavailable):
     type = "upstream-unavailable"
     title = "The service behind this route takes no more requests at the moment"

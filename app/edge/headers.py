@@ -22,7 +22,7 @@ HOP_BY_HOP = frozenset({
 _NEVER_FORWARDED = HOP_BY_HOP | {
     b"host", b"content-length", b"expect", b"http2-settings", b"x-request-id", b"x-original-url", b"x-rewrite-url",
     b"x-http-method-override", b"x-http-method", b"x-method-override", b"authorization", b"cookie",
-    b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"traceparent", b"tracestate",
+    b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"traceparent", b"tracestate", b"via",
 }  # fmt: skip
 _ONLY_FROM_TRUSTED = frozenset({b"forwarded", b"x-real-ip"})
 _NEVER_PREFIXES = (b"x-user-", b"proxy-")

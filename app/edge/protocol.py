@@ -255,16 +255,24 @@ class EdgeProtocol(Conversation):
         self._next_requests()
 
     def _plan(self, reply: Reply, block: bytes) -> Plan:
-        """Make what the next request with the same head is spared. Errors: HeadMalformed, UpgradeNotOffered."""
+        """Make what the next request with the same head is spared.
+
+        Errors: HeadMalformed, UpgradeNotOffered, ForwardingLoop.
+        """
         record, route, edge = reply.record, reply.record.route, self._edge
         if route is None or (record.is_upgrade and record.upstream is not None and not route.websocket):
             raise faults.UpgradeNotOffered("This route takes no WebSocket.")
         framing = framing_of(record)
         head_rest = b""
         if record.upstream is not None:
-            cookies = edge.options.session_cookies
-            is_upgrade = record.is_upgrade
-            head_rest = make_head_rest(record, route, session_cookies=cookies, framing=framing, is_upgrade=is_upgrade)
+            head_rest = make_head_rest(
+                record,
+                route,
+                session_cookies=edge.options.session_cookies,
+                framing=framing,
+                version=b"1.0" if reply.is_http_1_0 else b"1.1",
+                is_upgrade=record.is_upgrade,
+            )
         plan = Plan(
             record, route, framing, reply.is_http_1_0, self.keeps_alive, head_rest, edge.table, edge.tokens.keys(),
             edge.tokens.ends_at_s(record.principal),

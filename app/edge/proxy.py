@@ -3,9 +3,17 @@
 The mounts do the I/O: `asgi.py` with `Exchange`, the protocol with callbacks.
 """
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
-from app.edge.faults import HeadMalformed, UpstreamAnswerBroken, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+from app.edge.faults import (
+    ForwardingLoop,
+    HeadMalformed,
+    UpstreamAnswerBroken,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from app.edge.headers import Headers, cookie_header, field_lines, forwarded_headers
 from app.edge.record import Record
 from app.edge.routes import Route
@@ -19,6 +27,9 @@ from app.edge.upstream_failures import (
 )
 from app.kernel.errors import Fault
 
+PSEUDONYM = b"portico"
+PASSES_LIMIT = 8
+"""gateways of ours may stand one behind the other, but not so many"""
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
 
 
@@ -54,14 +65,21 @@ def request_head(record: Record, *, authority: bytes, rest: bytes) -> bytes:
 
 
 def head_rest(
-    record: Record, route: Route, *, session_cookies: tuple[bytes, ...], framing: BodyFraming, is_upgrade: bool = False
+    record: Record,
+    route: Route,
+    *,
+    session_cookies: tuple[bytes, ...],
+    framing: BodyFraming,
+    version: bytes = b"1.1",
+    is_upgrade: bool = False,
 ) -> bytes:
-    """Write the rest of the head, the same for every request with the same head. Errors: HeadMalformed.
+    """Write the rest of the head, the same for every request with the same head. Errors: HeadMalformed, ForwardingLoop.
 
-    Strip first, add last: nothing a client wrote stands behind what we add.
+    Strip first, add last: nothing a client wrote stands behind what we add. `version` is that of the client's HTTP.
     """
     kept = forwarded_headers(record.headers, is_peer_trusted=record.is_peer_trusted)
     added = _added(record, route, session_cookies, framing)
+    added.append((b"via", _via(record.all(b"via"), version)))
     if is_upgrade:
         added += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
     lines = field_lines(kept + added)
@@ -102,6 +120,17 @@ def _forwarding(record: Record) -> Headers:
         (b"x-forwarded-proto", proto or record.scheme.encode()),
         (b"x-forwarded-host", host or record.first(b"host") or b""),
     ]
+
+
+def _via(before: Sequence[bytes], version: bytes) -> bytes:
+    """Add ourselves to those who passed the request on. Errors: ForwardingLoop.
+
+    Source: RFC 9110 §7.6.3.
+    """
+    passed = [hop for text in before for part in text.split(b",") if (hop := part.strip(b" \t"))]
+    if sum(hop.split()[1:2] == [PSEUDONYM] for hop in passed) >= PASSES_LIMIT:
+        raise ForwardingLoop(f"The request has passed through gateways like this one {PASSES_LIMIT} times.")
+    return b", ".join([*passed, version + b" " + PSEUDONYM])
 
 
 def may_retry(method: bytes, failure: UpstreamFailure, *, is_body_started: bool, has_other: bool = False) -> bool:

@@ -14,6 +14,7 @@ STANDING = (
     re.compile(rb"x-forwarded-for: 127\.0\.0\.1"),
     re.compile(rb"x-forwarded-proto: http"),
     re.compile(rb"x-forwarded-host: front"),
+    re.compile(rb"via: (?:.*, )?1\.[01] portico"),
     re.compile(rb"traceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]"),
 )
 

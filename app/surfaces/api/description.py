@@ -17,6 +17,7 @@ from litestar.serialization import encode_json
 
 from app.edge.faults import (
     BodyTooLarge,
+    ForwardingLoop,
     HeadMalformed,
     HeadTooLarge,
     InternalFault,
@@ -51,7 +52,7 @@ BEHIND_A_TOKEN = (
     OriginNotAllowed,
     KeysUnavailable,
 )
-PROXIED = (*BY_THE_EDGE, UpstreamRefused, UpstreamAnswerBroken, UpstreamUnavailable, UpstreamTimeout)
+PROXIED = (*BY_THE_EDGE, UpstreamRefused, UpstreamAnswerBroken, ForwardingLoop, UpstreamUnavailable, UpstreamTimeout)
 
 
 def add_refusals(app: Litestar) -> None:
