@@ -12,6 +12,7 @@ from app.edge.middleware.client_address import ResolveClient
 from app.edge.pipeline import EdgeOptions, Stage, build_stages, decide, each_time
 from app.edge.plans import Plans
 from app.edge.protocol_admission import Admission
+from app.edge.protocol_leavers import Leavers
 from app.edge.protocol_paused import PausedClients
 from app.edge.rate_limit_counts import RateLimiter
 from app.edge.record import Answer, Record
@@ -51,6 +52,7 @@ class Edge:
     plans: Plans = field(init=False)
     admission: Admission = field(init=False)
     paused_clients: PausedClients = field(default_factory=PausedClients)
+    leavers: Leavers = field(default_factory=Leavers)
     _peers: ResolveClient = field(init=False)
 
     def __post_init__(self) -> None:

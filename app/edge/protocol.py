@@ -17,14 +17,14 @@ from uvicorn.server import ServerState
 
 from app.edge import faults
 from app.edge.answers import refusal
-from app.edge.asgi import Door
 from app.edge.pipeline import Stage, decide, introduce
 from app.edge.plans import Plan
 from app.edge.protocol_body import body_reader
 from app.edge.protocol_clock import Late
 from app.edge.protocol_conversation import Conversation
 from app.edge.protocol_intake import first_words
-from app.edge.protocol_line import Exchange, host_of, server_of
+from app.edge.protocol_line import Exchange, server_of
+from app.edge.protocol_lobby import Arrival
 from app.edge.protocol_local import LocalExchange, scope_of
 from app.edge.protocol_reply import CONTINUE, Reply
 from app.edge.protocol_websocket import LocalWebSocket
@@ -40,7 +40,6 @@ log = structlog.get_logger()
 
 REQUESTS_A_TURN = 64
 """of one client, before it is somebody else's turn: one read can deliver thousands that are answered at once"""
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class EdgeProtocol(Conversation):
@@ -50,24 +49,27 @@ class EdgeProtocol(Conversation):
     """
 
     __slots__ = (
-        "_config", "_door", "_is_admitted", "_is_draining", "_is_looping", "_peer", "_scheme", "_server", "_state",
+        "_arrival", "_config", "_is_counted", "_is_draining", "_is_looping", "_peer", "_scheme", "_server", "_state",
         "_tunnels_end_at_s",
     )  # fmt: skip
 
     def __init__(
         self,
-        door: Door,
+        arrival: Arrival,
         config: uvicorn.Config,
         server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
+        app_state: dict[str, Any],  # Any: the ASGI state is whatever its makers put there
     ) -> None:
-        super().__init__(server_state, _loop or asyncio.get_running_loop())
-        self._door = door
+        super().__init__(server_state, asyncio.get_running_loop())
+        self._arrival = arrival
+        self._edge = arrival.edge
+        self._paused_clients = arrival.edge.paused_clients
+        self._peer = arrival.peer
         self._config = config
         self._state = app_state
         self._tunnels_end_at_s = inf
-        self._is_admitted = self._is_draining = self._is_looping = False
+        self._is_counted = True
+        self._is_draining = self._is_looping = False
 
     @property
     def _is_leaving(self) -> bool:
@@ -82,25 +84,11 @@ class EdgeProtocol(Conversation):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
-        self._peer = host_of(transport.get_extra_info("peername"))
         self._server = server_of(transport.get_extra_info("sockname"))
-        edge = self._door.edge
-        if edge is None:
-            self.is_deaf = True
-            self._transport.abort()
-            return
-        self._edge = edge
-        self._paused_clients = edge.paused_clients
         self._connections.add(self)
-        self._is_admitted = edge.admission.admit(self._peer, is_trusted=edge.trusts(self._peer))
-        if not self._is_admitted:
-            self.write(_TOO_MANY)
-            self._close(edge.options.farewell_s)
-            return
-        edge.gauges.connections_open += 1
-        edge.gauges.connections_accepted += 1
-        edge.on_request(self._server, self._scheme)
-        self._clock.expect(Late.HEAD, edge.options.head_s)
+        self._edge.on_request(self._server, self._scheme)
+        waited_s = self._loop.time() - self._arrival.at_s
+        self._clock.expect(Late.HEAD, max(0.0, self._edge.options.head_s - waited_s))
 
     def data_received(self, data: bytes) -> None:
         if self.is_deaf:
@@ -122,24 +110,32 @@ class EdgeProtocol(Conversation):
             self._intake.add(data)
             self._pace()
 
-    def eof_received(self) -> None:
-        """Take a client that sends no more for one that is gone, as other proxies do."""
+    def eof_received(self) -> bool:
+        """Take a client that sends no more for one that is gone, as other proxies do. True: it is closed soon."""
+        is_idle = self._reply is None and not self.is_deaf
         self._leave()
+        if is_idle and self._scheme == "http":  # TLS has no half of a connection, and none of its ends waits
+            self._edge.leavers.add(self._close_at_once)
+            return True
+        self._close(self._edge.options.client_write_s)
+        return False
+
+    def _close_at_once(self) -> None:
         self._close(self._edge.options.client_write_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._leave()
-        self._clock.stop()
         self._watch_no_more()
         self._connections.discard(self)
-        self._count_out()
+        self.count_out()
+        self._come_apart()
 
-    def _count_out(self) -> None:
-        if self._is_admitted:
-            self._is_admitted = False
-            self._edge.admission.leave(self._peer)
-            self._edge.gauges.connections_open -= 1
+    def count_out(self) -> None:
+        """Hear, once or more often, that the connection is gone, or came to nothing."""
+        if self._is_counted:
+            self._is_counted = False
+            self._arrival.count_out()
 
     def pause_writing(self) -> None:
         self._note_congestion(self._edge.options.client_write_s)
@@ -317,12 +313,12 @@ class EdgeProtocol(Conversation):
     def _hand_over(self, record: Record) -> None:
         """Let uvicorn's own protocol speak WebSocket with a client of ours. Errors: HeadMalformed."""
         server, state = self._server_state, self._state
-        websocket = LocalWebSocket(record, self._count_out, self._config, server, state, self._loop)
+        websocket = LocalWebSocket(record, self.count_out, self._config, server, state, self._loop)
         received = self._intake.take_all()
         self._pace()
-        self._clock.stop()
         self._connections.discard(self)
         websocket.take_over(self._transport, self._edge.tokens, received)
+        self._come_apart()
 
     def _known(self, record: Record) -> dict[str, Any]:
         """Make the ASGI state of a request: the lifespan's, and what was decided here (`asgi.py` reads it)."""

@@ -27,6 +27,10 @@ class Late(Enum):
     """the client taking what waits for it: asked again after each interval"""
 
 
+def _nobody(late: Late) -> None:
+    del late
+
+
 class ClientClock:
     """Call `on_late` when the one thing that is read for, or the one that is written, did not happen in time."""
 
@@ -57,9 +61,11 @@ class ClientClock:
     def expect_no_room(self) -> None:
         self._writing_at = inf
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Call nobody any more, nor refer to whoever was called."""
         self._reading_at = self._writing_at = inf
         self._move(inf)
+        self._on_late = _nobody
 
     def _move(self, at: float) -> None:
         if self._timer is not None:

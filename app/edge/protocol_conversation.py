@@ -129,6 +129,10 @@ class Conversation(ClientSocket):
             reply.record.reason = "client_gone"
             self._edge.finish(reply.record)
 
+    def _come_apart(self) -> None:
+        super()._come_apart()
+        self._intake.end()
+
     # --- the request's body -------------------------------------------------------------------------------------------
 
     def open_tunnel(self) -> None:

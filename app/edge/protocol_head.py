@@ -46,6 +46,10 @@ class HeadParser:
         if len(self.method) + len(self.target) + 1 != line_bytes - 9:
             raise HeadMalformed("The request line is not three words with one space between them.")
 
+    def end(self) -> None:
+        """Let go of the parser, which refers to its reader."""
+        self._llhttp = None
+
     def _feed(self, block: bytes) -> None:
         llhttp = self._llhttp
         if llhttp is None:

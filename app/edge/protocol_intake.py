@@ -12,15 +12,22 @@ _HEAD_END = b"\r\n\r\n"
 class Intake:
     """Cost: what arrived is copied once where a head comes in pieces, else never; a byte is searched once."""
 
-    __slots__ = ("_at", "_data", "_has_skipped_line", "_searched", "head", "is_searched")
+    __slots__ = ("_at", "_data", "_has_skipped_line", "_head", "_searched", "is_searched")
 
     def __init__(self) -> None:
-        self.head = HeadParser()
+        self._head: HeadParser | None = None
         self._data: bytes | bytearray = b""
         self._at = self._searched = 0
         self._has_skipped_line = False
         self.is_searched = False
         """whether the beginning of a head was looked at before"""
+
+    @property
+    def head(self) -> HeadParser:
+        """What reads the heads of this connection: made for the first one that has to be read."""
+        if self._head is None:
+            self._head = HeadParser()
+        return self._head
 
     @property
     def has_bytes(self) -> bool:
@@ -70,6 +77,13 @@ class Intake:
         if self._at == len(data):
             self._data, self._at, self._searched = b"", 0, 0  # an idle connection keeps nothing of what it was sent
         return head
+
+    def end(self) -> None:
+        """Keep nothing any more."""
+        self.take_all()
+        if self._head is not None:
+            self._head.end()
+            self._head = None
 
     def take_all(self) -> bytes:
         """Take everything behind the last head."""

@@ -15,6 +15,10 @@ from app.kernel.errors import Fault
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
+def _to_nobody(data: bytes) -> None:
+    del data
+
+
 class Exchange(Protocol):
     """Who serves a request: a `Splice` (what it hears is told there), a `Tunnel` or a `LocalExchange`."""
 
@@ -149,6 +153,11 @@ class ClientSocket(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._clock.expect(Late.FAREWELL, patience_s)
+
+    def _come_apart(self) -> None:
+        """Let go of whatever leads back here: what holds itself stays until somebody searches for it."""
+        self._clock.end()
+        self.write = _to_nobody
 
     def _reset(self) -> None:
         """End the connection so that it cannot be taken for an end of the answer."""

@@ -2,20 +2,26 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.builders import a_token
-from tests.e2e.program import Program
-from tests.soak.clients import allow_files, connected
-from tests.soak.load import a_request, load_on
+from tests.e2e.program import ROOT, Program
+from tests.soak.clients import connected
+from tests.soak.load import Running, a_request, load_on
 from tests.soak.stand import Held, Origin, a_gateway, port_of, proxying, say, settled
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 IDLE = 10_000
 IDLE_LIMIT_BYTES = 20_000
 PROBE_LIMIT_MS = 250
+SETTLE_S = 8
+"""until the worker has looked for garbage, and has taken what it found to be in use for what stays"""
 SLOW = 200
 SLOW_LIMIT_BYTES = 1_000_000
 SLOW_S = 20
@@ -24,46 +30,66 @@ TOKEN = a_token()
 ECHO = a_request("/echo", token=TOKEN)
 
 
-@pytest.mark.parametrize("asks_first", [False, True], ids=["silent", "kept alive"])
+@pytest.mark.parametrize("leave", ["close", "are killed"])
+@pytest.mark.parametrize("ask", ["", ECHO], ids=["silent", "kept alive"])
 async def test_ten_thousand_idle_connections_are_cheap_and_hold_nobody_up(
-    home: Path, migrated_dsn: str, origin: Origin, *, asks_first: bool
+    home: Path, migrated_dsn: str, origin: Origin, ask: str, leave: str
 ) -> None:
-    if not allow_files(IDLE + 1000):
-        pytest.skip("may not open as many files")
-    with (
-        a_gateway(home, proxying(origin), POSTGRES_DSN=migrated_dsn) as gateway,
-        load_on(port_of(gateway), ECHO, per_s=10, is_fresh=True, connections=1) as probe,
-    ):
-        await asyncio.sleep(2)
+    """They come as fast as one process can open them, and leave in the same moment."""
+    with a_gateway(home, proxying(origin), POSTGRES_DSN=migrated_dsn) as gateway, ExitStack() as probing:
+        port = port_of(gateway)
+        probes = {
+            name: probing.enter_context(load_on(port, ECHO, per_s=10, is_fresh=is_fresh, connections=1))
+            for name, is_fresh in (("on a connection of its own", True), ("on one and the same", False))
+        }
+        await asyncio.sleep(SETTLE_S)
         before = Held.by(gateway.workers())
-        probe.begin("connecting")
-        async with connected(port_of(gateway), IDLE) as clients:
-            if asks_first:
-                await ask_on(clients)
+        _begin(probes, "coming")
+        with a_rush(port, IDLE, ask) as crowd:
             with_all = await settled(gateway, lambda held: held.files >= before.files + IDLE)
-            probe.begin("idle")
+            _begin(probes, "idle")
             await asyncio.sleep(4)
-            probe.begin("leaving")
-        after = await settled(gateway, lambda held: held.files <= before.files + 8)
+            _begin(probes, "leaving")
+            crowd.kill() if leave == "are killed" else crowd.communicate("now\n")
+            after = await settled(gateway, lambda held: held.files <= before.files + 8)
+            await asyncio.sleep(1)
 
     each_bytes = (with_all.rss_bytes - before.rss_bytes) / IDLE
     say(
         f"{with_all.files - before.files:,} connections, {each_bytes:,.0f} bytes each; "
         f"afterwards {after.files - before.files} files more"
     )
-    say(probe.told("one request every 100 ms meanwhile"))
+    for name, probe in probes.items():
+        say(probe.told(f"one request every 100 ms, {name}, meanwhile"))
+    slowest_ms = max(phase.max_ms for probe in probes.values() for phase in probe.phases.values())
+    say(f"the slowest of all took {slowest_ms:.0f} ms")
     assert with_all.files >= before.files + IDLE
     assert each_bytes < IDLE_LIMIT_BYTES
-    assert probe.failed == {}
-    assert probe.phases["idle"].max_ms < PROBE_LIMIT_MS
+    assert [probe.failed for probe in probes.values()] == [{}, {}]
+    assert slowest_ms < PROBE_LIMIT_MS
     assert after.files <= before.files + 8
 
 
-async def ask_on(clients: list[socket.socket]) -> None:
-    loop = asyncio.get_running_loop()
-    for client in clients:
-        await loop.sock_sendall(client, ECHO.encode())
-        assert (await loop.sock_recv(client, 65536)).startswith(b"HTTP/1.1 200")
+def _begin(probes: Mapping[str, Running], phase: str) -> None:
+    for probe in probes.values():
+        probe.begin(phase)
+
+
+@contextmanager
+def a_rush(port: int, count: int, ask: str) -> Iterator[subprocess.Popen[str]]:
+    """Open connections in a process of its own, until all of them are there."""
+    command = [sys.executable, "-m", "tests.soak.rush", str(port), str(count), *([ask] if ask else [])]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 async def test_slow_readers_of_a_gigabyte_cost_a_buffer_each(home: Path, migrated_dsn: str, origin: Origin) -> None:

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 import uvloop
@@ -18,7 +16,6 @@ from app.edge.asgi_client import ASGIApp, Receive, Scope, Send
 from app.edge.edge import Edge
 from app.edge.keys import PemKeys
 from app.edge.pipeline import EdgeOptions
-from app.edge.protocol import EdgeProtocol
 from app.edge.routes import RouteRegistry
 from app.edge.table import Table
 from app.edge.tokens import TokenRules, TokenVerifier
@@ -27,6 +24,7 @@ from app.kernel.clock import SystemClock
 from app.kernel.revocation import Mark, Revocation
 from app.settings import GatewayFile
 from tests.builders import ROLES, a_token, public_pem
+from tests.gateway import ThreadedServer
 from tests.wire.caller import get
 from tests.wire.front import Front, reserved_port, running_server
 
@@ -143,10 +141,8 @@ def running_doorway(
         upstreams = {"main": main, "impatient": {**main, "response_timeout_s": 0.3}}
         file = GatewayFile.model_validate({"upstreams": upstreams, "routes": list(rows)})
         doorway = Doorway(app, file, options or EdgeOptions())
-        http: Any = partial(EdgeProtocol, doorway.door)  # Any: uvicorn calls it as it calls its own classes
         config = uvicorn.Config(
             doorway,
-            http=http,
             ws="websockets-sansio",
             log_config=None,
             access_log=False,
@@ -158,7 +154,7 @@ def running_doorway(
         )
         with reserved_port() as bound:
             bound.listen()
-            with running_server(uvicorn.Server(config), bound, uvloop.new_event_loop):
+            with running_server(ThreadedServer(config, doorway.door), bound, uvloop.new_event_loop):
                 assert doorway.door.edge is not None
                 assert doorway.loop is not None
                 yield Front(bound.getsockname()[1], port, second, doorway.door.edge, doorway.loop)

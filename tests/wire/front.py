@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +18,13 @@ from dishka import Provider, Scope, decorate
 from litestar import Litestar
 
 from app.edge.edge import Edge
-from app.edge.protocol import EdgeProtocol
 from app.edge.upstream_pool import PoolCounts
 from app.edge.upstreams import RetryBudget
 from app.infra.observability.health import HealthRegistry
 from app.main import create_app
 from tests.builders import some_settings
 from tests.fakes.access_log import HeardAccessLog
+from tests.gateway import ThreadedServer
 from tests.wire.caller import Answered, Caller, calling
 from tests.wire.hostile import HostileUpstream, Script, eventually, hostile
 
@@ -226,7 +225,7 @@ def serving(app: Litestar, server: Server, *, lifespan: Literal["on", "off"] = "
     with socket.create_server(("127.0.0.1", 0)) as bound:
         config = uvicorn.Config(
             app,
-            http=partial(EdgeProtocol, app.state["door"]) if http == "portico" else http,  # type: ignore[arg-type]
+            http="auto" if http == "portico" else http,
             lifespan=lifespan,
             ws="websockets-sansio",
             log_config=None,
@@ -235,7 +234,8 @@ def serving(app: Litestar, server: Server, *, lifespan: Literal["on", "off"] = "
             proxy_headers=False,
             timeout_graceful_shutdown=5,
         )
-        with running_server(uvicorn.Server(config), bound, loop_factory):
+        made = ThreadedServer(config, app.state["door"]) if http == "portico" else uvicorn.Server(config)
+        with running_server(made, bound, loop_factory):
             yield bound.getsockname()[1]
 
 

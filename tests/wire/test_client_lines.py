@@ -1,10 +1,14 @@
 """The protocol mount and one client's connection: who leaves unseen, who is slow, and how many there may be."""
 
 import asyncio
+import gc
 import time
 
 import pytest
 
+from app.edge.protocol import EdgeProtocol
+from app.edge.protocol_clock import ClientClock
+from app.edge.protocol_head import HeadParser
 from tests.wire.caller import LEAVES, Caller, Leave, get, post, post_chunks
 from tests.wire.front import IDLE_S, Front
 from tests.wire.hostile import HI, OK, Visit, answering, deaf, eventually, open_sockets, silent
@@ -252,3 +256,36 @@ ABORTED = (
     get(b"/main/x") * 5,
     b"",
 )
+
+
+REQUESTS = {
+    "proxied": get(b"/main/x"),
+    "local": get(b"/local"),
+    "refused": get(b"/nowhere"),
+    "malformed": get(b"/main/x", b"no colon"),
+    "half a head": b"GET /main/x HTTP/1.1",
+}
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+async def test_a_connection_that_is_over_is_gone_at_once(front: Front, request_: bytes) -> None:
+    """Nothing of it holds itself, so that nobody has to search for it."""
+    await eventually(lambda: not front.edge.admission.opened)
+    gc.collect()
+    gc.disable()
+    try:
+        before = _protocols()
+        async with front.upstream(answering(HI)), front.calling() as caller:
+            await caller.send(request_)
+            if request_.endswith(b"\r\n\r\n"):
+                await caller.answer()
+            await front.is_at_rest()
+        await eventually(lambda: not front.edge.admission.opened)
+
+        await eventually(lambda: _protocols() == before)
+    finally:
+        gc.enable()
+
+
+def _protocols() -> int:
+    return sum(isinstance(one, EdgeProtocol | ClientClock | HeadParser) for one in gc.get_objects())

@@ -1,11 +1,9 @@
 """The sockets of a worker's siblings: it accepts from those whose own worker does not, until that one does again."""
 
-import asyncio
 import socket
-import ssl
 from collections.abc import Callable, Iterable, Mapping
 
-from app.surfaces.cli.listener import BACKLOG
+from app.surfaces.cli.acceptor import Acceptor
 
 
 class Cover:
@@ -14,7 +12,7 @@ class Cover:
     def __init__(self, siblings: Mapping[int, socket.socket]) -> None:
         self._siblings = dict(siblings)
         self._wanted: frozenset[int] = frozenset()
-        self._covering: dict[int, tuple[asyncio.Server, socket.socket]] = {}
+        self._covering: dict[int, tuple[Acceptor, socket.socket]] = {}
 
     @property
     def listening(self) -> list[socket.socket]:
@@ -23,13 +21,12 @@ class Cover:
     def want(self, indexes: Iterable[int]) -> None:
         self._wanted = frozenset(indexes) & self._siblings.keys()
 
-    async def bring_about(self, protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None) -> None:
+    def bring_about(self, enter: Callable[[socket.socket, object], None]) -> None:
         for index in self._covering.keys() - self._wanted:
             self._leave(index)
         for index in self._wanted - self._covering.keys():
             one = self._siblings[index].dup()
-            loop = asyncio.get_running_loop()
-            self._covering[index] = await loop.create_server(protocol, sock=one, ssl=tls, backlog=BACKLOG), one
+            self._covering[index] = Acceptor(one, enter), one
 
     def close(self) -> None:
         """Let go of all of them, so that only their own workers keep them open."""
@@ -40,6 +37,6 @@ class Cover:
             self._siblings.popitem()[1].close()
 
     def _leave(self, index: int) -> None:
-        server, one = self._covering.pop(index)
-        server.close()
+        acceptor, one = self._covering.pop(index)
+        acceptor.close()
         one.close()

@@ -9,7 +9,6 @@ Facts:
 """
 
 import asyncio
-import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -20,13 +19,20 @@ from typing import override
 import structlog
 import uvicorn
 
+from app.edge.asgi import Door
+from app.edge.protocol import EdgeProtocol
+from app.edge.protocol_lobby import Arrival, Lobby
 from app.kernel.worker import Draining
 from app.surfaces.cli.accept_queue import has_waiting, refuse_newcomers
+from app.surfaces.cli.acceptor import Acceptor
 from app.surfaces.cli.cover import Cover
+from app.surfaces.cli.garbage import Garbage
 
 HANDSHAKE_S = 0.1
 """for handshakes under way when the last newcomer was refused"""
 LAST_ACCEPT_S = 1.0
+QUIET_TICK_S = 0.105
+"""uvicorn's tick is a tenth of a second; one that comes later met others at work"""
 _POLL_S = 0.02
 
 log = structlog.get_logger()
@@ -58,13 +64,25 @@ class GatewayServer(uvicorn.Server):
     sockets of siblings.
     """
 
-    def __init__(self, config: uvicorn.Config, draining: Draining, manners: Manners) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        door: Door,
+        draining: Draining,
+        manners: Manners,
+        garbage: Garbage | None = None,
+    ) -> None:
         super().__init__(config)
+        self._door = door
         self._draining = draining
         self._manners = manners
         self._was_told = False
         self.is_last = False
         self.cover = Cover({})
+        self._acceptors: list[Acceptor] = []
+        self._lobby: Lobby | None = None
+        self._garbage = garbage
+        self._ticked_at_s = 0.0
 
     def tell_to_stop(self) -> None:
         """Drain, and stop after the delay; told a second time, end at once."""
@@ -117,28 +135,40 @@ class GatewayServer(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        gc.freeze()  # what was made up to now stays; to look through it again holds the loop up for a tenth of a second
+        await super().startup([])
+        self._lobby = lobby = Lobby(self._door, self.server_state, self._protocol, self.config.ssl)
+        self._acceptors = [Acceptor(one, lobby.enter) for one in sockets or ()]
+        if self._garbage is not None:
+            self._garbage.begin()
         log.info("gateway.listening", url=self._manners.where)
         self._manners.on_serving()
 
     @override
     async def on_tick(self, counter: int) -> bool:
-        await self.cover.bring_about(self._protocol, self.config.ssl)
+        if self._lobby is not None:
+            self.cover.bring_about(self._lobby.enter)
+        if self._garbage is not None:
+            now_s = asyncio.get_running_loop().time()
+            self._garbage.look(is_quiet=now_s - self._ticked_at_s < QUIET_TICK_S)
+            self._ticked_at_s = now_s
         return await super().on_tick(counter)
 
-    def _protocol(self) -> asyncio.Protocol:
-        return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn itself calls it
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
+    def _protocol(self, arrival: Arrival) -> EdgeProtocol:
+        return EdgeProtocol(arrival, self.config, self.server_state, self.lifespan.state)
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._manners.on_leaving()
         if self.is_last:
             await _accept_the_last([*(sockets or []), *self.cover.listening])
+        for one in self._acceptors:
+            one.close()
         self.cover.close()
         await super().shutdown(sockets)
+        if self._lobby is not None:
+            self._lobby.close()
+        if self._garbage is not None:
+            self._garbage.end()
 
 
 async def _accept_the_last(sockets: list[socket.socket]) -> None:

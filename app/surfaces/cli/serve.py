@@ -14,11 +14,11 @@ import uvicorn
 from dishka import Provider, Scope
 from litestar import Litestar
 
-from app.edge.protocol import EdgeProtocol
 from app.kernel.worker import Draining, WorkerPlace
 from app.settings import Settings
 from app.surfaces.cli.command_failed import CommandFailed
 from app.surfaces.cli.database import embedded_running, opened
+from app.surfaces.cli.garbage import Garbage
 from app.surfaces.cli.gateway_server import GatewayServer, Manners
 from app.surfaces.cli.listener import BACKLOG, Bound, Listener, url_of
 from app.surfaces.cli.root import Root
@@ -71,7 +71,7 @@ def serve(root: Root, settings: Settings, listener: Listener, bound: Bound, part
         app = root.create_app(settings, _known_to_all(part.place, draining))
         reload = partial(_reload, app)
         manners = Manners(where, reload, part.drain_delay_s, part.reloads_on_hangup, part.on_serving, part.on_leaving)
-        server = GatewayServer(_config(app, listener), draining, manners)
+        server = GatewayServer(_config(app, listener), app.state["door"], draining, manners, Garbage())
         part.on_built(server)
         _until_told_to_stop(server, bound)
 
@@ -98,7 +98,6 @@ def _config(app: Litestar, listener: Listener) -> uvicorn.Config:
         ssl_certfile=listener.tls_cert,
         ssl_keyfile=listener.tls_key,
         loop="uvloop",
-        http=partial(EdgeProtocol, app.state["door"]),  # type: ignore[arg-type]  # called as uvicorn's own classes are
         ws="websockets-sansio",
         lifespan="on",
         access_log=False,

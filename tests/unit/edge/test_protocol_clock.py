@@ -58,7 +58,7 @@ async def test_what_is_read_for_and_what_is_written_are_two_deadlines() -> None:
     assert await heard.until(2) == [Late.WRITE, Late.BODY]
 
 
-@pytest.mark.parametrize("forget", ["expect_nothing", "expect_no_room", "stop"])
+@pytest.mark.parametrize("forget", ["expect_nothing", "expect_no_room", "end"])
 async def test_what_is_expected_no_more_is_not_missed(forget: str) -> None:
     heard = Heard()
     heard.clock.expect(Late.BODY, SOON_S)
@@ -67,7 +67,7 @@ async def test_what_is_expected_no_more_is_not_missed(forget: str) -> None:
     getattr(heard.clock, forget)()
     await asyncio.sleep(LATER_S)
 
-    left = {"expect_nothing": [Late.WRITE], "expect_no_room": [Late.BODY], "stop": []}
+    left = {"expect_nothing": [Late.WRITE], "expect_no_room": [Late.BODY], "end": []}
     assert heard.late == left[forget]
 
 
@@ -102,7 +102,7 @@ async def test_a_request_that_runs_well_moves_no_timer() -> None:
     for _ in range(1000):
         clock.expect(Late.IDLE, 30)
         clock.expect_nothing()
-    clock.stop()
+    clock.end()
 
     assert len(made) == 1
     assert made[0] < inf
