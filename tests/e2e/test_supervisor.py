@@ -28,9 +28,12 @@ def home() -> Iterator[Path]:
         yield home
 
 
-def supervising(home: Path, mood: str = "well", *, workers: int = 1, **env: str) -> AbstractContextManager[Program]:
+def supervising(
+    home: Path, mood: str = "well", *, workers: int = 1, before: tuple[str, ...] = (), **env: str
+) -> AbstractContextManager[Program]:
+    """Start a supervisor; `before` is a program that runs it."""
     port = free_port()
-    command = (sys.executable, STAND_IN, "supervise", str(port), str(workers), mood, str(home))
+    command = (*before, sys.executable, STAND_IN, "supervise", str(port), str(workers), mood, str(home))
     url = f"http://127.0.0.1:{port}"
     return running(home, *command, url=url, PYTHONPATH=str(ROOT), TMPDIR=str(home), **env)
 
@@ -71,6 +74,54 @@ def test_a_killed_worker_is_started_again_in_its_place_while_the_others_serve(ho
         assert pid not in {answer[1] for answer in answers}
         assert [name.split("-")[1] for name in started(gateway)].count(str(index)) == 2
         assert gateway.logged("worker.ended", worker=index, pid=pid, code=-9)
+        assert gateway.stop() == 0
+
+
+TO_NOBODY = """
+import os, socket, stat, sys
+place, *command = sys.argv[1:]
+if stat.S_ISSOCK(os.stat(place).st_mode):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(place)
+    fd = connection.detach()
+else:
+    fd = os.open(place, os.O_WRONLY)
+os.set_blocking(fd, False)
+try:
+    while os.write(fd, b"." * 4096): pass
+except BlockingIOError:
+    os.set_blocking(fd, True)
+os.dup2(fd, 2)
+os.execv(command[0], command)
+"""
+
+
+@pytest.fixture(params=["pipe", "socket"])
+def to_nobody(request: pytest.FixtureRequest, home: Path) -> Iterator[tuple[str, ...]]:
+    """A program that runs another one with a stderr that nobody reads, and that is full."""
+    place = home / "log"
+    if request.param == "pipe":
+        os.mkfifo(place)
+        held = os.open(place, os.O_RDWR)
+    else:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(place))
+        listening.listen()
+        held = listening.detach()
+    yield (sys.executable, "-c", TO_NOBODY, str(place))
+    os.close(held)
+
+
+def test_a_log_that_nobody_reads_holds_up_neither_a_new_worker_nor_the_end(
+    home: Path, to_nobody: tuple[str, ...]
+) -> None:
+    with supervising(home, workers=2, before=to_nobody) as gateway:
+        gateway.awaits(is_up(gateway, 2))
+
+        for number in range(3):
+            os.kill(answered(gateway)[1], signal.SIGKILL)
+            gateway.awaits(is_up(gateway, 2, after=1 + number))
+
         assert gateway.stop() == 0
 
 

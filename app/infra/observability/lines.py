@@ -4,7 +4,8 @@ Facts
 - Setting a shared stderr to non-blocking would change it for everybody who has it open, terminals included (open(2):
   the flag belongs to the open file description). Hence a thread.
 - Only writes of up to PIPE_BUF bytes to a pipe are not mixed with those of other processes (POSIX write(2)), and the
-  workers of one gateway share one stderr. Hence pieces that end with a line.
+  workers of one gateway share one stderr. Hence pieces that end with a line. Under systemd it is a socket, where large
+  writes may be mixed as well.
 """
 
 import atexit
@@ -19,6 +20,12 @@ STDERR = 2
 PIPE_PIECE_BYTES = 4096
 MAX_BACKLOG_BYTES = 8 * 1024**2
 CLOSE_TIMEOUT_S = 2
+
+
+def may_be_unread(descriptor: int) -> bool:
+    """Tell whether somebody has to read what is written there, so that a write may have to wait for them."""
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 class LineWriter:
@@ -78,7 +85,7 @@ class LineWriter:
             self._bytes_done += len(text)
 
     def _piece_bytes(self) -> int:
-        return PIPE_PIECE_BYTES if stat.S_ISFIFO(os.fstat(self._descriptor).st_mode) else MAX_BACKLOG_BYTES
+        return PIPE_PIECE_BYTES if may_be_unread(self._descriptor) else MAX_BACKLOG_BYTES
 
     def _write(self, piece: bytes) -> None:
         left = memoryview(b"\n" + piece if self._is_torn else piece)

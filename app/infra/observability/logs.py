@@ -4,9 +4,6 @@ Rule: never log tokens, message text or headers wholesale; `redact` is the last 
 """
 
 import logging
-import os
-import select
-import stat
 import sys
 import threading
 from collections.abc import MutableMapping
@@ -15,7 +12,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from app.infra.observability.lines import PIPE_PIECE_BYTES, LineWriter
+from app.infra.observability.lines import LineWriter, may_be_unread
 
 _SECRET_WORDS = ("token", "authorization", "password", "secret", "cookie", "api_key", "credential", "dsn")
 _NOISY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "uvicorn.access", "alembic", "asyncio")
@@ -24,26 +21,21 @@ _NOISY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "uvicorn.access"
 class Unfailing:
     """Where log lines go: who only says something must neither fail because of it nor wait for whoever reads.
 
-    A line is written at once where there is room for it. In front of a full pipe it is left to a thread, and on a full
-    disk it is lost.
+    A file is written at once, and a line is lost on a full disk. A line to a pipe or a socket is left to a thread: that
+    there was room a moment ago says nothing, where other workers write as well.
     Concurrency: any thread.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._room: select.poll | None = None
-        self._limit_chars = sys.maxsize
+        self._later: LineWriter | None = None
+        self._putting = threading.Lock()
         with suppress(OSError, ValueError):  # a stream in memory has no descriptor
-            descriptor = stream.fileno()
-            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-                self._room = select.poll()
-                self._room.register(descriptor, select.POLLOUT)
-                self._limit_chars = PIPE_PIECE_BYTES // 4  # a character has up to four bytes
-                self._later = LineWriter(descriptor)
-                self._putting = threading.Lock()
+            if may_be_unread(stream.fileno()):
+                self._later = LineWriter(stream.fileno())
 
     def write(self, text: str) -> None:
-        if self._room is None or (len(text) <= self._limit_chars and self._room.poll(0)):
+        if self._later is None:
             with suppress(OSError):
                 self._stream.write(text)
             return

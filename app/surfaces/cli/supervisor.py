@@ -55,7 +55,9 @@ class Crew:
 
 
 class Supervisor:
-    """Concurrency: one thread, the main one; the kernel ends the workers with the thread that started them."""
+    """Concurrency: the main thread, since the kernel ends the workers with the thread that started them; another one
+    writes the log.
+    """
 
     def __init__(self, crew: Crew, bound: Bound, notifier: Notifier) -> None:
         self._crew = crew

@@ -1,10 +1,14 @@
-"""The supervisor's few log lines, in the form of the workers' many, without the library they use."""
+"""The supervisor's few log lines, in the form of the workers' many, without the library they use.
+
+A thread writes them: who started the workers must not wait for whoever reads the log.
+"""
 
 import json
-import sys
-from contextlib import suppress
 from datetime import UTC, datetime
 
+from app.infra.observability.lines import STDERR, LineWriter
+
+BACKLOG_BYTES = 64 * 1024
 _LEVELS = {"info": 20, "warning": 30, "error": 40}
 
 
@@ -14,6 +18,7 @@ class SupervisorLog:
     def __init__(self) -> None:
         self._level = 0
         self._is_json = False
+        self._lines = LineWriter(STDERR, backlog_bytes=BACKLOG_BYTES)
 
     def set_up(self, *, level: int, as_json: bool) -> None:
         self._level, self._is_json = level, as_json
@@ -36,8 +41,4 @@ class SupervisorLog:
         else:
             pairs = " ".join(f"{key}={value}" for key, value in fields.items())
             line = f"{moment} [{level:<9}] {event:<30} {pairs}"
-        with suppress(
-            OSError
-        ):  # the terminal was closed; that ends the program in good order, not in the middle of a line
-            sys.stderr.write(line.rstrip() + "\n")
-            sys.stderr.flush()
+        self._lines.put(f"{line.rstrip()}\n".encode(errors="replace"), 1)

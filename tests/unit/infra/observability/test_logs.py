@@ -2,7 +2,8 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
 
@@ -83,17 +84,24 @@ def test_a_line_that_cannot_be_written_is_lost_without_an_error(capfd: pytest.Ca
     assert capfd.readouterr().err == ""
 
 
-def test_a_pipe_that_nobody_reads_stops_nobody_and_its_reader_misses_nothing() -> None:
-    read, write = os.pipe()
+def _a_socket_pair() -> tuple[int, int]:
+    """What stderr is under systemd."""
+    read, write = socket.socketpair()
+    return read.detach(), write.detach()
+
+
+@pytest.mark.parametrize("ends", [os.pipe, _a_socket_pair], ids=["pipe", "socket"])
+def test_what_nobody_reads_stops_nobody_and_its_reader_misses_nothing(ends: Callable[[], tuple[int, int]]) -> None:
+    read, write = ends()
     with os.fdopen(write, "w") as pipe, redirect_stderr(pipe):
         configure_logs(level=logging.INFO, as_json=True)
-        for number in range(2000):
+        for number in range(4000):
             structlog.get_logger().info("chat.exchanged", number=number)
 
         with os.fdopen(read) as reader:
-            numbers = [json.loads(reader.readline())["number"] for _ in range(2000)]
+            numbers = [json.loads(reader.readline())["number"] for _ in range(4000)]
 
-    assert sorted(numbers) == list(range(2000))
+    assert numbers == list(range(4000))
 
 
 def test_what_is_below_the_level_is_not_written() -> None:
