@@ -31,9 +31,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.kernel.folders import default_data_dir
+from app.kernel.toml_elements import Document, KnownElements, read_elements
+from app.kernel.variables import expand_variables
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
 
@@ -285,24 +286,34 @@ type CheckRows = Callable[[GatewayFile], Iterable[ConfigProblem]]
 """What the edge finds wrong with rows that are well-formed; handed in, since this module knows nothing above it."""
 
 
-def read_settings(config: Path, *, content: bytes | None = None, check_rows: CheckRows | None = None) -> Settings:
+def read_settings(
+    config: Path,
+    *,
+    content: bytes | None = None,
+    check_rows: CheckRows | None = None,
+    known: KnownElements | None = None,
+) -> Settings:
     """Read and check everything; the file is not read again where its content is given.
+
+    Rows that are `known` are taken as they are; what was read is known from then on.
 
     Errors: ConfigurationInvalid with all that is wrong in the environment, the settings and the rows.
     """
     problems: list[ConfigProblem] = []
+    known = known or KnownElements()
     content = _read_file(config, problems) if content is None else content
-    document = _read_toml(content, config, problems)
+    read = _read_toml(content, config, problems, known.by_text)
+    document = read.content
     settings_table = document.pop("settings", {})
-    known = set(Settings.model_fields) - FROM_THE_FILE
+    names = set(Settings.model_fields) - FROM_THE_FILE
     if not isinstance(settings_table, dict):
         problems.append(ConfigProblem(str(config), "settings", "must be a table", "write [settings]"))
         settings_table = {}
     problems += [
         ConfigProblem(str(config), f"settings.{key}", "is not a setting", "remove it or mend its name")
-        for key in sorted(set(settings_table) - known)
+        for key in sorted(set(settings_table) - names)
     ]
-    given = {key: value for key, value in settings_table.items() if key in known}
+    given = {key: value for key, value in settings_table.items() if key in names}
     rows = _read_rows(document, given, str(config), problems)
     problems += [replace(one, where=str(config)) for one in (check_rows(rows) if check_rows else ())]
     try:
@@ -312,6 +323,7 @@ def read_settings(config: Path, *, content: bytes | None = None, check_rows: Che
         raise ConfigurationInvalid(problems) from None
     if problems:
         raise ConfigurationInvalid(problems)
+    known.remember(rows.routes, read.texts)
     return settings
 
 
@@ -325,25 +337,24 @@ def _read_file(config: Path, problems: list[ConfigProblem]) -> bytes:
     return b""
 
 
-def _read_toml(content: bytes, config: Path, problems: list[ConfigProblem]) -> dict[str, Any]:
+def _read_toml(content: bytes, config: Path, problems: list[ConfigProblem], known: Mapping[str, RouteRow]) -> Document:
     try:
-        return tomllib.loads(content.decode())
+        return read_elements(content.decode(), "routes", known)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(ConfigProblem(str(config), "file", f"is not valid TOML: {error}"))
-    return {}
+    return Document({})
 
 
 def _read_rows(
     document: dict[str, Any], settings: Mapping[str, object], where: str, problems: list[ConfigProblem]
 ) -> GatewayFile:
-    used = _upstreams_of(document.get("routes"))
     upstreams: Any = document.get("upstreams")
     if not isinstance(upstreams, dict):
         upstreams = {}
     for name, row in list(upstreams.items()):
         if isinstance(row, dict):
-            missing = _expand(row, settings)
-            if missing and name in used:
+            missing = expand_variables(row, settings)
+            if missing and name in _upstreams_of(document.get("routes")):
                 words = ", ".join(sorted(missing))
                 mend = f"set {words} in the environment or .env"
                 problems.append(ConfigProblem(where, f"upstreams.{name}", f"{words} is not set", mend))
@@ -361,25 +372,11 @@ def _read_rows(
 def _upstreams_of(routes: object) -> list[object]:
     if not isinstance(routes, list):
         return []
-    return [route.get("upstream") for route in routes if isinstance(route, dict)]
-
-
-def _expand(row: dict[str, Any], settings: Mapping[str, object]) -> set[str]:
-    """Replace `${VAR}` in the texts of a row in place; tell which variables are not set."""
-    missing: set[str] = set()
-
-    def read(match: re.Match[str]) -> str:
-        value = os.environ.get(match[1]) or settings.get(match[1].lower())
-        if not value:
-            missing.add(match[1])
-        return str(value or "")
-
-    for key, value in row.items():
-        if isinstance(value, str):
-            row[key] = VARIABLE.sub(read, value)
-        elif isinstance(value, list):
-            row[key] = [VARIABLE.sub(read, one) if isinstance(one, str) else one for one in value]
-    return missing
+    return [
+        one.upstream if isinstance(one, RouteRow) else one.get("upstream")
+        for one in routes
+        if isinstance(one, RouteRow | dict)
+    ]
 
 
 def _row_problem(item: ErrorDetails, where: str) -> ConfigProblem:

@@ -106,6 +106,26 @@ class Route:
         return path
 
 
+@dataclass(slots=True)
+class CompiledRows:
+    """The rows of the table that was compiled last: those that are the same object are not compiled again.
+
+    A row's own route hangs on its upstream's row as well.
+    """
+
+    _routes: Mapping[int, tuple[RouteRow, Route]] = field(default_factory=dict)
+    _upstreams: Mapping[str, UpstreamRow] = field(default_factory=dict)
+
+    def unchanged(self, upstreams: Mapping[str, UpstreamRow]) -> Mapping[int, tuple[RouteRow, Route]]:
+        """Find those that would become the same again, by the identity of their row."""
+        names = {None, *(name for name, row in upstreams.items() if self._upstreams.get(name) == row)}
+        return {key: made for key, made in self._routes.items() if made[0].upstream in names}
+
+    def remember(self, rows: Sequence[RouteRow], routes: Sequence[Route], upstreams: Mapping[str, UpstreamRow]) -> None:
+        self._routes = {id(row): (row, route) for row, route in zip(rows, routes, strict=True)}
+        self._upstreams = upstreams
+
+
 type Rows = Mapping[bytes, Route]
 """The rows of one path: which one takes each method."""
 
@@ -119,11 +139,18 @@ class RouteRegistry:
     _index_as_understood: RowIndex[Rows] = field(repr=False)
 
     @classmethod
-    def compile(cls, routes: Sequence[RouteRow], upstreams: Mapping[str, UpstreamRow]) -> "RouteRegistry":
-        """Check and compile rows. Errors: RouteTableInvalid with every problem."""
+    def compile(
+        cls, routes: Sequence[RouteRow], upstreams: Mapping[str, UpstreamRow], known: CompiledRows | None = None
+    ) -> "RouteRegistry":
+        """Check and compile rows, which are `known` from then on. Errors: RouteTableInvalid with every problem."""
+        known = known or CompiledRows()
         problems: list[RouteProblem] = []
         compiled: list[Route] = []
+        unchanged = known.unchanged(upstreams)
         for number, row in enumerate(routes, 1):
+            if (made := unchanged.get(id(row))) is not None:
+                compiled.append(made[1])
+                continue
             where = f"routes[{number}] ({_label(row)})"
             found = [RouteProblem(where, message, mend) for message, mend in row_flaws(row, upstreams)]
             problems += found
@@ -131,9 +158,11 @@ class RouteRegistry:
                 compiled.append(_compile(row, upstreams))
         exact, prefixes = _by_pattern(compiled, is_exact=True), _by_pattern(compiled, is_exact=False)
         for rivals in (*exact.values(), *prefixes.values()):
-            problems += _contradictions(rivals)
+            if len(rivals) > 1:
+                problems += _contradictions(rivals)
         if problems:
             raise RouteTableInvalid(problems)
+        known.remember(routes, compiled, upstreams)
         index = RowIndex.build(_by_method(exact), _by_method(prefixes))
         index = RowIndex.build({**index.exact, **_guarded(index)}, index.prefixes)
         return cls(tuple(compiled), index, index.as_understood())
@@ -212,11 +241,15 @@ def _by_pattern(routes: Iterable[Route], *, is_exact: bool) -> dict[bytes, tuple
 
 
 def _by_method(rows: Mapping[bytes, Sequence[Route]]) -> dict[bytes, Rows]:
-    found: dict[bytes, Rows] = {}
-    for path, rivals in rows.items():
-        takers = ((method, next((one for one in rivals if one.takes(method)), None)) for method in METHODS)
-        found[path] = {method: taker for method, taker in takers if taker is not None}
-    return found
+    return {path: _takers(rivals) for path, rivals in rows.items()}
+
+
+def _takers(rivals: Sequence[Route]) -> Rows:
+    """Tell who takes each method: the first that does."""
+    if len(rivals) == 1 and not rivals[0].methods:  # nearly every row
+        return dict.fromkeys(METHODS, rivals[0])
+    takers = ((method, next((one for one in rivals if one.takes(method)), None)) for method in METHODS)
+    return {method: taker for method, taker in takers if taker is not None}
 
 
 def _guarded(index: RowIndex[Rows]) -> dict[bytes, Rows]:

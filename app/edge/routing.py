@@ -69,6 +69,8 @@ def query_flaw(query: bytes) -> str | None:
 
 def as_understood(path: bytes) -> bytes:
     """Tell what an upstream may take a path for: without the parameters of its segments, and decoded."""
+    if b"%" not in path and b";" not in path:
+        return path
     return unquote_to_bytes(_PARAMETERS.sub(b"", path))
 
 

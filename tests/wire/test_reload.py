@@ -182,6 +182,34 @@ async def test_a_change_is_live_however_the_file_is_replaced(gate: Gate, replace
         assert gate.logged("table.reloaded")[-1]["routes"] == 2
 
 
+async def test_of_many_rows_only_those_that_changed_are_made_anew(gate: Gate) -> None:
+    """Of 5,000 rows that is a tenth of the work: what a change costs must not hang on the size of the table."""
+    async with hostile(echo("one")) as one:
+        rows = [row(f"/many/{number}") for number in range(300)]
+        await gate.write_and_wait(upstreams(one=one.port), *rows)
+        before = gate.edge.table.registry.routes
+
+        rows[7] = row("/many/7", sent="/changed")
+        await gate.write_and_wait(upstreams(one=one.port), *rows, row("/more"))
+        after = gate.edge.table.registry.routes
+
+        fresh = [now.label for now, then in zip(after, before, strict=False) if now is not then]
+        assert [label for label in fresh if label.startswith("/many")] == ["/many/7"]
+        assert (await gate.ask("/many/7")).body == b"one /changed"
+        assert (await gate.ask("/many/8")).body == b"one /many/8"
+        assert (await gate.ask("/more")).body == b"one /more"
+
+
+async def test_rows_that_did_not_change_follow_their_upstream(gate: Gate) -> None:
+    async with hostile(echo("one")) as one:
+        await gate.write_and_wait(upstreams(one=one.port), row("/x"))
+
+        based = upstreams(one=one.port).replace('"\n', '/base"\n')
+        await gate.write_and_wait(based, row("/x"))
+
+        assert (await gate.ask("/x")).body == b"one /base/x"
+
+
 async def test_an_invalid_table_is_refused_with_the_reason_and_the_old_one_stays(gate: Gate) -> None:
     async with hostile(echo("one")) as one:
         await gate.write_and_wait(upstreams(one=one.port), row("/kept"))

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.edge.faults import PathNotAllowed, RouteMethodNotAllowed, RouteNotFound
-from app.edge.routes import RouteRegistry, RouteTableInvalid
+from app.edge.routes import CompiledRows, RouteRegistry, RouteTableInvalid
 from app.edge.routing import METHODS, path_flaw
 from app.kernel.errors import Fault
 from app.settings import GatewayFile
 from tests.builders import a_principal
-from tests.unit.edge.parts import a_route, a_table, unhurried
+from tests.unit.edge.parts import a_file, a_route, a_table, unhurried
 
 SHIPPED = a_table(
     {"path": "/api/v1/auth/sessions", "methods": ["POST", "PUT"], "access": "PUBLIC"},
@@ -387,3 +387,40 @@ def test_each_spelling_with_a_row_of_its_own_asks_for_its_own_access() -> None:
 
     assert table.match(b"GET", b"/a/").is_public
     assert not table.match(b"GET", b"/a").is_public
+
+
+def test_a_row_that_is_known_is_not_compiled_again_but_for_another_upstream() -> None:
+    known = CompiledRows()
+    same = a_file(
+        {"path": "/one", "upstream": "one"},
+        {"path": "/two", "upstream": "two"},
+        {"path": "/own", "local": True},
+        upstreams={"one": {"url": "http://one:1/base"}, "two": {"url": "http://two:2"}},
+    )
+    moved = same.model_copy(
+        update={
+            "upstreams": {
+                **same.upstreams,
+                "one": a_file(upstreams={"one": {"url": "http://one:1/moved"}}).upstreams["one"],
+            }
+        }
+    )
+
+    first = RouteRegistry.compile(same.routes, same.upstreams, known).routes
+    again = RouteRegistry.compile(same.routes, same.upstreams, known).routes
+    after = RouteRegistry.compile(moved.routes, moved.upstreams, known).routes
+
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    assert [one is other for one, other in zip(again, after, strict=True)] == [False, True, True]
+    assert after[0].upstream_path(b"GET", b"/one") == b"/moved/one"
+
+
+def test_a_row_that_is_known_is_wrong_all_the_same_when_its_upstream_is_gone() -> None:
+    known = CompiledRows()
+    file = a_file({"path": "/one", "upstream": "one"}, upstreams={"one": {"url": "http://one:1"}})
+    RouteRegistry.compile(file.routes, file.upstreams, known)
+
+    with pytest.raises(RouteTableInvalid, match="'one' is unknown"):
+        RouteRegistry.compile(file.routes, {}, known)
+    with pytest.raises(RouteTableInvalid, match="takes the same requests"):
+        RouteRegistry.compile([*file.routes, *file.routes], file.upstreams, known)
