@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, TooLarge, Unavailable, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
+from app.kernel.values import Json
 
 DEFAULT_AGENT = "assistant"
 
@@ -164,6 +165,29 @@ class Agents(Protocol):
         else an agent raises becomes AgentFailed.
         Concurrency: any number of turns at once; a cancelled turn cancels the call to the model.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEvent:
+    """Something said while a turn works: `type` and `data` are those of the run's events."""
+
+    type: str
+    data: Mapping[str, Json]
+
+
+class Journal(Protocol):
+    """Where a turn writes down what it has done, so that a later process goes on from there.
+
+    Also what the turn says while it works. A turn outside of a run has one that remembers nothing.
+    """
+
+    async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
+        """Do something once; a finished step gives its kept result. `body` is handed the key for effects outside."""
+        ...
+
+    async def tell(self, event: TurnEvent) -> None:
+        """Say something to whoever follows the turn. Bounded by the follower's patience, never by a client's."""
         ...
 
 
