@@ -17,12 +17,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from app.agents.turns import Journal, Said, Spending, Unmetered
 from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, TooLarge, Unavailable, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
-from app.kernel.values import Json
 
 DEFAULT_AGENT = "assistant"
+UNMETERED = Unmetered()
 
 type Speaker = Literal["user", "assistant", "system"]
 
@@ -158,36 +159,16 @@ class Agents(Protocol):
         """Errors: AgentNotFound."""
         ...
 
-    async def answer(self, name: str, turn: Turn, *, timeout_s: float) -> str:
-        """Ask an agent and wait for its whole answer.
+    async def answer(
+        self, name: str, turn: Turn, *, journal: Journal, timeout_s: float, spending: Spending = UNMETERED
+    ) -> Said:
+        """Ask an agent; what it says on the way goes through `journal.tell`, and is whole in what is given back.
 
-        Errors: AgentNotFound, AgentFailed, AgentTimedOut, ModelNotConfigured, ModelUnavailable, TurnTooLong; whatever
-        else an agent raises becomes AgentFailed.
-        Concurrency: any number of turns at once; a cancelled turn cancels the call to the model.
+        A turn that was begun before goes on behind the last step its journal kept.
+        Errors: AgentNotFound, AgentFailed, AgentTimedOut, ModelNotConfigured, ModelUnavailable, TurnTooLong,
+                BudgetReached, TurnUnreadable; whatever else an agent raises becomes AgentFailed.
+        Concurrency: any number of turns at once; a cancelled turn cancels the call to the model, or the tool.
         """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class TurnEvent:
-    """Something said while a turn works: `type` and `data` are those of the run's events."""
-
-    type: str
-    data: Mapping[str, Json]
-
-
-class Journal(Protocol):
-    """Where a turn writes down what it has done, so that a later process goes on from there.
-
-    Also what the turn says while it works. A turn outside of a run has one that remembers nothing.
-    """
-
-    async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
-        """Do something once; a finished step gives its kept result. `body` is handed the key for effects outside."""
-        ...
-
-    async def tell(self, event: TurnEvent) -> None:
-        """Say something to whoever follows the turn. Bounded by the follower's patience, never by a client's."""
         ...
 
 
@@ -238,6 +219,11 @@ class AgentFailed(Broken):
 class AgentTimedOut(TimedOut):
     type = "agent-timed-out"
     title = "The agent did not answer in time"
+
+
+class TurnUnreadable(Broken):
+    type = "turn-unreadable"
+    title = "The turn was begun by another version of the program, and cannot be gone on with"
 
 
 class TurnTooLong(TooLarge):

@@ -17,6 +17,7 @@ import structlog
 
 from app.agents.contract import (
     DEFAULT_AGENT,
+    UNMETERED,
     Agent,
     AgentCard,
     AgentFailed,
@@ -32,9 +33,12 @@ from app.agents.contract import (
     ToolRefused,
     Turn,
     TurnTooLong,
+    TurnUnreadable,
 )
-from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models, Said
+from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models
+from app.agents.llm.models import Said as ModelSaid
 from app.agents.tools.results import as_result
+from app.agents.turns import BudgetReached, Journal, Said, Spending, TurnEvent
 from app.kernel.errors import Fault
 
 HEALTH_TIMEOUT_S = 5.0
@@ -43,10 +47,12 @@ ANSWER_LIMIT_CHARS = 256 * 1024
 _KNOWN_FAILURES = (
     AgentFailed,
     AgentTimedOut,
+    BudgetReached,
     FrontDoorUnavailable,
     ModelNotConfigured,
     ModelUnavailable,
     TurnTooLong,
+    TurnUnreadable,
 )
 _NOT_CHECKED = "has not been checked yet"
 _NEEDS_TOOLS = f"This agent needs a model that can call tools, and the present one cannot. {HOW_TO_CONFIGURE}"
@@ -60,7 +66,7 @@ class Voice(Protocol):
     @property
     def calls_tools(self) -> bool: ...
 
-    async def answer(self, context: ToolContext) -> Said: ...
+    async def answer(self, context: ToolContext) -> ModelSaid: ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -102,7 +108,15 @@ class AgentRunner:
         self._member(name)
         return self._card(name)
 
-    async def answer(self, name: str, turn: Turn, *, timeout_s: float) -> str:
+    async def answer(
+        self,
+        name: str,
+        turn: Turn,
+        *,
+        journal: Journal,
+        timeout_s: float,
+        spending: Spending = UNMETERED,  # noqa: ARG002 - the port's
+    ) -> Said:
         member = self._member(name)
         started_s = time.monotonic()
         try:
@@ -112,7 +126,8 @@ class AgentRunner:
             raise AgentTimedOut(f"The agent did not answer within {timeout_s:g} seconds.") from error
         seconds = round(time.monotonic() - started_s, 3)
         log.info("agent.answered", agent=name, request_id=turn.request_id, seconds=seconds)
-        return text
+        await journal.tell(TurnEvent("text_delta", {"request": 1, "text": text}))
+        return Said(text)
 
     async def prepare(self) -> None:
         """Check the models' names and make every agent of a model ready, so that no turn pays for an import.

@@ -7,6 +7,7 @@ import pytest
 
 from app.agents.contract import Agent, AgentFailed, AgentNotFound, Agents, AgentTimedOut, Responder, ToolContext, Turn
 from app.agents.llm.scripted import ScriptedModel, Seen
+from app.agents.turns import Unwritten
 from tests.unit.agents.desk import a_desk, a_turn, an_agent, models_of
 
 
@@ -70,27 +71,31 @@ async def agents(request: pytest.FixtureRequest) -> AsyncIterator[Agents]:
 
 class TestAgents:
     async def test_an_answer_is_whole(self, agents: Agents) -> None:
-        assert await agents.answer("subject", a_turn("hi there"), timeout_s=10) == "echo: hi there"
+        assert (
+            await agents.answer("subject", a_turn("hi there"), journal=Unwritten(), timeout_s=10)
+        ).text == "echo: hi there"
 
     async def test_no_answer_is_a_failure(self, agents: Agents) -> None:
         with pytest.raises(AgentFailed):
-            await agents.answer("subject", a_turn("nothing"), timeout_s=10)
+            await agents.answer("subject", a_turn("nothing"), journal=Unwritten(), timeout_s=10)
 
     async def test_an_error_is_a_failure_without_its_words(self, agents: Agents) -> None:
         with pytest.raises(AgentFailed) as caught:
-            await agents.answer("subject", a_turn("fail"), timeout_s=10)
+            await agents.answer("subject", a_turn("fail"), journal=Unwritten(), timeout_s=10)
 
         assert "inner" not in caught.value.detail
 
     async def test_a_deadline_is_kept(self, agents: Agents) -> None:
         with pytest.raises(AgentTimedOut):
-            await agents.answer("subject", a_turn("hang"), timeout_s=0.2)
+            await agents.answer("subject", a_turn("hang"), journal=Unwritten(), timeout_s=0.2)
 
     async def test_a_turn_after_a_failed_one_is_answered(self, agents: Agents) -> None:
         with pytest.raises(AgentFailed):
-            await agents.answer("subject", a_turn("fail"), timeout_s=10)
+            await agents.answer("subject", a_turn("fail"), journal=Unwritten(), timeout_s=10)
 
-        assert await agents.answer("subject", a_turn("again"), timeout_s=10) == "echo: again"
+        assert (
+            await agents.answer("subject", a_turn("again"), journal=Unwritten(), timeout_s=10)
+        ).text == "echo: again"
 
     async def test_a_card_is_there_and_well(self, agents: Agents) -> None:
         card = agents.card("subject")
@@ -103,7 +108,7 @@ class TestAgents:
         with pytest.raises(AgentNotFound):
             agents.card("nobody")
         with pytest.raises(AgentNotFound):
-            await agents.answer("nobody", a_turn(), timeout_s=10)
+            await agents.answer("nobody", a_turn(), journal=Unwritten(), timeout_s=10)
 
     async def test_the_default_is_one_of_those_there_are(self, agents: Agents) -> None:
         assert agents.card(agents.default_name).name == agents.default_name

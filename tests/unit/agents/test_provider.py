@@ -10,6 +10,7 @@ from app.agents.contract import AgentBroken, Agents, FrontDoor
 from app.agents.factory import AgentFactory
 from app.agents.provider import AgentsProvider, agent_flaws
 from app.agents.runner import AgentRunner
+from app.agents.turns import Unwritten
 from app.infra.observability.background import Background
 from app.infra.observability.health import HealthRegistry
 from app.settings import Settings
@@ -35,7 +36,7 @@ async def test_the_shipped_agents_answer(container: AsyncContainer) -> None:
     await runner.prepare()
     agents = await container.get(Agents)
 
-    answer = await agents.answer(agents.default_name, a_turn("Hello"), timeout_s=10)
+    answer = (await agents.answer(agents.default_name, a_turn("Hello"), journal=Unwritten(), timeout_s=10)).text
 
     assert agents is runner
     assert answer == "You said: Hello (turn 1)"

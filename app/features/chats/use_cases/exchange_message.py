@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import anyio
 
 from app.agents.contract import AgentFailed, Agents, PastMessage, Turn
+from app.agents.turns import Unwritten
 from app.features.chats.domain.chat import Chat, ChatBusy, ChatNotFound, owns
 from app.features.chats.domain.history import HISTORY_LIMIT_BYTES, HISTORY_LIMIT_MESSAGES, trim_history
 from app.features.chats.domain.message import (
@@ -77,8 +78,9 @@ class ExchangeMessage:
             agent, history = await self._open(turn, draft, who)
             self.hook.capture(Snapshot(who.user_id, chat_id, text, request_id))
             asked = Turn(chat_id=chat_id, text=text, caller=who, request_id=request_id, history=history)
-            answer = self.agents.answer(agent, asked, timeout_s=self.timeout_s)
-            return await self._close(turn, _checked(await self.lease.keep_during(chat_id, turn.id, answer)))
+            answer = self.agents.answer(agent, asked, journal=Unwritten(), timeout_s=self.timeout_s)
+            said = await self.lease.keep_during(chat_id, turn.id, answer)
+            return await self._close(turn, _checked(said.text))
         except BaseException as ending:
             await self._give_up(turn, ending)
             raise

@@ -13,6 +13,7 @@ from pydantic_ai.models import override_allow_model_requests
 from app.agents.contract import AgentFailed, AgentTimedOut, ModelUnavailable, TurnTooLong
 from app.agents.llm.models import Models
 from app.agents.runner import AgentRunner
+from app.agents.turns import Unwritten
 from app.kernel.errors import Fault
 from tests.unit.agents.desk import a_desk, a_turn, an_agent, an_exchange, no_local_model
 
@@ -80,7 +81,11 @@ def a_served_desk() -> AbstractAsyncContextManager[AgentRunner]:
 
 async def test_the_model_is_sent_the_instructions_the_history_and_the_question(server: Server) -> None:
     async with a_served_desk() as desk:
-        answer = await desk.answer("helper", a_turn("Now?", history=an_exchange("Before", "Yes.")), timeout_s=30)
+        answer = (
+            await desk.answer(
+                "helper", a_turn("Now?", history=an_exchange("Before", "Yes.")), journal=Unwritten(), timeout_s=30
+            )
+        ).text
 
     assert answer == "Hello."
     assert [(message["role"], message["content"]) for message in json.loads(server.asked[0])["messages"]] == [
@@ -113,7 +118,7 @@ async def test_a_bad_answer_is_one_of_the_known_failures(
 
     async with a_served_desk() as desk:
         with pytest.raises(fact) as caught:
-            await desk.answer("helper", a_turn(), timeout_s=30)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=30)
 
     assert type(caught.value) is fact
     assert "sk-1" not in caught.value.detail
@@ -124,7 +129,7 @@ async def test_the_wait_a_provider_asks_for_is_passed_on(server: Server) -> None
 
     async with a_served_desk() as desk:
         with pytest.raises(ModelUnavailable) as caught:
-            await desk.answer("helper", a_turn(), timeout_s=30)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=30)
 
     assert caught.value.headers == {"Retry-After": "17"}
 
@@ -135,7 +140,7 @@ async def test_a_refused_connection_is_unavailable(server: Server, monkeypatch: 
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/v1")
         async with a_served_desk() as desk:
             with pytest.raises(ModelUnavailable, match="cannot be reached"):
-                await desk.answer("helper", a_turn(), timeout_s=30)
+                await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=30)
 
 
 async def test_a_deadline_closes_the_connection_to_the_provider(server: Server) -> None:
@@ -144,7 +149,7 @@ async def test_a_deadline_closes_the_connection_to_the_provider(server: Server) 
     async with a_served_desk() as desk:
         await desk.prepare()
         with pytest.raises(AgentTimedOut):
-            await desk.answer("helper", a_turn(), timeout_s=0.5)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=0.5)
 
         async with asyncio.timeout(10):
             await server.left.wait()
