@@ -8,8 +8,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from app.kernel.authority import Authority
 from app.kernel.identity import Principal, RoleTable
-from app.kernel.ids import UserId
+from app.kernel.ids import RunId, UserId
 from app.settings import GatewayFile, Settings
 
 ROLES = RoleTable.build({}, developer_everywhere=True)
@@ -41,11 +42,21 @@ def a_principal(*, user_id: str = "1", role: str = "user", expires_at: float = 2
     return Principal(UserId(user_id), role, ROLES.groups_of([role]), expires_at, credential="token-of-" + user_id)
 
 
+def acting_principal(
+    run_id: RunId, *, user_id: str = "1", roles: tuple[str, ...] = ("user",), epoch: int = 1, agent: str = "assistant"
+) -> Principal:
+    """The caller of a turn in this run."""
+    return Authority(UserId(user_id), roles, issued_at=0.0, token_id="asked-with").in_run(
+        run_id, epoch, agent=agent, table=ROLES
+    )
+
+
 LOCAL_ROUTES = (
     {"prefix": "/api/health", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"path": "/metrics", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"prefix": "/docs", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"path": "/openapi.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
+    {"path": "/.well-known/jwks.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"prefix": "/api/v1", "local": True, "access": "COMMON"},
 )
 

@@ -9,6 +9,7 @@ from functools import partial
 from dishka import Provider, Scope, provide, provide_all
 
 from app.edge.access_log import BATCH_S, READABLE_BATCH_S, AccessLog, BatchedAccessLog, as_json, as_readable
+from app.edge.claims import TokenRules
 from app.edge.described_fleet import DescribedFleet
 from app.edge.edge import Edge, OnRequest
 from app.edge.endpoint_names import LOOKUP_INTERVAL_S, Names
@@ -27,7 +28,7 @@ from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.edge.routes import RouteRegistry, RouteTableInvalid
 from app.edge.spans import RequestSpans
 from app.edge.table import Table
-from app.edge.tokens import TokenRules, TokenVerifier
+from app.edge.tokens import TokenVerifier
 from app.edge.upstream_rows import upstream_flaws
 from app.edge.upstreams import open_upstreams
 from app.edge.withdrawals import LiftRevocation, ListRevocations, WithdrawTokens

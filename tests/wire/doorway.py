@@ -15,13 +15,14 @@ import uvloop
 
 from app.edge.asgi import Door
 from app.edge.asgi_client import ASGIApp, Receive, Scope, Send
+from app.edge.claims import TokenRules
 from app.edge.edge import Edge
 from app.edge.keys import PemKeys
 from app.edge.pipeline import EdgeOptions
 from app.edge.protocol import EdgeProtocol
 from app.edge.routes import RouteRegistry
 from app.edge.table import Table
-from app.edge.tokens import TokenRules, TokenVerifier
+from app.edge.tokens import TokenVerifier
 from app.edge.upstreams import open_upstreams
 from app.kernel.clock import SystemClock
 from app.kernel.revocation import Mark, Revocation

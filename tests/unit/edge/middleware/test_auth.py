@@ -1,10 +1,9 @@
 import pytest
 
 from app.edge.faults import OriginNotAllowed, TokenInvalid, TokenMissing
-from app.edge.keys import KeySet
+from app.edge.keys import KeySet, KeysStale
 from app.edge.middleware.auth import Authenticate
 from app.edge.record import Record
-from app.edge.tokens import KeysStale
 from tests.builders import a_token, signing_key
 from tests.unit.edge.parts import NOW_S, Checked, a_record, a_route, outcome
 
