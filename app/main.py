@@ -36,6 +36,8 @@ from app.infra.openapi.fleet import FleetDescription
 from app.infra.provider import InfraProvider
 from app.settings import ConfigProblem, ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
 from app.surfaces.api.assembly import assemble
+from app.surfaces.api.keyed_requests import KeyedRequests
+from app.surfaces.api.provider import ApiProvider
 
 log = structlog.get_logger()
 
@@ -108,6 +110,7 @@ def create_app(settings: Settings, *overrides: Provider) -> Litestar:
         EdgeProvider(),
         AgentsProvider(),
         ChatsProvider(),
+        ApiProvider(),
         *overrides,
         context={Settings: settings},
     )
@@ -126,7 +129,7 @@ def create_app(settings: Settings, *overrides: Provider) -> Litestar:
 async def _running(container: AsyncContainer, door: Door, app: Litestar) -> AsyncIterator[None]:
     """Open everything in order, then the door, serve, and close it all in the other order."""
     try:
-        for part in (Database, AgentRunner, MessageHook, FleetDescription):  # each brings its own background work
+        for part in (Database, AgentRunner, MessageHook, FleetDescription, KeyedRequests):  # with background work
             await container.get(part)
         door.edge = await container.get(Edge)
         app.state["reload_table"] = (await container.get(ReloadAsked)).set

@@ -14,7 +14,7 @@ from pydantic_ai import models
 from sqlalchemy import text
 
 from app.features.chats import tables as chats_tables
-from app.infra.db import quotas
+from app.infra.db import keyed_requests, quotas
 from app.infra.db.base import Base
 from app.infra.db.embedded.errors import BinariesMissing
 from app.infra.db.embedded.postgres import EmbeddedPostgres
@@ -26,7 +26,7 @@ models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 
 SCHEMA = "portico"
 STOP_WAIT_S = 10
-TABLES = (chats_tables, quotas)  # imported so that the metadata knows what to empty
+TABLES = (chats_tables, keyed_requests, quotas)  # imported so that the metadata knows what to empty
 
 
 @pytest.fixture(autouse=True)

@@ -14,13 +14,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from app.features.chats import tables as chats_tables
-from app.infra.db import quotas, revocations
+from app.infra.db import keyed_requests, quotas, revocations
 from app.infra.db.base import Base
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.migrate import MIGRATIONS, alone_in_schema, current_revision, downgrade, head_revision, upgrade
 
 ROOT = Path(__file__).parent.parent.parent
-TABLES = (chats_tables, quotas, revocations)  # imported so that the metadata knows what to compare
+TABLES = (chats_tables, keyed_requests, quotas, revocations)  # imported so that the metadata knows what to compare
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from app.kernel.identity import Access, Principal
 from app.kernel.ids import ChatId, UserId
 from tests.fakes.agents import ScriptedAgents
 from tests.fakes.chats import FakeChatStore, FakeMessageStore, FakeTurnStore, RecordingHook, World
+from tests.fakes.keyed_requests import FakeKeyedRequests
 
 NEVER_EXPIRES = 4e9
 
@@ -37,6 +38,7 @@ class Slice:
     world: World = field(default_factory=World)
     agents: ScriptedAgents = field(default_factory=ScriptedAgents)
     hook: RecordingHook = field(default_factory=RecordingHook)
+    receipts: FakeKeyedRequests = field(default_factory=FakeKeyedRequests)
     renew_every_s: float = 60
 
     def __post_init__(self) -> None:

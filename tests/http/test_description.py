@@ -91,12 +91,24 @@ def test_every_refusal_is_described_as_a_problem(document: Json, endpoint: Endpo
     }
 
     expected = TURN if endpoint.path.endswith("/exchange") else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
+    if endpoint.method == "POST":
+        expected = expected | {"409"}
     assert set(refusals) - {"404"} == expected - {"404"}
     assert ("404" in refusals) == ("{" in endpoint.path)
     for response in refusals.values():
         schema = response["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}
         assert response["description"].startswith("`")
+
+
+@pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
+def test_every_post_is_described_with_the_key_it_takes(document: Json, endpoint: Endpoint) -> None:
+    parameters = operation_of(document, endpoint).get("parameters", ())
+
+    keys = [one for one in parameters if one["in"] == "header"]
+
+    assert [one["name"] for one in keys] == (["Idempotency-Key"] if endpoint.method == "POST" else [])
+    assert not any(one["required"] for one in keys)
 
 
 def test_a_refusal_names_its_types(document: Json) -> None:

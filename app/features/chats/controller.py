@@ -53,12 +53,14 @@ from app.infra.db.errors import StorageUnavailable
 from app.kernel.errors import Forbidden
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId
+from app.kernel.keyed_requests import KeyedRequest
 from app.kernel.paging import MAX_PAGE_SIZE, ListFields, ListQuery, parse_list_query
 
 # Litestar does not look into aliases made with `type`.
 # Any: the user, auth and state of a Litestar request, none of which we use
 AnyRequest = Request[Any, Any, Any]
 Who = NamedDependency[Principal]
+Keyed = NamedDependency[KeyedRequest | None]
 OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", required=False)]
 ChatFilter = Annotated[int | None, QueryParameter(required=False)]
 After = Annotated[int, QueryParameter(ge=0, le=2**63 - 1, description="The `next` of the stretch before")]
@@ -110,9 +112,9 @@ class ChatController(Controller):
     @post("/", summary="Open a chat", opt={"faults": ABOUT_MANY})
     @inject
     async def create_chat(
-        self, data: JSONBody[ChatCreate], principal: Who, use_case: FromDishka[CreateChat]
+        self, data: JSONBody[ChatCreate], principal: Who, keyed: Keyed, use_case: FromDishka[CreateChat]
     ) -> ChatOut:
-        return ChatOut.of(await use_case(principal, data.draft(creator=principal.user_id)))
+        return ChatOut.of(await use_case(principal, data.draft(creator=principal.user_id), keyed=keyed))
 
     @get("/{chat_id:str}", summary="Read a chat")
     @inject
@@ -179,9 +181,14 @@ class MessageController(Controller):
     )
     @inject
     async def add_message(
-        self, chat_id: FromPath[int], data: JSONBody[MessageCreate], principal: Who, use_case: FromDishka[AddMessage]
+        self,
+        chat_id: FromPath[int],
+        data: JSONBody[MessageCreate],
+        principal: Who,
+        keyed: Keyed,
+        use_case: FromDishka[AddMessage],
     ) -> MessageOut:
-        return MessageOut.of(await use_case(principal, data.draft(ChatId(chat_id))))
+        return MessageOut.of(await use_case(principal, data.draft(ChatId(chat_id)), keyed=keyed))
 
     @get("/{message_id:str}", summary="Read a message")
     @inject

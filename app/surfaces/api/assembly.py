@@ -14,6 +14,7 @@ from app.surfaces.api.commands import DatabaseCommands
 from app.surfaces.api.dependencies import DEPENDENCIES, guard_access, guard_ids
 from app.surfaces.api.description import add_refusals
 from app.surfaces.api.docs import describe, docs_config, introduce_own
+from app.surfaces.api.idempotency import HonourKeys
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.ops.health import HealthController
@@ -43,6 +44,7 @@ def assemble(
         route_handlers=handlers,
         dependencies=DEPENDENCIES,
         guards=[guard_access, guard_ids],
+        middleware=[HonourKeys],
         exception_handlers={Exception: refuse},
         lifespan=[lifespan],
         on_startup=[introduce_own],

@@ -16,6 +16,7 @@ from app.features.chats.ports import ChatStore, MessageHook, MessageStore, TurnS
 from app.features.chats.provider import ChatsProvider
 from app.infra.observability.background import Background
 from app.kernel.identity import Principal
+from app.kernel.keyed_requests import Receipts
 from app.kernel.transaction import Begin
 from app.settings import Settings
 from tests.fakes.chat_slice import ADMIN, Slice
@@ -36,6 +37,7 @@ def surroundings(settings: Settings, desk: Slice) -> Provider:
     provider.provide(lambda: desk.begin, provides=Begin)
     provider.provide(lambda: Background(), provides=Background)  # noqa: PLW0108 - its fields are no dependencies
     provider.provide(lambda: desk.agents, provides=Agents)
+    provider.provide(lambda: desk.receipts, provides=Receipts)
     return provider
 
 
@@ -60,6 +62,7 @@ def client() -> Iterator[TestClient[Litestar]]:
         dependencies={
             "principal": Provide(principal, sync_to_thread=False),
             "request_id": Provide(lambda: "r1", sync_to_thread=False),
+            "keyed": Provide(lambda: None, sync_to_thread=False),
         },
         openapi_config=None,
     )
