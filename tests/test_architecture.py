@@ -22,7 +22,10 @@ MAIN_LIMIT_LINES = 150
 CATCHES_EVERYTHING = {
     "edge/asgi.py": "the edge's last step: a client gets an answer whatever broke",
     "edge/protocol.py": "the same in the other mount",
-    "agents/runner.py": "a tool is other people's code, and its failure is told to the model",
+    "agents/tools/calling.py": "a tool is other people's code, and its failure is told to the model",
+    "agents/runner.py": "so is an agent of code; its failure is the turn's",
+    "agents/work.py": "what the journal and the ledger raise is told from what an agent raises, and passed on as it is",
+    "agents/llm/model_step.py": "however a request ends, what it took is settled; the error goes on its way",
     "agents/factory.py": "so is the file of an agent; what it raised is the cause of AgentBroken",
     "infra/observability/**/*.py": "a health check reports what it met",
 }

@@ -45,12 +45,15 @@ class HttpFrontDoor:
         *,
         json: object = None,
         query: Mapping[str, str] | None = None,
+        idempotency_key: str = "",
     ) -> FleetAnswer:
         if not self.address.url:
             raise FrontDoorUnavailable("Set FRONT_DOOR_URL to the address agents reach the front door at.")
         if not path.startswith("/") or urlsplit(path).netloc:
             raise FrontDoorUnavailable(f"The path {path!r} is not one of the front door's.")
         headers = {"authorization": f"Bearer {caller.credential}", "accept": "application/json"}
+        if idempotency_key:
+            headers["idempotency-key"] = idempotency_key
         body = None
         if json is not None:
             body = msgspec.json.encode(json)

@@ -31,8 +31,8 @@ from app.agents.contract import (
 )
 from app.agents.llm.models import Models
 from app.agents.llm.scripted import Call, ScriptedModel, Seen
-from app.agents.runner import ANSWER_LIMIT_CHARS
 from app.agents.turns import BudgetReached, Unwritten
+from app.agents.work import ANSWER_LIMIT_CHARS
 from app.kernel.errors import Conflict, Fault, NotFound
 from tests.fakes.front_door import FakeFrontDoor
 from tests.unit.agents.desk import a_caller, a_desk, a_turn, an_agent, an_exchange, models_of, no_local_model

@@ -1,0 +1,189 @@
+"""One request to a model as one step of the turn: told while it streams, said again where the stream broke, kept whole.
+
+Facts
+- Whether a request is opened is tried again by the providers' SDKs; a stream that broke after that by us, for only we
+  know what of it was told.
+- A provider that was cut off does not say what it took: then it is estimated, from above.
+- A server that dies politely ends its stream like one that is done; it is known by what is missing: the reason why the
+  model finished, and the usage, which every one of them sends last.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterable, Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+import anyio
+import structlog
+from pydantic_ai.exceptions import AgentRunError, ModelAPIError, ModelHTTPError, ModelQuotaExceededError
+from pydantic_ai.messages import (
+    AgentStreamEvent,
+    ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+    ThinkingPart,
+    ThinkingPartDelta,
+)
+from pydantic_ai.models import Model, ModelRequestContext
+
+from app.agents.contract import ModelUnavailable
+from app.agents.llm.failures import is_overflow
+from app.agents.llm.kept import KeptResponse, answer_of, digest, load_response, read_response, write_response
+from app.agents.llm.prices import estimate, priced, spent
+from app.agents.llm.window import estimate_tokens
+from app.agents.turns import Usage
+from app.agents.work import Speech, Work, opening
+from app.kernel.values import Json
+
+ATTEMPTS = 3
+FIRST_WAIT_S = 0.25
+GOODBYE_TIMEOUT_S = 2
+"""how long what was spent may take to be written down while the turn is being cancelled"""
+TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+
+log = structlog.get_logger(__name__)
+
+
+class PromptTooLong(Exception):
+    """The provider refused the prompt; kept like an answer, so that a turn begun again goes the same way."""
+
+    def __init__(self) -> None:
+        super().__init__("the provider found the prompt too long")
+
+
+class _BrokenOff(Exception):
+    """A stream ended as if it were done, in the midst of it."""
+
+    def __init__(self) -> None:
+        super().__init__("the stream ended without its end")
+
+
+@dataclass(slots=True)
+class RequestStep:
+    """The request under way of one turn."""
+
+    work: Work
+    model: Model
+    speech: Speech
+    estimate: Usage
+    conversation: str
+    _is_open: bool = False
+
+    @classmethod
+    def begin(cls, work: Work, context: ModelRequestContext) -> "RequestStep":
+        estimated = estimate(context.model, context.messages, context.model_request_parameters, context.model_settings)
+        return cls(work, context.model, Speech(work), estimated, digest(context.messages))
+
+    async def hear(self, events: AsyncIterable[AgentStreamEvent]) -> None:
+        """Tell what comes. The first piece of a part is in its start."""
+        self._is_open = True
+        async for event in events:
+            match event:
+                case PartStartEvent(part=TextPart(content=text)):
+                    await self.speech.say(text)
+                case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+                    await self.speech.say(text)
+                case PartStartEvent(part=ThinkingPart(content=text)):
+                    await self.speech.think(text)
+                case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=str() as text)):
+                    await self.speech.think(text)
+                case _:  # tool calls are told when they are made, and more kinds may come with the library
+                    pass
+
+    async def run(self, name: str, body: Callable[[], Awaitable[object]]) -> Json:
+        """Do the request once, however often the program dies, and give the response as it is kept.
+
+        Errors: what the model library raises, ModelUnavailable, PromptTooLong, TurnUnreadable, BudgetReached, InDoubt.
+        """
+
+        async def ask(key: str) -> Json:
+            return write_response(await self._ask(key, body), conversation=self.conversation)
+
+        kept = await self.work.step(name, ask, said_under={"request": self.work.request})
+        response = read_response(kept, conversation=self.conversation)
+        self.work.usage += response.usage
+        if response.payload is None:
+            raise PromptTooLong
+        answer = answer_of(load_response(response.payload))
+        self.work.text += opening(self.work.text) + answer if answer else ""
+        self.work.request += 1
+        return response.payload
+
+    async def _ask(self, key: str, body: Callable[[], Awaitable[object]]) -> KeptResponse:
+        usage = Usage()
+        for attempt in range(1, ATTEMPTS + 1):
+            attempt_key = f"{key}.{attempt}"
+            await self.work.reserve(attempt_key, self.estimate)
+            self._is_open = False
+            try:
+                if attempt > 1:
+                    await self.speech.take_back("broken_off", attempt=attempt, attempts=ATTEMPTS)
+                payload, taken = await self._tried(attempt_key, body)
+            except BaseException as error:
+                usage += await self._cut_off(error, attempt_key)
+                if isinstance(error, AgentRunError) and is_overflow(error):
+                    return KeptResponse(None, usage)
+                if not (self._is_open and _is_transient(error)):
+                    raise
+                if attempt == ATTEMPTS:
+                    raise _gave_up(error) from error
+                log.warning("model.broke_off", request_id=self.work.turn.request_id, attempt=attempt, error=repr(error))
+                await asyncio.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            else:
+                return KeptResponse(payload, usage + taken)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _tried(self, key: str, body: Callable[[], Awaitable[object]]) -> tuple[Json, Usage]:
+        payload = cast("Json", await body())
+        response = load_response(payload)
+        if _is_cut(response):
+            raise _BrokenOff
+        await self._say_the_rest(answer_of(response))
+        taken = spent(response)
+        is_estimated = taken is None
+        taken = taken or self._so_far()
+        await self.work.spend(key, taken, model=self.model.model_name, is_estimated=is_estimated)
+        return payload, taken
+
+    async def _say_the_rest(self, answer: str) -> None:
+        """Make what was told equal what is kept: also for a model that does not stream, or thinks better of it."""
+        whole = opening(self.work.text) + answer if answer else ""
+        if self.speech.text == whole:
+            return
+        if self.speech.text:
+            await self.speech.take_back("rewritten")
+        await self.speech.say(answer)
+
+    async def _cut_off(self, error: BaseException, key: str) -> Usage:
+        """Settle a request without an answer: refused ones took nothing, the others what they may have."""
+        was_refused = isinstance(error, ModelAPIError) and not self._is_open
+        taken = Usage(requests=1) if was_refused else self._so_far()
+        with anyio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
+            await self.work.spend(key, taken, model=self.model.model_name, is_estimated=not was_refused)
+        return taken
+
+    def _so_far(self) -> Usage:
+        said = estimate_tokens(self.speech.text) + self.speech.thoughts_chars
+        return priced(self.model, self.estimate.input_tokens, said)
+
+
+def _is_cut(response: ModelResponse) -> bool:
+    is_finished = "finish_reason" in (response.provider_details or {})
+    return response.provider_name is not None and not is_finished and spent(response) is None
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, ModelQuotaExceededError):
+        return False
+    if isinstance(error, ModelHTTPError):
+        return error.status_code in TRANSIENT_STATUSES
+    return isinstance(error, ModelAPIError | _BrokenOff)
+
+
+def _gave_up(error: BaseException) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"The language model broke off its answer {ATTEMPTS} times.", evidence={"cause": type(error).__name__}
+    )
