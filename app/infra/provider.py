@@ -1,6 +1,8 @@
 """What `infra` puts into the container: the clock, the database, our HTTP client, the health registry."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from importlib import metadata
@@ -11,6 +13,15 @@ from dishka import Provider, Scope, from_context, provide
 from app.infra.db import migrate
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
+from app.infra.db.hints import PostgresHints
+from app.infra.durable.engine import PostgresEngine
+from app.infra.durable.options import WorkerOptions, code_version
+from app.infra.durable.ownership import Tally
+from app.infra.durable.ports import Engine, Handlers, RunQueue, Worker
+from app.infra.durable.queue import PostgresRunQueue
+from app.infra.durable.worker import PostgresWorker
+from app.infra.events.log import PostgresEventLog
+from app.infra.events.ports import EventLog
 from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background, every
 from app.infra.observability.health import INTERVAL_S, HealthRegistry
@@ -46,6 +57,11 @@ class InfraProvider(Provider):
     scope = Scope.APP
 
     settings = from_context(Settings)
+    tally = provide(Tally)
+    run_queue = provide(PostgresRunQueue, provides=RunQueue)
+    engine = provide(PostgresEngine, provides=Engine)
+    worker = provide(PostgresWorker, provides=Worker)
+    event_log = provide(PostgresEventLog, provides=EventLog)
 
     @provide
     def background(self) -> Background:
@@ -109,6 +125,21 @@ class InfraProvider(Provider):
             await database.aclose()
             if embedded is not None:
                 await asyncio.to_thread(embedded.release)
+
+    @provide
+    def hints(self, database: Database, background: Background) -> PostgresHints:
+        hints = PostgresHints(database)
+        background.add("hints", hints.follow)
+        return hints
+
+    @provide
+    def handlers(self) -> Handlers:
+        """Handle no kind of run; who knows some says so instead."""
+        return Handlers({})
+
+    @provide
+    def worker_options(self) -> WorkerOptions:
+        return WorkerOptions(name=f"{socket.gethostname()}:{os.getpid()}", version=code_version())
 
     @provide
     def begin(self, database: Database) -> Begin:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NewType, Protocol
 
 from app.infra.events.ports import NewEvent
 from app.kernel.errors import Conflict, NotFound
@@ -59,6 +59,7 @@ class NewRun:
     scheduled_for: datetime | None = None
     max_attempts: int = 3
     dedupe: str | None = None
+    on_disconnect: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,14 @@ class RunFailed(Exception):
     def __init__(self, error: RunError) -> None:
         super().__init__(error.detail)
         self.error = error
+
+
+class JournalUnreadable(RunFailed):
+    """This program cannot go on from the steps that another version of it wrote down; nothing was done on a guess."""
+
+    def __init__(self, *, begun_by: str, now: str) -> None:
+        detail = f"The run was begun by version {begun_by}, and version {now} cannot go on with it. Run it again."
+        super().__init__(RunError("run-code-changed", detail))
 
 
 class Suspended(BaseException):
@@ -178,12 +187,23 @@ class Handler(Protocol):
         ...
 
 
+Handlers = NewType("Handlers", Mapping[str, Handler])
+"""By the kind of run."""
+
+
 class RunQueue(Protocol):
     async def put(self, tx: Tx, run: NewRun) -> RunId:
         """Commit a run with the caller's transaction, its first event `run_queued` with it.
 
-        Gives the id of the run there is: another one where `dedupe` was met before.
+        Gives the id of the run there is, which is another one where `dedupe` was met before, or where the proposed one
+        would not sort behind the lane and the chat (two hosts' clocks differ).
+        Concurrency: holds the lane's lock until the transaction ends. Call it before anything that locks rows which a
+        handler's `settle` writes, or the two may wait for each other and one of them is refused.
         """
+        ...
+
+    async def signal(self, tx: Tx, run_id: RunId, key: str, payload: Json) -> bool:
+        """Do what `Engine.signal` does with the caller's transaction; `dispatch` the run when that is committed."""
         ...
 
 
