@@ -57,7 +57,6 @@ class InfraProvider(Provider):
     scope = Scope.APP
 
     settings = from_context(Settings)
-    tally = provide(Tally)
     run_queue = provide(PostgresRunQueue, provides=RunQueue)
     engine = provide(PostgresEngine, provides=Engine)
     worker = provide(PostgresWorker, provides=Worker)
@@ -131,6 +130,10 @@ class InfraProvider(Provider):
         hints = PostgresHints(database)
         background.add("hints", hints.follow)
         return hints
+
+    @provide
+    def tally(self) -> Tally:
+        return Tally()
 
     @provide
     def handlers(self) -> Handlers:

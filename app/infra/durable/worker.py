@@ -58,11 +58,11 @@ class PostgresWorker:
     handlers: Handlers
     options: WorkerOptions
     tally: Tally
-    _running: dict[RunId, _Running] = field(default_factory=dict)
-    _conductors: set[asyncio.Task[Any]] = field(default_factory=set)  # Any: some give a word, some nothing
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _heart: Heart | None = None
-    _is_draining: bool = False
+    _running: dict[RunId, _Running] = field(init=False, default_factory=dict)
+    _conductors: set[asyncio.Task[Any]] = field(init=False, default_factory=set)  # Any: some give a word, some nothing
+    _news: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _heart: Heart | None = field(init=False, default=None)
+    _is_draining: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.hints.hear(RUNS, lambda _: self._news.set())
