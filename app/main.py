@@ -1,4 +1,7 @@
-"""The composition root: the only place that knows every slice. Tests replace parts by passing a provider after ours."""
+"""The composition root: with `wiring.py` the only place that knows every slice.
+
+Tests replace parts by passing a provider after ours.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -7,29 +10,19 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from dishka import AsyncContainer, Provider, Scope, make_async_container, provide
+from dishka import AsyncContainer, Provider, make_async_container
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
 
-from app.agents.contract import FrontDoor
 from app.agents.provider import AgentsProvider, agent_flaws
 from app.agents.runner import AgentRunner
-from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
 from app.edge.asgi import Door
-from app.edge.edge import Edge, OnRequest
-from app.edge.keys import Fetch
+from app.edge.edge import Edge
 from app.edge.provider import EdgeProvider, key_flaws, table_flaws
-from app.edge.rate_limit_ledger import QuotaLedger
 from app.edge.reload import ReloadAsked
-from app.edge.revocations import RevocationFeed, RevocationStore
-from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider
 from app.infra.db.engine import Database
-from app.infra.db.quotas import PostgresQuotaLedger
-from app.infra.db.revocation_feed import PostgresRevocationFeed
-from app.infra.db.revocations import PostgresRevocationStore
-from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background
 from app.infra.observability.logs import configure_logs
 from app.infra.openapi.fleet import FleetDescription
@@ -38,38 +31,9 @@ from app.settings import ConfigProblem, ConfigurationInvalid, Settings, find_con
 from app.surfaces.api.assembly import assemble
 from app.surfaces.api.keyed_requests import KeyedRequests
 from app.surfaces.api.provider import ApiProvider
+from app.wiring import Wiring
 
 log = structlog.get_logger()
-
-
-class Wiring(Provider):
-    """What one slice needs from another, tied together here so that neither knows the other."""
-
-    scope = Scope.APP
-
-    revocation_store = provide(PostgresRevocationStore, provides=RevocationStore)
-    quota_ledger = provide(PostgresQuotaLedger, provides=QuotaLedger)
-    revocation_feed = provide(PostgresRevocationFeed, provides=RevocationFeed)
-
-    @provide
-    def front_door_address(self, settings: Settings) -> FrontDoorAddress:
-        return FrontDoorAddress(settings.front_door_url)
-
-    @provide
-    def front_door(self, http: HttpClient, address: FrontDoorAddress) -> FrontDoor:
-        return HttpFrontDoor(http, address)
-
-    @provide
-    def on_request(self, address: FrontDoorAddress) -> OnRequest:
-        return address.learn
-
-    @provide
-    def fetch_keys(self, http: HttpClient) -> Fetch:
-        return http.fetch
-
-    @provide
-    def post_json(self, http: HttpClient) -> PostJson:
-        return http.post_json
 
 
 def load_settings(config: Path | None = None) -> Settings:
