@@ -6,6 +6,7 @@ that a finished step says nothing again.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.agents.contract import AgentFailed, FrontDoor, Turn
 from app.agents.turns import BudgetReached, InDoubt, Journal, Spending, TurnEvent, Usage
@@ -157,3 +158,16 @@ def opening(before: str) -> str:
 def sayable(text: str) -> str:
     """Take out what no database stores: NUL, and halves of surrogate pairs."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def storable(value: Any) -> Any:  # Any: JSON in, JSON out
+    """Take out of every text what no database stores."""
+    match value:
+        case str():
+            return value if value.isprintable() else sayable(value)
+        case Mapping():
+            return {storable(key): storable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [storable(item) for item in value]
+        case _:
+            return value

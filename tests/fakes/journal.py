@@ -34,7 +34,13 @@ class FakeJournal:
     def resumed(self, *, dies_at: int = 0) -> "FakeJournal":
         return FakeJournal(self.kept, self.intents, self.told, is_resumed=True, dies_at=dies_at)
 
+    @property
+    def is_dead(self) -> bool:
+        return 0 < self.dies_at <= self.borders
+
     async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
+        if self.is_dead:
+            raise Died
         self._names[name] += 1
         key = f"run/{name}#{self._names[name]}"
         if key in self.kept:
@@ -51,13 +57,21 @@ class FakeJournal:
         return self.kept[key]
 
     async def tell(self, event: TurnEvent) -> None:
+        if self.is_dead:
+            raise Died
         self.told.append(TurnEvent(event.type, json.loads(json.dumps(event.data, allow_nan=False))))
         self.is_told.set()
         self._border()
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until what was told makes it so."""
+        while not condition():
+            self.is_told.clear()
+            await self.is_told.wait()
+
     def _border(self) -> None:
         self.borders += 1
-        if self.borders == self.dies_at:
+        if self.is_dead:
             raise Died
 
     @property

@@ -125,8 +125,9 @@ def test_the_agents_of_the_how_to_are_found_and_the_command_lists_the_rest(tmp_p
     told = steps(ADD_AN_AGENT)
 
     heard = outputs([step.command for step in told], cwd=tmp_path, environ={})
+    imports = "import how_to_agent_0 as a, how_to_agent_1 as b, how_to_agent_2 as c"
     listed = subprocess.run(
-        [sys.executable, "-c", "import how_to_agent_0 as a, how_to_agent_1 as b; print(a.agent.name, b.Shout.name)"],
+        [sys.executable, "-c", f"{imports}; print(a.agent.name, b.Shout.name, c.agent.name)"],
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
         capture_output=True,
         text=True,
@@ -134,7 +135,7 @@ def test_the_agents_of_the_how_to_are_found_and_the_command_lists_the_rest(tmp_p
     )
 
     assert heard == [step.output for step in told]
-    assert listed.stdout.split() == ["support", "shout"]
+    assert listed.stdout.split() == ["support", "shout", "payments"]
     assert "support" not in AgentFactory.discover().agents
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from pydantic_ai import RunContext
+from pydantic_ai.capabilities.abstract import ValidatedToolArgs, WrapToolExecuteHandler
 from pydantic_ai.durable_exec import (
     BaseDurabilityCapability,
     DurabilityEngineSpec,
@@ -26,10 +27,11 @@ from pydantic_ai.durable_exec import (
     RoleBasedOperationConfig,
 )
 from pydantic_ai.exceptions import ToolFailed
-from pydantic_ai.messages import AgentStreamEvent
+from pydantic_ai.messages import AgentStreamEvent, ToolCallPart
 from pydantic_ai.models import ModelRequestContext
+from pydantic_ai.tools import ToolDefinition
 
-from app.agents.llm.kept import StrictCodec
+from app.agents.llm.kept import StrictCodec, read_result, write_result
 from app.agents.llm.model_step import RequestStep
 from app.agents.turns import InDoubt
 from app.agents.work import Work
@@ -45,6 +47,7 @@ _IN_DOUBT = (
 class _Run:
     work: Work
     request: RequestStep | None = None
+    tool_call_id: str = ""
 
 
 _RUN: ContextVar[_Run | None] = ContextVar("turn", default=None)
@@ -90,18 +93,16 @@ class _Steps(JournalCallableOperationBackend[_Step]):
             case ModelRequestId() if run.request is not None:
                 return await run.request.run(config.name, body)
             case _:
-                return await _call(run.work, config, body)
+                return await _call(run, config, body)
 
 
-async def _call(work: Work, step: _Step, body: Callable[[], Awaitable[object]]) -> Json:
+async def _call(run: _Run, step: _Step, body: Callable[[], Awaitable[object]]) -> Json:
     async def act(key: str) -> Json:
         del key  # the tool finds it in its work
-        return cast("Json", await body())
+        return write_result(cast("Json", await body()))
 
-    try:
-        return await work.step(step.name, act, said_under={"request": work.request}, is_idempotent=step.is_idempotent)
-    except InDoubt as doubt:
-        raise ToolFailed(_IN_DOUBT) from doubt
+    said_under = {"tool_call_id": run.tool_call_id}
+    return read_result(await run.work.step(step.name, act, said_under=said_under, is_idempotent=step.is_idempotent))
 
 
 @dataclass(init=False, kw_only=True)
@@ -146,9 +147,39 @@ class TurnDurability(BaseDurabilityCapability[Work]):
             run.request = RequestStep.begin(run.work, prepared)
         return prepared
 
+    async def wrap_tool_execute(
+        self,
+        ctx: RunContext[Work],
+        *,
+        call: ToolCallPart,
+        tool_def: ToolDefinition,
+        args: ValidatedToolArgs,
+        handler: WrapToolExecuteHandler,
+    ) -> object:
+        run = _RUN.get()
+        if run is not None:
+            run.tool_call_id = call.tool_call_id
+        try:
+            return await super().wrap_tool_execute(ctx, call=call, tool_def=tool_def, args=args, handler=handler)
+        except InDoubt as doubt:
+            await _tell_doubt(ctx.deps, call)
+            raise ToolFailed(_IN_DOUBT) from doubt
+
     def _step_of_tool(self, operation_id: DurableOperationId, tool: object | None, tool_name: str) -> _Step:
         del operation_id, tool
         return _Step(f"tool.{tool_name}", is_idempotent=tool_name not in self._once_only)
+
+
+async def _tell_doubt(work: Work, call: ToolCallPart) -> None:
+    """Tell how the call ended, once."""
+
+    async def tell(key: str) -> Json:
+        del key
+        told = {"tool_call_id": call.tool_call_id, "tool": call.tool_name}
+        await work.tell("tool_call_complete", **told, is_error=True, result=_IN_DOUBT)
+        return None
+
+    await work.step(f"doubt.{call.tool_name}", tell, said_under={"tool_call_id": call.tool_call_id})
 
 
 async def _hear(ctx: RunContext[Work], events: AsyncIterable[AgentStreamEvent]) -> None:

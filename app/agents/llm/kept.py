@@ -25,11 +25,11 @@ from pydantic_core import to_json
 
 from app.agents.contract import TurnUnreadable
 from app.agents.turns import Usage
-from app.agents.work import sayable
+from app.agents.work import sayable, storable
 from app.kernel.values import Json
 
 FORMAT = 1
-"""Of a kept model request; a program that writes it differently counts on."""
+"""Of kept steps; a program that writes them differently counts on."""
 
 MESSAGES_LIMIT_BYTES = 128 * 1024
 _CUTS_CHARS = (16 * 1024, 2 * 1024, 200)
@@ -93,6 +93,17 @@ def read_response(kept: Json, *, conversation: str) -> KeptResponse:
     )
 
 
+def write_result(payload: Json) -> Json:
+    return {"format": FORMAT, "result": payload}
+
+
+def read_result(kept: Json) -> Json:
+    """Errors: TurnUnreadable."""
+    if not isinstance(kept, Mapping) or kept.get("format") != FORMAT or "result" not in kept:
+        raise unreadable("another format")
+    return kept["result"]
+
+
 class _WrittenUsage(msgspec.Struct, frozen=True):
     input_tokens: int
     output_tokens: int
@@ -132,19 +143,6 @@ def _facts(part: object) -> list[object]:
 def answer_of(response: ModelResponse) -> str:
     """Give what a response adds to the answer, as its deltas did."""
     return sayable("".join(part.content for part in response.parts if isinstance(part, TextPart)))
-
-
-def storable(value: Any) -> Any:  # Any: JSON in, JSON out
-    """Take out of every text what no database stores."""
-    match value:
-        case str():
-            return value if value.isprintable() else sayable(value)
-        case Mapping():
-            return {storable(key): storable(item) for key, item in value.items()}
-        case list() | tuple():
-            return [storable(item) for item in value]
-        case _:
-            return value
 
 
 def bounded(messages: Iterable[ModelMessage]) -> Json:

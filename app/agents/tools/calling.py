@@ -11,12 +11,12 @@ from typing import cast
 import anyio
 import anyio.to_thread
 import structlog
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json, to_json, to_jsonable_python
 
 from app.agents.contract import Tool, ToolContext, ToolRefused
 from app.agents.tools.results import as_result
 from app.agents.turns import Usage
-from app.agents.work import Work, sayable
+from app.agents.work import Work, sayable, storable
 from app.kernel.errors import Fault
 from app.kernel.values import Json
 
@@ -37,7 +37,7 @@ async def call_tool(tool: Tool, work: Work, tool_call_id: str, arguments: Mappin
     try:
         await work.tell(
             "tool_call_start",
-            request=work.request,
+            request=work.request - 1,  # the one that asked for it
             tool_call_id=tool_call_id,
             tool=name,
             arguments=shown(arguments),
@@ -60,7 +60,7 @@ async def complete(work: Work, tool_call_id: str, tool: str, result: object, *, 
 
 def shown(value: object) -> Json:
     """Give JSON's own values as they are, or the beginning of their text where it is long."""
-    encoded = to_json(value, fallback=repr, inf_nan_mode="null")
+    encoded = to_json(storable(to_jsonable_python(value, fallback=repr)), inf_nan_mode="null")
     if len(encoded) > SHOWN_LIMIT_BYTES:
         return encoded[:SHOWN_LIMIT_BYTES].decode("utf-8", "ignore") + "…"
     clean: Json = from_json(encoded)

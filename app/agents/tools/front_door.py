@@ -3,6 +3,7 @@
 So the edge checks the agent's calls exactly as it checks that person's: an agent can do what its user can, no more.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -14,6 +15,7 @@ from app.infra.http_client.client import FLEET_TIMEOUTS, CallFailed, HttpClient
 from app.kernel.identity import Principal
 
 MAX_ANSWER_BYTES = 1024**2
+KEY_LIMIT_CHARS = 200
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class HttpFrontDoor:
             raise FrontDoorUnavailable(f"The path {path!r} is not one of the front door's.")
         headers = {"authorization": f"Bearer {caller.credential}", "accept": "application/json"}
         if idempotency_key:
-            headers["idempotency-key"] = idempotency_key
+            headers["idempotency-key"] = _key_field(idempotency_key)
         body = None
         if json is not None:
             body = msgspec.json.encode(json)
@@ -72,3 +74,9 @@ class HttpFrontDoor:
         except CallFailed as error:
             raise FrontDoorUnavailable(evidence={"cause": str(error)}) from error
         return FleetAnswer(answer.status, answer.body, answer.headers)
+
+
+def _key_field(key: str) -> str:
+    """Give the key as a header may carry it: visible ASCII, of bounded length."""
+    field = quote(key, safe="/#:")
+    return field if len(field) <= KEY_LIMIT_CHARS else hashlib.sha256(field.encode()).hexdigest()

@@ -61,7 +61,7 @@ async def test_a_tool_call_is_told_from_start_to_end_between_the_texts(
     ]
     start, shown, complete = journal.told[2:5]
     call_id = start.data["tool_call_id"]
-    assert start.data == {"request": 2, "tool_call_id": call_id, "tool": "look_up", "arguments": {"order_id": 7}}
+    assert start.data == {"request": 1, "tool_call_id": call_id, "tool": "look_up", "arguments": {"order_id": 7}}
     assert shown.data == {"tool_call_id": call_id, "text": "looking for 7"}
     assert complete.data == {"tool_call_id": call_id, "tool": "look_up", "is_error": False, "result": {"id": 7}}
     assert said.text == journal.fold.text == "Let me look.\n\nIt is there."
