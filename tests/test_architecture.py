@@ -27,7 +27,7 @@ CATCHES_EVERYTHING = {
     "agents/work.py": "what the journal and the ledger raise is told from what an agent raises, and passed on as it is",
     "agents/llm/model_step.py": "however a request ends, what it took is settled; the error goes on its way",
     "agents/factory.py": "so is the file of an agent; what it raised is the cause of AgentBroken",
-    "infra/durable/worker.py": "a handler is other people's code, and what it raised is told of its run",
+    "infra/durable/handling.py": "a handler is other people's code, and what it raised is told of its run",
     "infra/durable/conclusions.py": "so is what settles a run; the run is tried again later",
     "infra/durable/writes.py": "a write's failure belongs to whoever asked for it, not to the group it runs in",
     "infra/observability/**/*.py": "a health check reports what it met",

@@ -20,6 +20,7 @@ from app.infra.durable.ownership import Tally
 from app.infra.durable.ports import Engine, Handlers, RunQueue, Worker
 from app.infra.durable.queue import PostgresRunQueue
 from app.infra.durable.worker import PostgresWorker
+from app.infra.events.hub import EventHub
 from app.infra.events.log import PostgresEventLog
 from app.infra.events.ports import EventLog
 from app.infra.http_client.client import HttpClient
@@ -130,6 +131,12 @@ class InfraProvider(Provider):
         hints = PostgresHints(database)
         background.add("hints", hints.follow)
         return hints
+
+    @provide
+    def event_hub(self, database: Database, hints: PostgresHints, background: Background) -> EventHub:
+        hub = EventHub(database, hints)
+        background.add("events", hub.work)
+        return hub
 
     @provide
     def tally(self) -> Tally:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
 from app.infra.durable import journal, speech
+from app.infra.durable.limits import MAX_NAME_CHARS, MAX_STEPS
 from app.infra.durable.ownership import Ownership
 from app.infra.durable.ports import (
     Body,
@@ -87,8 +88,8 @@ class PostgresRunContext:
             raise JournalUnreadable(begun_by=self._job.code_version, now=self._version)
         self._number += 1
         number = len(recorded) + self._number
-        if number > journal.MAX_STEPS:
-            raise RunFailed(RunError("run-too-long", f"The run took more than {journal.MAX_STEPS} steps."))
+        if number > MAX_STEPS:
+            raise RunFailed(RunError("run-too-long", f"The run took more than {MAX_STEPS} steps."))
         await self._stand()
         return await (self._do if is_idempotent else self._do_once)(key, number, body)
 
@@ -212,9 +213,9 @@ class PostgresRunContext:
     def _next_key(self, name: str) -> StepKey:
         """Name the next step of that name; always with its number, so that no name can be another's second."""
         count = self._counts[name] = self._counts.get(name, 0) + 1
-        if len(name) > journal.MAX_NAME_CHARS:
+        if len(name) > MAX_NAME_CHARS:
             digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-            name = f"{name[: journal.MAX_NAME_CHARS - 33]}~{digest}"
+            name = f"{name[: MAX_NAME_CHARS - 33]}~{digest}"
         return StepKey(self._job.id, f"{name}#{count}")
 
 

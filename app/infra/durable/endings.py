@@ -9,6 +9,7 @@ from sqlalchemy import TextClause, text
 
 from app.infra.db.engine import session_of
 from app.infra.durable import lanes
+from app.infra.durable.limits import MAX_RESULT_BYTES
 from app.infra.durable.ports import Ended, Handler, RunError, RunState
 from app.infra.events.encoding import columns_of
 from app.infra.events.ports import EventType, NewEvent
@@ -16,7 +17,6 @@ from app.infra.wire.json_text import written
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
-MAX_RESULT_BYTES = 1024 * 1024
 LAST_WORD = {
     RunState.COMPLETED: EventType.RUN_COMPLETED,
     RunState.FAILED: EventType.RUN_FAILED,

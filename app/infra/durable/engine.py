@@ -10,14 +10,13 @@ from app.infra.db.engine import Database, session_of
 from app.infra.db.hints import PostgresHints
 from app.infra.durable.channels import CANCELS, RUNS
 from app.infra.durable.endings import end_idle
+from app.infra.durable.limits import MAX_REASON_CHARS
 from app.infra.durable.options import code_version
 from app.infra.durable.ports import Ended, Handlers, NewRun, RunNotFound, RunNotOver, RunQueue, RunState
 from app.infra.durable.rows import job_of
 from app.infra.events.channel import EVENTS, word_of
 from app.kernel.ids import RunId, new_run_id
 from app.kernel.values import Json
-
-MAX_REASON_CHARS = 500
 
 _READ = text("""
 SELECT id, kind, owner, trigger, input, lane, chat_id, agent, failures, epoch, code_version, state

@@ -14,13 +14,10 @@ from typing import cast
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.infra.durable.limits import MAX_STEP_BYTES, MAX_STEPS
 from app.infra.wire.json_text import written
 from app.kernel.ids import RunId
 from app.kernel.values import Json
-
-MAX_STEP_BYTES = 1024 * 1024
-MAX_STEPS = 10_000
-MAX_NAME_CHARS = 240
 
 _NAMES = text("SELECT name, is_done FROM run_steps WHERE run_id = :id ORDER BY number LIMIT :most")
 _RESULT = text("SELECT result FROM run_steps WHERE run_id = :id AND name = :name AND is_done")

@@ -8,13 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.infra.db.engine import session_of
 from app.infra.durable import lanes
+from app.infra.durable.limits import MAX_INPUT_BYTES, MAX_SIGNAL_BYTES
 from app.infra.durable.ports import NewRun, RunNotFound, RunState
 from app.infra.wire.json_text import written
 from app.kernel.ids import RunId, new_run_id
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
-
-MAX_INPUT_BYTES = 256 * 1024
 
 _NEWEST = text("""
 SELECT newest FROM (
@@ -69,7 +68,7 @@ class PostgresRunQueue:
             raise RunNotFound
         if RunState(state).is_final:
             return False
-        values = {"id": run_id, "key": key, "payload": written(payload, limit_bytes=MAX_INPUT_BYTES)}
+        values = {"id": run_id, "key": key, "payload": written(payload, limit_bytes=MAX_SIGNAL_BYTES)}
         if (await session.execute(_ANSWER, values)).first() is None:
             return False
         await session.execute(_WAKE, {"id": run_id, "key": key})

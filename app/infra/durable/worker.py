@@ -19,16 +19,15 @@ from app.infra.durable.channels import CANCELS, RUNS
 from app.infra.durable.claims import Claimed, claim
 from app.infra.durable.conclusions import Conclusions
 from app.infra.durable.context import PostgresRunContext
-from app.infra.durable.endings import MAX_RESULT_BYTES
 from app.infra.durable.expiries import requeue_expired
+from app.infra.durable.handling import handled, say_what_broke
 from app.infra.durable.heart import Heart
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ownership import Ownership, Tally
-from app.infra.durable.ports import Handler, Handlers, RunError, RunFailed, RunState
-from app.infra.durable.verdicts import Case, End, Outcome, Raised, Returned, Simply, Stop, Verdict, judge
+from app.infra.durable.ports import Handlers, RunError, RunState
+from app.infra.durable.verdicts import Case, End, Outcome, Simply, Stop, Verdict, judge
 from app.infra.durable.writes import Writes
 from app.infra.events.channel import EVENTS, word_of
-from app.infra.wire.json_text import written
 from app.kernel.ids import RunId
 
 FASTEST_SWEEP_S = 0.5
@@ -125,7 +124,7 @@ class PostgresWorker:
         context = PostgresRunContext.of(
             job, own, Writes(runs), self.database, self.hints, last=claimed.seq, version=self.options.version
         )
-        handler = runs.create_task(_handled(self.handlers[job.kind], context))
+        handler = runs.create_task(handled(self.handlers[job.kind], context))
         running = self._running[job.id] = _Running(claimed, own, context, handler, asyncio.Event())
         handler.add_done_callback(lambda _: running.news.set())
         self._kept(runs, self._conduct(running))
@@ -148,7 +147,7 @@ class PostgresWorker:
             running.claimed.job.attempt,
             running.claimed.max_attempts,
         )
-        _say_what_broke(case, running.claimed)
+        say_what_broke(case, running.claimed.job, of=running.claimed.max_attempts)
         await self._conclude(judge(case, self.options), running.claimed, running.own)
 
     async def _conclude(self, verdict: Verdict, claimed: Claimed, own: Ownership) -> None:
@@ -221,20 +220,6 @@ class PostgresWorker:
         return task
 
 
-async def _handled(handler: Handler, context: PostgresRunContext) -> Outcome:
-    """Run a handler; whatever it raises is the run's outcome, not the worker's."""
-    try:
-        result = await handler.run(context)
-    except BaseException as error:  # noqa: BLE001 suspensions and cancellations too
-        return Raised(error)
-    try:
-        written(result, limit_bytes=MAX_RESULT_BYTES)
-    except (TypeError, ValueError, RecursionError) as unfit:
-        log.warning("run.result_unfit", run_id=str(context.job.id), cause=repr(unfit))
-        return Raised(RunFailed(RunError("run-result-unfit", "The run's result cannot be kept.")))
-    return Returned(result)
-
-
 def _early_verdict(claimed: Claimed, options: WorkerOptions, *, is_draining: bool) -> Verdict | None:
     """See what is to be done with a run without handling it."""
     if claimed.is_cancelled:
@@ -243,19 +228,6 @@ def _early_verdict(claimed: Claimed, options: WorkerOptions, *, is_draining: boo
         detail = f"{claimed.crashes} workers were lost while they did this run."
         return End(RunState.FAILED, error=RunError("run-crashed", detail))
     return Simply.HAND_BACK if is_draining else None
-
-
-def _say_what_broke(case: Case, claimed: Claimed) -> None:
-    if isinstance(case.outcome, Raised) and isinstance(case.outcome.error, Exception) and case.stop is None:
-        job = claimed.job
-        log.error(
-            "run.attempt_failed",
-            run_id=str(job.id),
-            kind=job.kind,
-            attempt=job.attempt,
-            of=claimed.max_attempts,
-            exc_info=case.outcome.error,
-        )
 
 
 async def _wait(news: asyncio.Event, timeout_s: float) -> None:

@@ -1,5 +1,7 @@
 """How processes tell each other that a run said something: the run's id, and its chat's if it has one."""
 
+from uuid import UUID
+
 from app.kernel.ids import ChatId, RunId
 
 EVENTS = "portico_run_events"
@@ -9,7 +11,7 @@ def word_of(run_id: RunId, chat_id: ChatId | None) -> str:
     return run_id.hex if chat_id is None else f"{run_id.hex}.{chat_id}"
 
 
-def parts_of(word: str) -> tuple[str, str]:
-    """Give the hexadecimal id of the run and the chat's number, or "" for no chat."""
+def parts_of(word: str) -> tuple[RunId, ChatId | None]:
+    """Errors: ValueError."""
     run, _, chat = word.partition(".")
-    return run, chat
+    return RunId(UUID(run)), ChatId(int(chat)) if chat else None

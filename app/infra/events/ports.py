@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 from app.kernel.ids import ChatId, RunId
 from app.kernel.values import Json
@@ -61,6 +62,45 @@ class RunEvent:
     data: Mapping[str, Json]
 
 
+@dataclass(frozen=True, slots=True)
+class ChatCursor:
+    """A place among the events of a chat: earlier runs count as seen, and of this run what is numbered up to `seq`."""
+
+    run_id: RunId
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.run_id}:{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> "ChatCursor":
+        """Read what `str` wrote. Errors: ValueError."""
+        run_id, _, seq = text.partition(":")
+        if not (seq.isascii() and seq.isdigit() and len(seq) < 19):
+            raise ValueError("a place in a chat is written RUN_ID:SEQ")
+        return cls(RunId(UUID(run_id)), int(seq))
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEvent:
+    """An event of one of a chat's runs; whoever follows the chat again from `cursor` misses nothing behind it.
+
+    While several runs of a chat are alive the cursor is a place in the eldest; what the younger ones said meanwhile may
+    then come a second time, and is known by its run and number.
+    """
+
+    event: RunEvent
+    cursor: ChatCursor
+
+
+class ReaderTooSlow(Exception):
+    """More waited for a reader than is kept for one; it may follow again from `after`, the last place it was given."""
+
+    def __init__(self, after: int | ChatCursor | None) -> None:
+        super().__init__(f"the reader fell behind at {after}")
+        self.after = after
+
+
 class EventLog(Protocol):
     """What was said by a run, for whoever reads it now and whoever follows it.
 
@@ -74,7 +114,21 @@ class EventLog(Protocol):
     def follow(self, run_id: RunId, *, after: int = 0) -> AsyncGenerator[RunEvent]:
         """Yield what came after `after` and then what comes, and end behind the last word.
 
-        Errors: StorageUnavailable; ReaderTooSlow where more waited for this reader than is kept for one, after which
-        it may follow again from the last event it took.
+        Errors: StorageUnavailable while it catches up; ReaderTooSlow where more waited for this reader than is kept for
+        one, after which it may follow again from the last event it took.
+        """
+        ...
+
+    def follow_chat(self, chat_id: ChatId, *, after: ChatCursor | None = None) -> AsyncGenerator[ChatEvent]:
+        """Yield what the chat's runs said behind `after`, from the first run where that is None, and then what comes.
+
+        Each run's events come in their order, and every run's; it does not end. Errors: as `follow`.
+        """
+        ...
+
+    async def chat_end(self, chat_id: ChatId) -> ChatCursor | None:
+        """Tell the place in front of the eldest run that is not over, or behind the last run; None in front of all.
+
+        Errors: StorageUnavailable.
         """
         ...

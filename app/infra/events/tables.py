@@ -4,19 +4,16 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Table, Uuid, func, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, Table, Uuid, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.infra.db.base import Base
 
 
 class RunEventRow(Base):
-    """`chat_id` is the run's, so that a chat's events are found without its runs."""
+    """`chat_id` is the run's."""
 
     __tablename__ = "run_events"
-    __table_args__ = (
-        Index("ix_run_events_chat", "chat_id", "run_id", "seq", postgresql_where=text("chat_id IS NOT NULL")),
-    )
 
     run_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -29,12 +29,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_run_events_run_id_runs"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "seq", name=op.f("pk_run_events")),
     )
-    op.create_index(
-        "ix_run_events_chat",
-        "run_events",
-        ["chat_id", "run_id", "seq"],
-        postgresql_where=sa.text("chat_id IS NOT NULL"),
-    )
     op.create_table(
         "run_steps",
         sa.Column("run_id", sa.Uuid(), nullable=False),
