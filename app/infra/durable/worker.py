@@ -178,12 +178,13 @@ class PostgresWorker:
         self._is_draining = True
         for run_id in list(self._running):
             self._stop(run_id, Stop.DRAINED)
-        if self._conductors:
-            await asyncio.wait(self._conductors, timeout=self.options.drain_s + DRAIN_MARGIN_S)
+        end_s = time.monotonic() + self.options.drain_s + DRAIN_MARGIN_S
+        while self._conductors and time.monotonic() < end_s:  # one that was taking runs hands them back, too
+            await asyncio.wait(self._conductors, timeout=end_s - time.monotonic())
 
     def _stop(self, run_id: RunId, why: Stop) -> None:
         running = self._running.get(run_id)
-        if running is None or running.stop is not None:
+        if running is None or running.stop is not None or running.handler.done():
             return
         running.stop = why
         running.own.is_cancelled = why is Stop.CANCELLED

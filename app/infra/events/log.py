@@ -44,7 +44,6 @@ class PostgresEventLog:
     async def follow(self, run_id: RunId, *, after: int = 0) -> AsyncGenerator[RunEvent]:
         reader = Reader()
         try:
-            reader.has_missed = True
             while reader.has_missed:
                 reader.begin_anew()
                 rest = CatchUp(self.hub, run_id, after, partial(self.hub.join, run_id, reader))
@@ -71,7 +70,6 @@ class PostgresEventLog:
             newest = await read_newest_of_chat(connection, chat_id)
         self.hub.join_chat(chat_id, reader, newest=newest)
         try:
-            reader.has_missed = True
             while reader.has_missed:
                 reader.begin_anew()
                 async with aclosing(self._rest_of_chat(chat_id, places, reader)) as events:

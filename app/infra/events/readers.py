@@ -15,13 +15,13 @@ MAX_WAITING_BYTES = 1024 * 1024
 class Reader:
     """What waits for one reader. It holds references: many readers of one run share its events.
 
-    `has_missed`: more came than is kept; what waited was let go of, and everything behind the last place is to be read
-    from the database, or the reader to be cut off.
+    `has_missed`: more came than is kept, so what waited was let go of, and the reader is to read by itself or to be cut
+    off. A new reader has missed everything.
     """
 
     max_waiting: int = MAX_WAITING
     max_waiting_bytes: int = MAX_WAITING_BYTES
-    has_missed: bool = False
+    has_missed: bool = True
     _waiting: deque[tuple[RunEvent, int]] = field(default_factory=deque)
     _bytes: int = 0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -29,9 +29,8 @@ class Reader:
     def push(self, event: RunEvent, size_bytes: int) -> None:
         if self.has_missed:
             return
-        if len(self._waiting) >= self.max_waiting or (
-            self._waiting and self._bytes + size_bytes > self.max_waiting_bytes
-        ):
+        is_too_large = self._waiting and self._bytes + size_bytes > self.max_waiting_bytes
+        if len(self._waiting) >= self.max_waiting or is_too_large:
             self.has_missed = True
             self._waiting.clear()
             self._bytes = 0

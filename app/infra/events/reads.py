@@ -1,7 +1,7 @@
 """What readers of events ask the database: each a single statement, however many runs are asked for.
 
-The table `runs` is the engine's; here it is read for three things of a run: its chat, whether it is over, and the number
-of its last event.
+The table `runs` is the engine's; here it is read for three things of a run: its chat, whether it is over, and the
+number of its last event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,8 @@ SELECT runs.id FROM unnest(CAST(:run_ids AS uuid[]), CAST(:seqs AS bigint[])) AS
 JOIN runs ON runs.id = known.id WHERE runs.event_seq > known.seq""")
 
 _NEW_IN_CHATS = text("""
-SELECT runs.id, runs.chat_id FROM unnest(CAST(:chat_ids AS bigint[]), CAST(:run_ids AS uuid[])) AS known(chat_id, run_id)
+SELECT runs.id, runs.chat_id
+FROM unnest(CAST(:chat_ids AS bigint[]), CAST(:run_ids AS uuid[])) AS known(chat_id, run_id)
 JOIN runs ON runs.chat_id = known.chat_id AND runs.id > known.run_id ORDER BY runs.id LIMIT :most""")
 
 _OF_CHAT = text("""
