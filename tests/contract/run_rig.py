@@ -72,8 +72,8 @@ class Rig:
     make_worker: Callable[[WorkerOptions], Worker]
     options: WorkerOptions = OPTIONS
 
-    async def put(self, *, run_id: RunId | None = None, **values: object) -> RunId:
-        run = NewRun(run_id or new_run_id(), "test", UserId("ann"), "exchange", {})
+    async def put(self, **values: object) -> RunId:
+        run = NewRun(new_run_id(), "test", UserId("ann"), "exchange", {})
         async with self.begin() as tx:
             made = await self.queue.put(tx, replace(run, **values))  # type: ignore[arg-type] # a test may say any
         await self.engine.dispatch(made)

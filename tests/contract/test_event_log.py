@@ -194,9 +194,10 @@ async def test_nothing_is_missed_behind_a_cursor_while_several_runs_are_alive(ri
         assert {(one.event.run_id, one.event.seq) for one in live} == everything
         for at, one in enumerate(live[:-1]):
             seen = {(before.event.run_id, before.event.seq) for before in live[: at + 1]}
-            rest = everything - seen
-            again = await chat_events(rig, len(rest), after=one.cursor)
-            assert rest <= {(other.event.run_id, other.event.seq) for other in again} | seen
+            behind = {place for place in everything if place > (one.cursor.run_id, one.cursor.seq)}
+            again = await chat_events(rig, len(behind), after=one.cursor)
+            assert {(other.event.run_id, other.event.seq) for other in again} == behind
+            assert everything - seen <= behind
 
 
 async def test_a_queued_run_of_a_chat_is_seen_while_another_runs(rigs: Rigs) -> None:

@@ -157,7 +157,7 @@ async def test_ids_sort_as_their_lane_does_whatever_was_proposed(rigs: Rigs) -> 
     early = new_run_id()
     async with rigs() as rig:
         first = await rig.put(lane="a")
-        second = await rig.put(lane="a", run_id=early)
+        second = await rig.put(lane="a", id=early)
         third = await rig.put(lane="a")
 
     assert first < second < third
@@ -168,7 +168,7 @@ async def test_ids_sort_within_a_chat_across_lanes(rigs: Rigs) -> None:
     early = new_run_id()
     async with rigs() as rig:
         first = await rig.put(lane="a", chat_id=3)
-        second = await rig.put(lane="b", chat_id=3, run_id=early)
+        second = await rig.put(lane="b", chat_id=3, id=early)
 
     assert early < first < second
 
