@@ -23,6 +23,7 @@ from app.edge.reload import ReloadAsked
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider
 from app.infra.db.engine import Database
+from app.infra.durable.withdrawn_runs import StopWithdrawnRuns
 from app.infra.observability.background import Background
 from app.infra.observability.logs import configure_logs
 from app.infra.openapi.fleet import FleetDescription
@@ -32,6 +33,9 @@ from app.surfaces.api.assembly import assemble
 from app.surfaces.api.keyed_requests import KeyedRequests
 from app.surfaces.api.provider import ApiProvider
 from app.wiring import Wiring
+
+BACKGROUND = (Database, AgentRunner, MessageHook, FleetDescription, StopWithdrawnRuns, KeyedRequests)
+"""each brings its own background work"""
 
 log = structlog.get_logger()
 
@@ -93,7 +97,7 @@ def create_app(settings: Settings, *overrides: Provider) -> Litestar:
 async def _running(container: AsyncContainer, door: Door, app: Litestar) -> AsyncIterator[None]:
     """Open everything in order, then the door, serve, and close it all in the other order."""
     try:
-        for part in (Database, AgentRunner, MessageHook, FleetDescription, KeyedRequests):  # with background work
+        for part in BACKGROUND:
             await container.get(part)
         door.edge = await container.get(Edge)
         app.state["reload_table"] = (await container.get(ReloadAsked)).set

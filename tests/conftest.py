@@ -20,6 +20,7 @@ from app.infra.db.embedded.errors import BinariesMissing
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.migrate import upgrade
+from app.infra.durable import signing_keys
 from app.infra.durable import tables as durable_tables
 from app.infra.events import tables as events_tables
 from app.kernel.shared_use import has_owner
@@ -29,7 +30,7 @@ models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 SCHEMA = "portico"
 STOP_WAIT_S = 10
 # imported so that the metadata knows what to empty
-TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas)
+TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, signing_keys)
 
 
 @pytest.fixture(autouse=True)

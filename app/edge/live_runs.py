@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -58,10 +57,7 @@ class LiveRuns:
     clock: Clock
     is_lost: bool = False
     """the last reading failed"""
-    jwks: bytes = b""
-    """the JWKS document (RFC 7517 §5) as of the last reading"""
-    _public: frozenset[PublicKey] | None = None
-    _keys: Mapping[str, RSAPublicKey] = field(default_factory=dict)
+    _by_id: Mapping[str, RSAPublicKey] = field(default_factory=dict)
     _tokens: LiveTokens = field(default_factory=LiveTokens)
     _read_at_s: float = float("-inf")
     _tried_at_s: float = float("-inf")
@@ -79,8 +75,13 @@ class LiveRuns:
     def is_fresh(self) -> bool:
         return self.age_s <= FRESH_S
 
+    @property
+    def keys(self) -> frozenset[PublicKey]:
+        """Give the published keys, as of the last reading."""
+        return self._tokens.keys
+
     def key(self, id_: str) -> RSAPublicKey | None:
-        return self._keys.get(id_)
+        return self._by_id.get(id_)
 
     def lives(self, acting: Acting) -> bool:
         return self._tokens.epochs.get(acting.run_id) == acting.epoch
@@ -130,17 +131,15 @@ class LiveRuns:
         """Tell what was read last; nobody may have asked for long. Errors: NotWell when it could not be read."""
         if self.is_lost:
             raise NotWell("it cannot be read which runs live: none is let in")
-        return f"{len(self._keys)} keys and {len(self._tokens.epochs)} runs when last asked for"
+        return f"{len(self.keys)} keys and {len(self._tokens.epochs)} runs when last asked for"
 
     def _take(self, tokens: LiveTokens, begun_at_s: float) -> None:
         if self.is_lost:
             log.info("runs.known_again")
+        if tokens.keys != self._tokens.keys:
+            read = {key.id: read_jwk({"n": key.n, "e": key.e}) for key in tokens.keys}
+            self._by_id = {id_: key for id_, key in read.items() if key is not None}
         self.is_lost, self._tokens, self._read_at_s = False, tokens, begun_at_s
-        if tokens.keys != self._public:
-            self._public = tokens.keys
-            read = {key.id: read_jwk(key.as_jwk()) for key in tokens.keys}
-            self._keys = {id_: key for id_, key in read.items() if key is not None}
-            self.jwks = msgspec.json.encode({"keys": [key.as_jwk() for key in sorted(tokens.keys, key=_id_of)]})
         self._dismiss(OVER)
 
     def _note_lost(self, fault: Unavailable) -> None:
@@ -155,7 +154,3 @@ class LiveRuns:
         for place, on_over in over:
             if self._watches.pop(place, None) is not None:
                 on_over(reason)
-
-
-def _id_of(key: PublicKey) -> str:
-    return key.id

@@ -16,6 +16,7 @@ from app.edge.endpoint_names import LOOKUP_INTERVAL_S, Names
 from app.edge.file_watch import SIZE_LIMIT_BYTES, FileWatch
 from app.edge.health import CHECK_INTERVAL_S, ActiveChecks, watch_upstreams
 from app.edge.keys import REFRESH_S, Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
+from app.edge.live_runs import LiveRuns, RunSource
 from app.edge.load import Load
 from app.edge.metrics import gauge_families, log_families, upstream_families
 from app.edge.metrics_readers import MetricsReaders
@@ -26,6 +27,7 @@ from app.edge.rate_limit_ledger import QuotaLedger
 from app.edge.reload import HEALTH_TYPE, Draft, ReloadAsked, TableRefused, TableReload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.edge.routes import RouteRegistry, RouteTableInvalid
+from app.edge.run_tokens import RunTokenVerifier
 from app.edge.spans import RequestSpans
 from app.edge.table import Table
 from app.edge.tokens import TokenVerifier
@@ -41,6 +43,7 @@ from app.infra.observability.siblings import Siblings
 from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock
 from app.kernel.identity import Access, RoleTable
+from app.kernel.run_tokens import AUDIENCE
 from app.kernel.transaction import Begin
 from app.kernel.worker import Draining, WorkerPlace
 from app.settings import (
@@ -140,7 +143,16 @@ class EdgeProvider(Provider):
         return keys
 
     @provide
-    def tokens(self, settings: Settings, keys: KeySource, clock: Clock, revocations: Revocations) -> TokenVerifier:
+    def live_runs(self, source: RunSource, clock: Clock, health: HealthRegistry, background: Background) -> LiveRuns:
+        live = LiveRuns(source, clock)
+        background.add("live runs", live.attend)
+        health.add("edge", "runs", live.health)
+        return live
+
+    @provide
+    def tokens(
+        self, settings: Settings, keys: KeySource, clock: Clock, revocations: Revocations, live: LiveRuns
+    ) -> TokenVerifier:
         rules = TokenRules(
             roles=role_table(settings),
             issuer=settings.jwt_issuer,
@@ -148,7 +160,8 @@ class EdgeProvider(Provider):
             role_claim=settings.jwt_role_claim,
             leeway_s=settings.jwt_leeway_s,
         )
-        return TokenVerifier(rules, keys.current, clock, revocations)
+        runs = RunTokenVerifier(live, settings.jwt_audience or AUDIENCE)
+        return TokenVerifier(rules, keys.current, clock, revocations, runs)
 
     @provide
     async def access_log(self, settings: Settings, siblings: Siblings) -> AsyncIterator[AccessLog]:

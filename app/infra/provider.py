@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from importlib import metadata
 
@@ -14,11 +15,17 @@ from app.infra.db import migrate
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.hints import PostgresHints
+from app.infra.durable.active_runs import PostgresActiveRuns
 from app.infra.durable.engine import PostgresEngine
+from app.infra.durable.key_ring import KeyRing, SigningKeys
+from app.infra.durable.live_tokens import PostgresRunSource
 from app.infra.durable.options import WorkerOptions, code_version
 from app.infra.durable.ownership import Tally
 from app.infra.durable.ports import Engine, Handlers, RunQueue, Worker
 from app.infra.durable.queue import PostgresRunQueue
+from app.infra.durable.run_tokens import RunTokens
+from app.infra.durable.signing_keys import PostgresSigningKeys
+from app.infra.durable.withdrawn_runs import ActiveRuns
 from app.infra.durable.worker import PostgresWorker
 from app.infra.events.hub import EventHub
 from app.infra.events.log import PostgresEventLog
@@ -31,6 +38,8 @@ from app.infra.observability.siblings import Siblings
 from app.infra.openapi.fleet import FleetDescription
 from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock, SystemClock
+from app.kernel.errors import Unavailable
+from app.kernel.run_tokens import AUDIENCE
 from app.kernel.transaction import Begin
 from app.kernel.worker import Draining, WorkerPlace
 from app.settings import Settings
@@ -62,6 +71,8 @@ class InfraProvider(Provider):
     engine = provide(PostgresEngine, provides=Engine)
     worker = provide(PostgresWorker, provides=Worker)
     event_log = provide(PostgresEventLog, provides=EventLog)
+    signing_keys = provide(PostgresSigningKeys, provides=SigningKeys)
+    active_runs = provide(PostgresActiveRuns, provides=ActiveRuns)
 
     @provide
     def background(self) -> Background:
@@ -146,6 +157,24 @@ class InfraProvider(Provider):
     def handlers(self) -> Handlers:
         """Handle no kind of run; who knows some says so instead."""
         return Handlers({})
+
+    @provide
+    async def key_ring(self, published: SigningKeys, clock: Clock) -> AsyncIterator[KeyRing]:
+        """Make no key yet; what was published is withdrawn at the end, if there is still somebody to tell."""
+        ring = KeyRing(published, clock)
+        yield ring
+        with suppress(Unavailable):
+            await ring.close()
+
+    @provide
+    def run_tokens(self, settings: Settings, ring: KeyRing, clock: Clock) -> RunTokens:
+        return RunTokens(ring, clock, settings.jwt_audience or AUDIENCE, settings.jwt_role_claim)
+
+    @provide
+    async def run_source(self, database: Database) -> AsyncIterator[PostgresRunSource]:
+        source = PostgresRunSource(database)
+        yield source
+        await source.aclose()
 
     @provide
     def worker_options(self) -> WorkerOptions:

@@ -13,6 +13,9 @@ from app.kernel.ids import RunId, UserId
 from app.kernel.run_tokens import MAX_AGENTS
 from app.kernel.values import Json
 
+INPUT_KEY = "authority"
+"""under which the input of a run that acts for somebody holds it, as `as_json` writes it"""
+
 
 class DelegatedTooDeep(Forbidden):
     type = "delegated-too-deep"

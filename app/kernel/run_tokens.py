@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.kernel.ids import RunId
-from app.kernel.values import Json
 
 ISSUER = "portico"
 KEY_ID_PREFIX = "portico-run-"
@@ -25,17 +24,6 @@ class PublicKey:
     id: str
     n: str
     e: str
-
-    def as_jwk(self) -> Mapping[str, Json]:
-        return {
-            "kty": "RSA",
-            "kid": self.id,
-            "use": "sig",
-            "alg": "RS256",
-            "key_ops": ["verify"],
-            "n": self.n,
-            "e": self.e,
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The ports of the runs' tokens in memory: one who publishes keys, ends runs, falls silent, and counts who asks."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.kernel.errors import Unavailable
@@ -27,7 +27,7 @@ class FakeLiveTokens:
             raise Unavailable(evidence={"cause": "it is away"})
         self.keys[key.id] = key
 
-    async def withdraw(self, key_ids: list[str]) -> None:
+    async def withdraw(self, key_ids: Sequence[str]) -> None:
         if self.is_away:
             raise Unavailable(evidence={"cause": "it is away"})
         for key_id in key_ids:

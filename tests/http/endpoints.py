@@ -88,6 +88,7 @@ OPEN_TO_ALL = (
     Endpoint("GET", "/api/health/ready"),
     Endpoint("GET", "/api/health/service_health"),
     Endpoint("GET", "/openapi.json"),
+    Endpoint("GET", "/.well-known/jwks.json"),
 )
 
 WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint.body is not None)

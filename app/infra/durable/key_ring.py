@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
@@ -40,7 +41,7 @@ class SigningKeys(Protocol):
         """Publish a key for so long, and forget those whose time is over."""
         ...
 
-    async def withdraw(self, key_ids: list[str]) -> None: ...
+    async def withdraw(self, key_ids: Sequence[str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from app.surfaces.api.dependencies import DEPENDENCIES, guard_access, guard_ids
 from app.surfaces.api.description import add_refusals
 from app.surfaces.api.docs import describe, docs_config, introduce_own
 from app.surfaces.api.idempotency import HonourKeys
+from app.surfaces.api.jwks import JwksController
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.ops.health import HealthController
@@ -25,6 +26,7 @@ VERSION = "0.1.0"
 CONTROLLERS: Sequence[type[Controller]] = (
     HealthController,
     MetricsController,
+    JwksController,
     AgentsController,
     RevocationsController,
     *CHATS,
