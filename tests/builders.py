@@ -3,14 +3,17 @@
 import functools
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from app.infra.durable.key_ring import public_key_of
 from app.kernel.authority import Authority
 from app.kernel.identity import Principal, RoleTable
 from app.kernel.ids import RunId, UserId
+from app.kernel.run_tokens import AUDIENCE, ISSUER, LIFE_S
 from app.settings import GatewayFile, Settings
 
 ROLES = RoleTable.build({}, developer_everywhere=True)
@@ -32,6 +35,33 @@ def a_token(*, sub: object = "1", role: object = "user", key: object = None, **c
     payload = {"sub": sub, "role": role, "exp": now_s + 3600, "iat": now_s, **claims}
     present = {name: value for name, value in payload.items() if value is not None}
     return jwt.encode(present, key or signing_key(), algorithm="RS256")  # type: ignore[arg-type] # a test may pass any
+
+
+@functools.cache
+def worker_key() -> RSAPrivateKey:
+    """A key as a worker has one, to sign tokens of runs with."""
+    return generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def a_run_token(run_id: RunId, *, sub: str = "1", role: object = "user", epoch: int = 1, **claims: object) -> str:
+    """A token of a run, good for five minutes; a claim given as None is left out."""
+    now_s = int(time.time())
+    payload = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": sub,
+        "role": role,
+        "iat": now_s,
+        "exp": now_s + LIFE_S,
+        "jti": uuid4().hex,
+        "run": str(run_id),
+        "epoch": epoch,
+        "act": {"sub": "assistant"},
+        "orig_iat": now_s - 60,
+        **claims,
+    }
+    present = {name: value for name, value in payload.items() if value is not None}
+    return jwt.encode(present, worker_key(), algorithm="RS256", headers={"kid": public_key_of(worker_key()).id})
 
 
 def bearer(**claims: object) -> dict[str, str]:
