@@ -140,9 +140,9 @@ async def test_the_published_keys_that_can_be_used_are_those_to_check_with() -> 
     clock.now_s += 1
     await live.refresh()
 
-    assert (both[0], both[2]) == ({key, small}, None)
+    assert (both[0], both[2]) == (frozenset({key, small}), None)
     assert both[1] is not None
-    assert (live.keys, live.key(key.id)) == ({small}, None)
+    assert (live.keys, live.key(key.id)) == (frozenset({small}), None)
 
 
 # ---- what ends with a run

@@ -160,8 +160,10 @@ async def test_a_run_that_is_over_meanwhile_keeps_nobody_else_from_being_stopped
     runs = FakeRuns(running=[a_run(1), a_run(2)])
     read = runs.read
 
-    async def read_then_lose(*args: Sequence[str] | None, running: bool, after: RunId | None) -> Sequence[ActiveRun]:
-        page = await read(*args, running=running, after=after)
+    async def read_then_lose(
+        owners: Sequence[str] | None, *, running: bool, after: RunId | None
+    ) -> Sequence[ActiveRun]:
+        page = await read(owners, running=running, after=after)
         runs.running = [run for run in runs.running if run.id.int != 1]
         return page
 
