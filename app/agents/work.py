@@ -116,25 +116,33 @@ class Work:
 
 
 class Speech:
-    """What one request says, told piece by piece; `text` is what was told so far, and belongs to the answer."""
+    """What one request says, told piece by piece."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._left_chars = ANSWER_LIMIT_CHARS - len(work.text)
-        self.text = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pieces: list[str] = []
+        self._left_chars = ANSWER_LIMIT_CHARS - len(self._work.text)
         self.thoughts_chars = 0
+
+    @property
+    def text(self) -> str:
+        """What was told so far, and belongs to the answer."""
+        return "".join(self._pieces)
 
     async def say(self, piece: str) -> None:
         """Errors: AgentFailed, when the answer grows longer than one may be."""
         text = sayable(piece)
         if not text:
             return
-        if not self.text:
+        if not self._pieces:
             text = opening(self._work.text) + text
         self._left_chars -= len(text)
         if self._left_chars < 0:
             raise AgentFailed(f"The agent's answer is longer than {ANSWER_LIMIT_CHARS} characters.")
-        self.text += text
+        self._pieces.append(text)
         await self._work.tell("text_delta", request=self._work.request, text=text)
 
     async def think(self, piece: str) -> None:
@@ -146,8 +154,7 @@ class Speech:
     async def take_back(self, reason: str, **more: Json) -> None:
         """Make void what this request said so far, and begin afresh."""
         await self._work.tell("stream_retry", request=self._work.request, reason=reason, **more)
-        self.text, self.thoughts_chars = "", 0
-        self._left_chars = ANSWER_LIMIT_CHARS - len(self._work.text)
+        self._begin()
 
 
 def opening(before: str) -> str:
