@@ -22,6 +22,7 @@ MAIN_LIMIT_LINES = 150
 CATCHES_EVERYTHING = {
     "edge/asgi.py": "the edge's last step: a client gets an answer whatever broke",
     "edge/protocol.py": "the same in the other mount",
+    "agents/tools/threads.py": "a thread reports whatever its function raises to whoever waits for it",
     "agents/tools/calling.py": "a tool is other people's code, and its failure is told to the model",
     "agents/runner.py": "so is an agent of code; its failure is the turn's",
     "agents/work.py": "what the journal and the ledger raise is told from what an agent raises, and passed on as it is",

@@ -137,7 +137,9 @@ def _has_question(message: ModelMessage) -> bool:
 
 
 def _facts(part: object) -> list[object]:
-    return [getattr(part, name, None) for name in ("part_kind", "content", "args", "tool_name", "tool_call_id")]
+    """What is the same each time: the id of a call is kept with it; where there was no call, it is drawn anew."""
+    facts = [getattr(part, name, None) for name in ("part_kind", "content", "args", "tool_name")]
+    return [*facts, getattr(part, "tool_call_id", None) if facts[-1] else None]
 
 
 def answer_of(response: ModelResponse) -> str:

@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import cast
 
-import anyio
-import anyio.to_thread
 import structlog
 from pydantic_core import from_json, to_json, to_jsonable_python
 
 from app.agents.contract import Tool, ToolContext, ToolRefused
 from app.agents.tools.results import as_result
+from app.agents.tools.threads import Threads
 from app.agents.turns import Usage
 from app.agents.work import Work, sayable, storable
 from app.kernel.errors import Fault
@@ -25,7 +24,7 @@ THREADS = 16
 SHOWN_LIMIT_BYTES = 16 * 1024
 OUTPUT_LIMIT_CHARS = 64 * 1024
 
-_threads = anyio.CapacityLimiter(THREADS)
+_threads = Threads(THREADS)
 
 log = structlog.get_logger(__name__)
 
@@ -83,8 +82,7 @@ async def _called(tool: Tool, context: ToolContext, arguments: Mapping[str, obje
     call = partial(tool, context, **arguments)
     if inspect.iscoroutinefunction(tool):
         return await cast("Awaitable[object]", call())
-    # A cancelled turn goes on at once; the thread comes to its end by itself, and nobody waits for it.
-    given = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=_threads)
+    given = await _threads.run(call)
     return await given if inspect.isawaitable(given) else given
 
 

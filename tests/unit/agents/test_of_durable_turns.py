@@ -277,3 +277,24 @@ async def test_a_prompt_that_was_too_long_is_remembered(server: ModelServer, jou
     assert said.text == again.text == "Hello."
     assert list(journal.kept) == ["run/model#1", "run/model#2"]
     assert len(server.requests) == 2
+
+
+async def test_a_turn_whose_model_said_nothing_at_first_is_gone_on_with(journal: FakeJournal) -> None:
+    async with a_desk(an_agent(), model=ScriptedModel("", "Hello.", "never")) as desk:
+        said = await desk.answer("helper", a_turn(), journal=journal, timeout_s=10)
+        again = await desk.answer("helper", a_turn(), journal=journal.resumed(), timeout_s=10)
+
+    assert said.text == again.text == "Hello."
+
+
+async def test_a_call_whose_arguments_were_wrong_is_gone_on_with(server: ModelServer, journal: FakeJournal) -> None:
+    server.script(
+        [Call("add", {"nom": 1})], [Call("nothing")], [Call("add", "{")], [Call("add", {"name": "x"})], ["Ok."]
+    )
+    effects = Effects()
+    async with a_served_desk(server, effects.add) as desk:
+        said = await desk.answer("helper", a_turn(), journal=journal, timeout_s=10)
+        again = await desk.answer("helper", a_turn(), journal=journal.resumed(), timeout_s=10)
+
+    assert said.text == again.text == "Ok."
+    assert effects.calls == ["x"]
