@@ -22,6 +22,8 @@ from app.edge.provider import EdgeProvider, key_flaws, table_flaws
 from app.edge.reload import ReloadAsked
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider
+from app.features.usage.ports import Ledger, UsageStore
+from app.features.usage.provider import UsageProvider
 from app.infra.db.engine import Database
 from app.infra.durable.withdrawn_runs import StopWithdrawnRuns
 from app.infra.observability.background import Background
@@ -34,7 +36,16 @@ from app.surfaces.api.keyed_requests import KeyedRequests
 from app.surfaces.api.provider import ApiProvider
 from app.wiring import Wiring
 
-BACKGROUND = (Database, AgentRunner, MessageHook, FleetDescription, StopWithdrawnRuns, KeyedRequests)
+BACKGROUND = (
+    Database,
+    AgentRunner,
+    MessageHook,
+    FleetDescription,
+    StopWithdrawnRuns,
+    KeyedRequests,
+    Ledger,
+    UsageStore,
+)
 """each brings its own background work"""
 
 log = structlog.get_logger()
@@ -79,6 +90,7 @@ def create_app(settings: Settings, *overrides: Provider) -> Litestar:
         AgentsProvider(),
         ChatsProvider(),
         ApiProvider(),
+        UsageProvider(),
         *overrides,
         context={Settings: settings},
     )

@@ -14,6 +14,7 @@ from pydantic_ai import models
 from sqlalchemy import text
 
 from app.features.chats import tables as chats_tables
+from app.features.usage import tables as usage_tables
 from app.infra.db import keyed_requests, quotas
 from app.infra.db.base import Base
 from app.infra.db.embedded.errors import BinariesMissing
@@ -30,7 +31,7 @@ models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 SCHEMA = "portico"
 STOP_WAIT_S = 10
 # imported so that the metadata knows what to empty
-TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, signing_keys)
+TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, signing_keys, usage_tables)
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,7 @@ class Usage:
 class BudgetReached(RateLimited):
     """`detail` names the budget and when there is more of it; the turn ends with it, what was said stays."""
 
-    type = "budget-reached"
+    type = "budget-exhausted"
     title = "A budget is used up"
 
 
@@ -110,9 +110,10 @@ class Spending(Protocol):
         """
         ...
 
-    async def settle(self, key: str, spent: Usage) -> None:
+    async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:
         """Write down what it was, in place of what was set aside; also of a request that failed or was cut off.
 
+        `model` is that of a request, as its provider names it.
         Concurrency: called while the turn is being cancelled, too, so it is bounded by seconds.
         """
         ...
@@ -162,7 +163,7 @@ class Unmetered:
     async def reserve(self, key: str, estimate: Usage) -> None:
         """Let it spend."""
 
-    async def settle(self, key: str, spent: Usage) -> None:
+    async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:
         """Forget it."""
 
 

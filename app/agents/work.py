@@ -95,15 +95,15 @@ class Work:
         except Exception as error:
             raise JournalLost(error) from error
 
-    async def settle(self, key: str, spent: Usage) -> None:
+    async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:
         try:
-            await self.spending.settle(key, spent)
+            await self.spending.settle(key, spent, model=model)
         except Exception as error:
             raise JournalLost(error) from error
 
     async def spend(self, key: str, spent: Usage, *, model: str, is_estimated: bool) -> None:
         """Settle one request, and tell what it was."""
-        await self.settle(key, spent)
+        await self.settle(key, spent, model=model)
         await self.tell(
             "usage",
             request=self.request,

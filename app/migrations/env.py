@@ -16,6 +16,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection
 
 from app.features.chats import tables as chats_tables
+from app.features.usage import tables as usage_tables
 from app.infra.db import keyed_requests, quotas, revocations
 from app.infra.db.base import Base
 from app.infra.db.embedded.postgres import EmbeddedPostgres
@@ -27,7 +28,7 @@ from app.infra.events import tables as events_tables
 from app.settings import Settings, find_config, load_dotenv, read_settings
 
 # imported so that the metadata knows them
-TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, revocations, signing_keys)
+TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, revocations, signing_keys, usage_tables)
 
 
 def render_type(kind: str, item: object, _context: AutogenContext) -> str | Literal[False]:

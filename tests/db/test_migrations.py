@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from app.features.chats import tables as chats_tables
+from app.features.usage import tables as usage_tables
 from app.infra.db import keyed_requests, quotas, revocations
 from app.infra.db.base import Base
 from app.infra.db.engine import Database, DatabaseOptions
@@ -23,7 +24,7 @@ from app.infra.events import tables as events_tables
 
 ROOT = Path(__file__).parent.parent.parent
 # imported so that the metadata knows what to compare
-TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, revocations)
+TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, revocations, usage_tables)
 
 
 @pytest.fixture

@@ -91,19 +91,21 @@ class FakeJournal:
 
 @dataclass
 class FakeSpending:
-    """Lets so many reservations through; `open` are those that were never settled."""
+    """Lets so many reservations through; `open` are those that were never settled, `models` are of those that were."""
 
     allows: int = 1_000_000
     reserved: list[tuple[str, Usage]] = field(default_factory=list)
     settled: list[tuple[str, Usage]] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
 
     async def reserve(self, key: str, estimate: Usage) -> None:
         if len(self.reserved) >= self.allows:
             raise BudgetReached("The budget of this run is used up.")
         self.reserved.append((key, estimate))
 
-    async def settle(self, key: str, spent: Usage) -> None:
+    async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:
         self.settled.append((key, spent))
+        self.models.append(model)
 
     @property
     def open(self) -> set[str]:

@@ -67,6 +67,7 @@ ENDPOINTS = (
         malformed={"content": ""},
         flawed="content",
     ),
+    Endpoint("GET", "/api/v1/usage/", malformed="by=hour", flawed="by"),
     Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint(
         "POST",

@@ -9,6 +9,7 @@ from litestar.types import ControllerRouterHandler
 
 from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
 from app.features.chats.controller import CONTROLLERS as CHATS
+from app.features.usage.controller import UsageController
 from app.surfaces.api.agents import AgentsController
 from app.surfaces.api.commands import DatabaseCommands
 from app.surfaces.api.dependencies import DEPENDENCIES, guard_access, guard_ids
@@ -30,6 +31,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     AgentsController,
     RevocationsController,
     *CHATS,
+    UsageController,
 )
 
 

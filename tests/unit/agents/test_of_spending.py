@@ -29,6 +29,8 @@ async def test_each_request_and_each_call_is_reserved_and_settled(server: ModelS
     assert [key for key, _ in spending.reserved] == [key for key, _ in spending.settled] == keys
     assert sum((spent for _, spent in spending.settled), Usage()) == said.usage
     assert spending.reserved[1][1] == Usage(tool_calls=1)
+    (model, no_model, same_model) = spending.models
+    assert model == same_model != no_model == ""
 
 
 async def test_what_is_reserved_is_never_less_than_what_is_settled(server: ModelServer, journal: FakeJournal) -> None:
@@ -83,7 +85,7 @@ class LostSpending(FakeSpending):
 
 
 class LostAtTheEnd(FakeSpending):
-    async def settle(self, key: str, spent: Usage) -> None:
+    async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:
         raise Lost("the storage is away")
 
 
