@@ -5,7 +5,7 @@ Facts
   know what of it was told.
 - A provider that was cut off does not say what it took: then it is estimated, from above.
 - A server that dies politely ends its stream like one that is done; it is known by what is missing: the reason why the
-  model finished, and the usage, which every one of them sends last.
+  model finished, or, of servers that may never give one, the usage, too. They send both last.
 """
 
 import asyncio
@@ -139,7 +139,7 @@ class RequestStep:
     async def _tried(self, key: str, body: Callable[[], Awaitable[object]]) -> tuple[Json, Usage]:
         payload = cast("Json", await body())
         response = load_response(payload)
-        if _is_cut(response):
+        if is_cut(response):
             raise _BrokenOff
         await self._say_the_rest(answer_of(response))
         taken = spent(response)
@@ -170,9 +170,11 @@ class RequestStep:
         return priced(self.model, self.estimate.input_tokens, said)
 
 
-def _is_cut(response: ModelResponse) -> bool:
-    is_finished = "finish_reason" in (response.provider_details or {})
-    return response.provider_name is not None and not is_finished and spent(response) is None
+def is_cut(response: ModelResponse) -> bool:
+    if response.provider_name is None or "finish_reason" in (response.provider_details or {}):
+        return False
+    # For servers that speak OpenAI's language the library puts a reason where there was none: some never give one.
+    return response.finish_reason is None or spent(response) is None
 
 
 def _is_transient(error: BaseException) -> bool:
