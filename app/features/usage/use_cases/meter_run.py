@@ -38,11 +38,12 @@ class MeterRun:
     budgets: Budgets
     clock: Clock
     patience_s: float = PATIENCE_S
+    life: timedelta = LIFE
 
     async def __call__(self, payer: Payer, *, is_resumed: bool) -> Spending:
         if is_resumed:
             await self.ledger.release(payer.run_id)
-        return RunSpending(self.ledger, self.budgets, self.clock, payer, self.patience_s)
+        return RunSpending(self.ledger, self.budgets, self.clock, payer, self.patience_s, self.life)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class RunSpending:
     clock: Clock
     payer: Payer
     patience_s: float
+    life: timedelta
     session: UUID = field(default_factory=uuid4)
     _calls: dict[str, _Call] = field(default_factory=dict)
     _late: dict[str, Settlement] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class RunSpending:
         today = self.clock.now().date()
         claims = self.budgets.claims(self.payer, amounts, today)
         if claims:
-            await self._reserve(Reservation(self.session, key, self.payer.run_id, claims, LIFE))
+            await self._reserve(Reservation(self.session, key, self.payer.run_id, claims, self.life))
         self._calls[key] = _Call(today, self.clock.monotonic_s())
 
     async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:
