@@ -25,6 +25,7 @@ from app.infra.durable.ports import Engine, Handlers, RunQueue, Worker
 from app.infra.durable.queue import PostgresRunQueue
 from app.infra.durable.run_tokens import RunTokens
 from app.infra.durable.signing_keys import PostgresSigningKeys
+from app.infra.durable.watch import EngineWatch
 from app.infra.durable.withdrawn_runs import ActiveRuns
 from app.infra.durable.worker import PostgresWorker
 from app.infra.events.hub import EventHub
@@ -152,6 +153,15 @@ class InfraProvider(Provider):
     @provide
     def tally(self) -> Tally:
         return Tally()
+
+    @provide
+    def engine_watch(
+        self, database: Database, hub: EventHub, tally: Tally, health: HealthRegistry, siblings: Siblings
+    ) -> EngineWatch:
+        watch = EngineWatch(database, hub, tally)
+        health.add("engine", "runs", watch.check)
+        siblings.sources.add(watch.families)
+        return watch
 
     @provide
     def handlers(self) -> Handlers:

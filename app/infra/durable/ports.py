@@ -235,7 +235,10 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineNumbers:
-    """How it goes, over all processes, for metrics and health."""
+    """How it goes, for metrics and health: runs that are not over, and what this process counted since its start.
+
+    `oldest_queued_s` is the age of the run that may be begun for longest.
+    """
 
     by_state: Mapping[RunState, int] = field(default_factory=dict)
     oldest_queued_s: float = 0.0
