@@ -71,6 +71,7 @@ class Rig:
     handler: Scripted
     make_worker: Callable[[WorkerOptions], Worker]
     options: WorkerOptions = OPTIONS
+    tally: Tally = field(default_factory=Tally)
 
     async def put(self, **values: object) -> RunId:
         run = NewRun(new_run_id(), "test", UserId("ann"), "exchange", {})
@@ -140,6 +141,7 @@ async def postgres_rig(database: Database) -> AsyncIterator[Rig]:
         PostgresEventLog(database, hub),
         handler,
         lambda options: PostgresWorker(database, hints, handlers, options, tally),
+        tally=tally,
     )
     async with asyncio.TaskGroup() as group:
         loops = [group.create_task(hints.follow()), group.create_task(hub.work())]

@@ -11,6 +11,8 @@ Facts
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import structlog
@@ -51,8 +53,9 @@ class PostgresHints:
         self._listens = asyncio.Event()
 
     def hear(self, channel: str, on_words: OnWords) -> None:
-        """Be told what is sent on a channel; to be said before `follow`."""
+        """Be told what is sent on a channel, soon."""
         self._heard_by.setdefault(channel, []).append(on_words)
+        self._is_anything.set()
 
     def send(self, channel: str, *words: str) -> None:
         """Send soon; words have no space in them."""
@@ -81,26 +84,28 @@ class PostgresHints:
 
     async def _follow(self, engine: AsyncEngine) -> None:
         """Hear and send until it is time for a new connection."""
-        channels = {channel: _words_to(listeners) for channel, listeners in self._heard_by.items()}
-        async with listening(engine, channels, on_lost=self._is_anything.set) as connection:
-            await connection.execute(text("SET synchronous_commit = off"))  # a hint is not worth a disk
-            self._note_back()
-            for listeners in self._heard_by.values():
-                _tell(listeners, (LOOK,))
+        async with listening(engine, on_lost=self._is_anything.set) as heard:
+            await heard.connection.execute(text("SET synchronous_commit = off"))  # a hint is not worth a disk
+            channels: set[str] = set()
             end_s = time.monotonic() + RENEW_S
             while time.monotonic() < end_s:
-                await self._send_on(connection)
+                for channel in self._heard_by.keys() - channels:
+                    channels.add(channel)
+                    await heard.add(channel, partial(_tell_payload, self._heard_by[channel]))
+                    _tell(self._heard_by[channel], (LOOK,))
+                self._note_back()
+                await self._send_on(heard.connection)
 
     async def _send_on(self, connection: AsyncConnection) -> None:
-        """Send what waits, or after a silence make sure that the connection is still there."""
-        try:
+        """Send what waits; after a silence, or woken for nothing, make sure that the connection is still there."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(PROBE_S):
                 await self._is_anything.wait()
-        except TimeoutError:
+        self._is_anything.clear()
+        if not self._waiting:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await connection.execute(text("SELECT 1"))
             return
-        self._is_anything.clear()
         sent = dict(self._waiting)
         self._waiting.clear()
         pairs = list(_payloads(sent))
@@ -122,8 +127,8 @@ class PostgresHints:
         self._is_lost = False
 
 
-def _words_to(listeners: Sequence[OnWords]) -> Callable[[str], None]:
-    return lambda payload: _tell(listeners, payload.split(" "))
+def _tell_payload(listeners: Sequence[OnWords], payload: str) -> None:
+    _tell(listeners, payload.split(" "))
 
 
 def _tell(listeners: Sequence[OnWords], words: Sequence[str]) -> None:

@@ -8,9 +8,9 @@ Facts
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -28,23 +28,27 @@ def own_engine(options: DatabaseOptions) -> AsyncEngine:
     return make_engine(replace(options, pool_size=1, max_overflow=0))
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """`connection` makes a transaction of each statement."""
+
+    connection: AsyncConnection
+    _driver: Any  # asyncpg has no types
+
+    async def add(self, channel: str, on_notice: OnNotice) -> None:
+        """Errors: TimeoutError, and the driver's own."""
+        async with asyncio.timeout(LISTEN_TIMEOUT_S):
+            await self._driver.add_listener(channel, lambda _connection, _pid, _channel, payload: on_notice(payload))
+
+
 @asynccontextmanager
-async def listening(
-    engine: AsyncEngine, channels: Mapping[str, OnNotice], *, on_lost: Callable[[], None] = lambda: None
-) -> AsyncIterator[AsyncConnection]:
-    """Give a connection, one transaction a statement, that listens to `channels` until the block ends."""
+async def listening(engine: AsyncEngine, *, on_lost: Callable[[], None] = lambda: None) -> AsyncIterator[Listening]:
+    """Give a connection that listens to what is added, until the block ends; `on_lost` is called when it is gone."""
     async with engine.connect() as connection:
         try:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            driver: Any = (await connection.get_raw_connection()).driver_connection  # Any: asyncpg has no types
+            driver: Any = (await connection.get_raw_connection()).driver_connection  # Any: as above
             driver.add_termination_listener(lambda _: on_lost())
-            async with asyncio.timeout(LISTEN_TIMEOUT_S):
-                for channel, on_notice in channels.items():
-                    await driver.add_listener(channel, _payload_to(on_notice))
-            yield connection
+            yield Listening(connection, driver)
         finally:
             await connection.invalidate()  # never to be used again: it listens
-
-
-def _payload_to(on_notice: OnNotice) -> Callable[[object, int, str, str], None]:
-    return lambda _connection, _pid, _channel, payload: on_notice(payload)

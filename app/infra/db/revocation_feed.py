@@ -71,7 +71,9 @@ class PostgresRevocationFeed:
     async def _listen(self, engine: AsyncEngine, known: Listener) -> None:
         """Follow until it is time for a new connection."""
         hint = asyncio.Event()
-        async with listening(engine, {CHANNEL: lambda _: hint.set()}) as connection:
+        async with listening(engine) as heard:
+            await heard.add(CHANNEL, lambda _: hint.set())
+            connection = heard.connection
             seen = await _read_all(connection, known)
             self._note_back()
             end_s = time.monotonic() + RENEW_S

@@ -193,7 +193,7 @@ class PostgresWorker:
 
     def _lose(self, own: Ownership) -> None:
         running = self._running.get(own.run_id)
-        if running is None or running.own is not own:
+        if running is None or running.own is not own or running.handler.done():  # its end is guarded by itself
             return
         log.warning("run.lost", run_id=str(own.run_id), epoch=own.epoch)
         own.is_fenced = True
