@@ -25,6 +25,7 @@ from app.features.chats.provider import ChatsProvider
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
 from app.infra.db.engine import Database
+from app.infra.durable.watch import EngineWatch
 from app.infra.durable.withdrawn_runs import StopWithdrawnRuns
 from app.infra.observability.background import Background
 from app.infra.observability.logs import configure_logs
@@ -45,6 +46,7 @@ BACKGROUND = (
     KeyedRequests,
     Ledger,
     UsageStore,
+    EngineWatch,
 )
 """each brings its own background work"""
 

@@ -14,13 +14,13 @@ from structlog.testing import capture_logs
 from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
 from app.infra.durable.options import WorkerOptions, code_version
-from app.infra.durable.ports import RunContext, RunState
+from app.infra.durable.ports import NewRun, RunContext, RunState
 from app.infra.durable.retention import BATCH_RUNS, Forgotten, count_forgettable, forget
 from app.infra.durable.watch import EngineWatch
 from app.infra.events.hub import EventHub
 from app.infra.events.ports import EventType, NewEvent
 from app.infra.observability.health import NotWell
-from app.kernel.ids import RunId
+from app.kernel.ids import RunId, UserId, new_run_id
 from app.kernel.values import Json
 from tests.contract.run_rig import OPTIONS, PATIENCE_S, Rig, postgres_rig
 
@@ -228,11 +228,14 @@ async def finished_runs(rig: Rig, count: int) -> list[RunId]:
         return await context.wait("go")
 
     rig.handler.act = act
-    runs = [await rig.put() for _ in range(count)]
-    for run_id in runs:
-        await rig.engine.signal(run_id, "go", 1)
-        await rig.ended(run_id)
-    return runs
+    runs = [NewRun(new_run_id(), "test", UserId("ann"), "exchange", {}) for _ in range(count)]
+    for run in runs:
+        async with rig.begin() as tx:
+            await rig.queue.put(tx, run)
+            await rig.queue.signal(tx, run.id, "go", 1)
+        await rig.engine.dispatch(run.id)
+        await rig.ended(run.id)
+    return [run.id for run in runs]
 
 
 async def _nothing(_key: object) -> Json:
