@@ -105,3 +105,6 @@ class RequestSuperseded(Conflict):
 
     type = "idempotency-superseded"
     title = "Another try of this request took its place"
+
+    def __init__(self) -> None:
+        super().__init__("Another try of this request failed meanwhile; send it again.", headers={"retry-after": "1"})

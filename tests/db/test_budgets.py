@@ -165,3 +165,39 @@ async def test_a_run_that_ends_has_its_usage_in_its_row(database: Database) -> N
         row = (await connection.execute(text("SELECT usage, cost FROM runs"))).one()
     assert row.usage == {"input_tokens": 400, "output_tokens": 50, "requests": 1, "tool_calls": 1}
     assert row.cost == Decimal("0.0037")
+
+
+async def test_runs_that_end_while_others_spend_and_sweep_wait_for_nobody_for_ever(
+    database: Database, processes: list[Database]
+) -> None:
+    plenty = dict.fromkeys((Limit.REQUESTS, Limit.TOKENS, Limit.COST), Decimal(10**6))
+    budgets = Budgets(run=plenty, chat=plenty, user=plenty, day=plenty)
+
+    async def work(number: int) -> None:
+        begin = processes[number % len(processes)].begin
+        ledger, run_id = PostgresLedger(begin), new_run_id()
+        spending = await MeterRun(ledger, budgets, SystemClock())(
+            Payer(run_id, UserId(f"user-{number % 3}"), ChatId(number % 5), "echo"), is_resumed=True
+        )
+        await spending.reserve("a", ESTIMATE)
+        await spending.settle("a", TAKEN, model="small")
+        await spending.reserve("left behind", ESTIMATE)
+        async with begin() as tx:
+            await ledger.close(tx, run_id)
+
+    async def sweep() -> None:
+        while True:
+            await PostgresLedger(processes[0].begin).sweep()
+
+    async with asyncio.TaskGroup() as group:
+        sweeping = group.create_task(sweep())
+        async with asyncio.TaskGroup() as runs:
+            for number in range(120):
+                runs.create_task(work(number))
+        sweeping.cancel()
+
+    accounts = await standing(database)
+    assert await spent(database, Limit.REQUESTS) == 120
+    assert {held for _, held in accounts} == {0}
+    # three users, five chats and a day are left of it, the runs are not
+    assert len(accounts) == (3 + 5 + 1) * len(plenty)

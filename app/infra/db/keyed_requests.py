@@ -143,7 +143,7 @@ class PostgresKeyedRequests:
     async def find(self, tx: Tx, request: KeyedRequest) -> str | None:
         found = (await session_of(tx).execute(_FIND, {"id": request.id})).first()
         if found is None:
-            raise RequestSuperseded("Another try of this request failed meanwhile; send it again.")
+            raise RequestSuperseded
         made: str | None = found.made
         return made
 

@@ -36,7 +36,7 @@ from app.infra.openapi.ports import Node, Own
 from app.infra.wire.problems import CONTENT_TYPE, Problem, status_of
 from app.kernel.errors import Fault, Malformed, ValidationFailed
 from app.kernel.identity import Access
-from app.kernel.keyed_requests import IdempotencyMismatch, RequestUnderWay
+from app.kernel.keyed_requests import IdempotencyMismatch, RequestSuperseded, RequestUnderWay
 from app.surfaces.api.idempotency import HEADER, MAX_KEY_LENGTH
 
 type Facts = Iterable[type[Fault]]
@@ -51,7 +51,7 @@ BEHIND_A_TOKEN = (
     OriginNotAllowed,
     KeysUnavailable,
 )
-KEYED = (IdempotencyMismatch, RequestUnderWay)
+KEYED = (IdempotencyMismatch, RequestUnderWay, RequestSuperseded)
 KEY_PARAMETER: Node = {
     "name": HEADER,
     "in": "header",
