@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Row, text
 
 from app.infra.db.engine import Database
+from app.infra.db.errors import StorageUnavailable
 from app.infra.durable.ports import NewRun
 from app.infra.durable.queue import PostgresRunQueue
 from app.kernel.ids import RunId, UserId, new_run_id
@@ -65,9 +66,9 @@ class Attack:
                 await self.start(f"kept-{started}")
             await asyncio.sleep(0.05)
 
-    async def put(self, kind: str, given: Json, *, lane: str | None = None) -> RunId:
+    async def put(self, kind: str, given: Json, *, lane: str | None = None, dedupe: str | None = None) -> RunId:
         assert isinstance(given, dict)
-        run = NewRun(new_run_id(), kind, UserId("ann"), "exchange", given, lane=lane)
+        run = NewRun(new_run_id(), kind, UserId("ann"), "exchange", given, lane=lane, dedupe=dedupe)
         async with self.database.begin() as tx:
             return await QUEUE.put(tx, run)
 
@@ -84,8 +85,14 @@ class Attack:
     async def until(self, statement: str, *, within_s: float = 30, **values: object) -> None:
         """Wait until a statement says yes."""
         async with asyncio.timeout(within_s):
-            while not await self.one(statement, **values):  # noqa: ASYNC110 - polled, with a deadline
+            while not await self._says(statement, **values):  # noqa: ASYNC110 - polled, with a deadline
                 await asyncio.sleep(0.03)
+
+    async def _says(self, statement: str, **values: object) -> bool:
+        try:
+            return bool(await self.one(statement, **values))
+        except StorageUnavailable:  # a test may have killed it
+            return False
 
     async def gaps(self) -> int:
         """Count the runs whose events are not numbered from 1 on."""

@@ -1,12 +1,18 @@
 """The engine with its workers as real processes: killed, frozen, kept busy. Prints what it counted."""
 
 import asyncio
+import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
-from app.infra.db.engine import Database
+from app.infra.db.embedded.postgres import EmbeddedPostgres
+from app.infra.db.engine import Database, DatabaseOptions
+from app.infra.db.errors import StorageUnavailable
+from app.infra.db.migrate import upgrade
+from tests.db.embedded_harness import an_empty_home, needs_binaries, postmaster_pid, the
 from tests.db.run_attack import Attack, attacked
 from tests.db.run_nursery import BOUNDARIES, EFFECTS
 
@@ -67,6 +73,61 @@ async def test_lanes_hold_over_three_workers_of_which_one_is_killed(database: Da
         assert await attack.one(OVERLAPS) == 0
         assert await attack.one(TOO_OFTEN) == 0
         assert await attack.one(DISORDER) == 0
+        assert await attack.one(UNSETTLED) == 0
+        assert await attack.gaps() == 0
+
+
+@needs_binaries
+@pytest.mark.parametrize(
+    ("kills", "runs"), [pytest.param(1, 60, id="once"), pytest.param(5, 400, id="five-times", marks=pytest.mark.soak)]
+)
+async def test_a_server_that_is_killed_under_load_loses_nothing(kills: int, runs: int) -> None:
+    with an_empty_home() as home:
+        server = EmbeddedPostgres(home)
+        await asyncio.to_thread(server.acquire)
+        database = Database(DatabaseOptions(dsn=server.dsn))
+        try:
+            await upgrade(database.engine, database.options.schema)
+            await kill_server_under_load(database, home, kills=kills, runs=runs)
+        finally:
+            await database.aclose()
+            await asyncio.to_thread(server.release)
+
+
+async def kill_server_under_load(database: Database, home: Path, *, kills: int, runs: int) -> None:
+    async with attacked(database, lease_s=2.0) as attack:
+        for name in ("a", "b", "c"):
+            await attack.start(name)
+
+        async def put(number: int) -> None:
+            """Put a run until it is known to be there, as a client with a key does."""
+            kind, given = ("ticking", {"ticks": 10}) if number % 2 else ("observed", {"n": number, "ms": 10})
+            while True:
+                try:
+                    await attack.put(kind, given, lane=f"lane {number % 8}", dedupe=f"run {number}")
+                except StorageUnavailable:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
+        async def kill() -> None:
+            for n in range(kills):
+                over = f"SELECT count(*) >= {(n + 1) * runs // (kills + 2)} FROM runs WHERE finished_at IS NOT NULL"
+                await attack.until(over)
+                os.kill(the(postmaster_pid(home)), signal.SIGKILL)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(kill())
+            for number in range(runs):
+                await put(number)
+        await attack.all_over(within_s=100)
+
+        crashes = await attack.one("SELECT sum(crashes) FROM runs")
+        steps = await attack.rows("SELECT epoch, count(*) FROM run_steps GROUP BY epoch ORDER BY epoch")
+        tell(f"{runs} runs over {kills} deaths of the server: {crashes} begun again; steps by epoch: {steps}")
+        assert await attack.one("SELECT count(*) FROM runs") == runs
+        assert await attack.one("SELECT count(*) FROM run_steps WHERE is_done") == 10 * (runs // 2)
+        assert await attack.one(OVERLAPS) == 0
         assert await attack.one(UNSETTLED) == 0
         assert await attack.gaps() == 0
 

@@ -17,6 +17,7 @@ from app.infra.durable.options import WorkerOptions, code_version
 from app.infra.durable.ports import NewRun, RunContext, RunState
 from app.infra.durable.retention import BATCH_RUNS, Forgotten, count_forgettable, forget
 from app.infra.durable.watch import EngineWatch
+from app.infra.events.batch import EventBatch
 from app.infra.events.hub import EventHub
 from app.infra.events.ports import EventType, NewEvent
 from app.infra.observability.health import NotWell
@@ -157,6 +158,39 @@ async def test_a_cancel_that_meets_a_wait_a_start_or_an_end_ends_the_run_once(da
 
     assert sorted(ended.job.id for ended in rig.handler.settled) == sorted(made)
     assert {ended.state for ended in rig.handler.settled} <= {RunState.INTERRUPTED, RunState.COMPLETED}
+
+
+async def test_what_was_said_is_in_the_log_once_whenever_the_run_is_cancelled(database: Database) -> None:
+    runs = 40
+    chance = random.Random(6)
+    said: dict[RunId, str] = {}
+
+    async def act(context: RunContext) -> Json:
+        batch = EventBatch(context.progress, every_s=0.004)
+        said[context.job.id] = ""
+        try:
+            for number in range(10_000):
+                said[context.job.id] += f"{number} "
+                await batch.add(NewEvent(EventType.TEXT_DELTA, {"text": f"{number} "}))
+                await asyncio.sleep(0.0005)
+        finally:
+            await batch.flush()
+        return None
+
+    async with postgres_rig(database) as rig, rig.working(slots=10):
+        rig.handler.act = act
+
+        async def begin() -> RunId:
+            run_id = await rig.put()
+            await rig.says(run_id, "text_delta")
+            await asyncio.sleep(chance.uniform(0, 0.1))
+            await rig.engine.cancel(run_id)
+            return run_id
+
+        for run_id in await asyncio.gather(*(begin() for _ in range(runs))):
+            events = await rig.events(run_id)
+            assert events[-1].type == EventType.RUN_INTERRUPTED
+            assert "".join(str(one.data["text"]) for one in events if one.type == "text_delta") == said[run_id]
 
 
 async def test_a_run_whose_workers_are_lost_again_and_again_is_given_up(database: Database) -> None:
