@@ -25,6 +25,8 @@ from uuid import uuid4
 from app.kernel.errors import RateLimited
 from app.kernel.values import Json
 
+STEP_LIMIT_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class TurnEvent:
@@ -56,7 +58,8 @@ class Journal(Protocol):
     async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
         """Do something once; a finished step gives its kept result. `body` is handed the key for effects outside.
 
-        The same name again is the next step of that name. Errors: what the body raises; InDoubt.
+        The same name again is the next step of that name. A result has at most STEP_LIMIT_BYTES of JSON.
+        Errors: what the body raises; InDoubt.
         """
         ...
 

@@ -26,20 +26,24 @@ from pydantic_ai.messages import (
     TextPartDelta,
     ThinkingPart,
     ThinkingPartDelta,
+    ToolCallPartDelta,
 )
 from pydantic_ai.models import Model, ModelRequestContext
+from pydantic_core import to_json
 
-from app.agents.contract import ModelUnavailable
+from app.agents.contract import AgentFailed, ModelUnavailable
 from app.agents.llm.failures import is_overflow
 from app.agents.llm.kept import KeptResponse, answer_of, digest, load_response, read_response, write_response
 from app.agents.llm.prices import estimate, priced, spent
 from app.agents.llm.window import estimate_tokens
-from app.agents.turns import Usage
+from app.agents.turns import STEP_LIMIT_BYTES, Usage
 from app.agents.work import Speech, Work, opening
 from app.kernel.values import Json
 
 ATTEMPTS = 3
 FIRST_WAIT_S = 0.25
+UNSAID_LIMIT_CHARS = 512 * 1024
+"""of thoughts and of tool calls' arguments, in one response"""
 GOODBYE_TIMEOUT_S = 2
 """how long what was spent may take to be written down while the turn is being cancelled"""
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -71,6 +75,7 @@ class RequestStep:
     estimate: Usage
     conversation: str
     _is_open: bool = False
+    _unsaid_chars: int = 0
 
     @classmethod
     def begin(cls, work: Work, context: ModelRequestContext) -> "RequestStep":
@@ -82,15 +87,20 @@ class RequestStep:
         self._is_open = True
         async for event in events:
             match event:
-                case PartStartEvent(part=TextPart(content=text)):
+                case (
+                    PartStartEvent(part=TextPart(content=text))
+                    | PartDeltaEvent(delta=TextPartDelta(content_delta=text))
+                ):
                     await self.speech.say(text)
-                case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
-                    await self.speech.say(text)
-                case PartStartEvent(part=ThinkingPart(content=text)):
+                case (
+                    PartStartEvent(part=ThinkingPart(content=text))
+                    | PartDeltaEvent(delta=ThinkingPartDelta(content_delta=str() as text))
+                ):
+                    self._take_in(text)
                     await self.speech.think(text)
-                case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=str() as text)):
-                    await self.speech.think(text)
-                case _:  # tool calls are told when they are made, and more kinds may come with the library
+                case PartDeltaEvent(delta=ToolCallPartDelta(args_delta=str() as text)):
+                    self._take_in(text)  # told when the call is made
+                case _:  # more kinds may come with the library
                     pass
 
     async def run(self, name: str, body: Callable[[], Awaitable[object]]) -> Json:
@@ -100,7 +110,10 @@ class RequestStep:
         """
 
         async def ask(key: str) -> Json:
-            return write_response(await self._ask(key, body), conversation=self.conversation)
+            kept = write_response(await self._ask(key, body), conversation=self.conversation)
+            if len(to_json(kept)) > STEP_LIMIT_BYTES:
+                raise _too_large()
+            return kept
 
         kept = await self.work.step(name, ask, said_under={"request": self.work.request})
         response = read_response(kept, conversation=self.conversation)
@@ -112,12 +125,17 @@ class RequestStep:
         self.work.request += 1
         return response.payload
 
+    def _take_in(self, text: str) -> None:
+        self._unsaid_chars += len(text)
+        if self._unsaid_chars > UNSAID_LIMIT_CHARS:
+            raise _too_large()
+
     async def _ask(self, key: str, body: Callable[[], Awaitable[object]]) -> KeptResponse:
         usage = Usage()
         for attempt in range(1, ATTEMPTS + 1):
             attempt_key = f"{key}.{attempt}"
             await self.work.reserve(attempt_key, self.estimate)
-            self._is_open = False
+            self._is_open, self._unsaid_chars = False, 0
             try:
                 if attempt > 1:
                     await self.speech.take_back("broken_off", attempt=attempt, attempts=ATTEMPTS)
@@ -183,6 +201,10 @@ def _is_transient(error: BaseException) -> bool:
     if isinstance(error, ModelHTTPError):
         return error.status_code in TRANSIENT_STATUSES
     return isinstance(error, ModelAPIError | _BrokenOff)
+
+
+def _too_large() -> AgentFailed:
+    return AgentFailed("The language model gave more than a turn keeps.")
 
 
 def _gave_up(error: BaseException) -> ModelUnavailable:

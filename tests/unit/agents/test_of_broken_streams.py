@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import pytest
 
 from app.agents.contract import AgentFailed, ModelUnavailable, ToolContext
-from app.agents.llm.model_step import ATTEMPTS
+from app.agents.llm.model_step import ATTEMPTS, UNSAID_LIMIT_CHARS
 from app.agents.llm.scripted import Call as ScriptedCall
 from app.agents.llm.scripted import ScriptedModel
+from app.agents.turns import STEP_LIMIT_BYTES
 from app.agents.work import ANSWER_LIMIT_CHARS
+from app.infra.durable.limits import MAX_STEP_BYTES
 from app.kernel.errors import Fault
 from tests.fakes.journal import FakeJournal, FakeSpending
 from tests.model_server import Call, Drop, Failure, ModelServer, Part, Think, Trouble
@@ -110,13 +112,41 @@ async def test_an_endless_answer_is_cut_off(server: ModelServer, journal: FakeJo
     assert len(journal.fold.text) <= ANSWER_LIMIT_CHARS
 
 
-async def test_endless_thoughts_are_not_told_to_their_end(server: ModelServer, journal: FakeJournal) -> None:
+async def test_long_thoughts_are_not_told_to_their_end(server: ModelServer, journal: FakeJournal) -> None:
     server.script([*[Think("x" * 4096)] * (ANSWER_LIMIT_CHARS // 4096 + 20), "Done."])
     async with a_served_desk(server) as desk:
         said = await desk.answer("helper", a_turn(), journal=journal, timeout_s=30)
 
     assert said.text == "Done."
     assert sum(len(str(event.data["text"])) for event in journal.of("thinking_delta")) <= ANSWER_LIMIT_CHARS + 4096
+
+
+ENDLESS: dict[str, Sequence[Part]] = {
+    "thoughts": [*[Think("x" * 8192)] * (UNSAID_LIMIT_CHARS // 8192 + 2), "never"],
+    "arguments": [Call("look_up", '{"a": "' + "x" * (2 * UNSAID_LIMIT_CHARS) + '"}')],
+    "what JSON escapes": [*[Think("\x01" * 8192)] * (UNSAID_LIMIT_CHARS // 8192 - 2), "never"],
+}
+
+
+@pytest.mark.parametrize("parts", ENDLESS.values(), ids=ENDLESS.keys())
+async def test_more_than_a_step_keeps_is_cut_off(
+    server: ModelServer, journal: FakeJournal, parts: Sequence[Part]
+) -> None:
+    async def look_up(ctx: ToolContext, a: str) -> str:
+        """Look."""
+        return "never"
+
+    server.script(parts)
+    async with a_served_desk(server, look_up) as desk:
+        with pytest.raises(AgentFailed, match="more than a turn keeps"):
+            await desk.answer("helper", a_turn(), journal=journal, timeout_s=30)
+
+    assert not journal.kept
+    assert len(server.requests) == 1
+
+
+def test_a_step_of_a_turn_is_not_larger_than_the_engine_keeps() -> None:
+    assert STEP_LIMIT_BYTES <= MAX_STEP_BYTES
 
 
 async def test_a_model_that_says_nothing_is_asked_once_more_and_joins_on(journal: FakeJournal) -> None:
