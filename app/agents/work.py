@@ -13,6 +13,8 @@ from app.agents.turns import BudgetReached, InDoubt, Journal, Spending, TurnEven
 from app.kernel.values import Json
 
 ANSWER_LIMIT_CHARS = 256 * 1024
+GOODBYE_TIMEOUT_S = 2
+"""how long what was spent may take to be written down when a request or a call was cut off"""
 BETWEEN_REQUESTS = "\n\n"
 """stands between what a model said before it called a tool and what it said after"""
 
@@ -101,9 +103,7 @@ class Work:
         except Exception as error:
             raise JournalLost(error) from error
 
-    async def spend(self, key: str, spent: Usage, *, model: str, is_estimated: bool) -> None:
-        """Settle one request, and tell what it was."""
-        await self.settle(key, spent, model=model)
+    async def tell_spent(self, spent: Usage, *, model: str, is_estimated: bool) -> None:
         await self.tell(
             "usage",
             request=self.request,

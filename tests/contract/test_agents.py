@@ -8,6 +8,7 @@ import pytest
 from app.agents.contract import Agent, AgentFailed, AgentNotFound, Agents, AgentTimedOut, Responder, ToolContext, Turn
 from app.agents.llm.scripted import ScriptedModel, Seen
 from app.agents.turns import Unwritten
+from tests.fakes.journal import Died, FakeJournal
 from tests.unit.agents.desk import a_desk, a_turn, an_agent, models_of
 
 
@@ -59,6 +60,11 @@ KINDS: dict[str, Agent | Responder] = {
 }
 
 
+@pytest.fixture
+def journal() -> FakeJournal:
+    return FakeJournal()
+
+
 @pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 async def agents(request: pytest.FixtureRequest) -> AsyncIterator[Agents]:
     member: Agent | Responder = request.param
@@ -74,6 +80,33 @@ class TestAgents:
         assert (
             await agents.answer("subject", a_turn("hi there"), journal=Unwritten(), timeout_s=10)
         ).text == "echo: hi there"
+
+    async def test_what_is_told_comes_to_the_answer(self, agents: Agents, journal: FakeJournal) -> None:
+        said = await agents.answer("subject", a_turn("hi there"), journal=journal, timeout_s=10)
+
+        assert journal.fold.text == said.text == "echo: hi there"
+
+    async def test_a_finished_turn_that_is_begun_again_comes_to_the_same_in_silence(
+        self, agents: Agents, journal: FakeJournal
+    ) -> None:
+        first = await agents.answer("subject", a_turn("hi there"), journal=journal, timeout_s=10)
+        told = len(journal.told)
+
+        second = await agents.answer("subject", a_turn("hi there"), journal=journal.resumed(), timeout_s=10)
+
+        assert (second.text, second.usage, second.model) == (first.text, first.usage, first.model)
+        assert len(journal.told) == told
+
+    async def test_a_turn_that_died_in_its_answer_begins_it_again(self, agents: Agents) -> None:
+        journal = FakeJournal(dies_at=2)  # behind the first piece
+        with pytest.raises(Died):
+            await agents.answer("subject", a_turn("hi there"), journal=journal, timeout_s=10)
+
+        later = journal.resumed()
+        said = await agents.answer("subject", a_turn("hi there"), journal=later, timeout_s=10)
+
+        assert later.fold.text == said.text == "echo: hi there"
+        assert "stream_retry" in later.types
 
     async def test_no_answer_is_a_failure(self, agents: Agents) -> None:
         with pytest.raises(AgentFailed):

@@ -11,7 +11,7 @@ Facts
 import asyncio
 import random
 from collections.abc import AsyncIterable, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import anyio
@@ -37,15 +37,13 @@ from app.agents.llm.kept import KeptResponse, answer_of, digest, load_response, 
 from app.agents.llm.prices import estimate, priced, spent
 from app.agents.llm.window import estimate_tokens
 from app.agents.turns import STEP_LIMIT_BYTES, Usage
-from app.agents.work import Speech, Work, opening
+from app.agents.work import GOODBYE_TIMEOUT_S, Speech, Work, opening
 from app.kernel.values import Json
 
 ATTEMPTS = 3
 FIRST_WAIT_S = 0.25
 UNSAID_LIMIT_CHARS = 512 * 1024
 """of thoughts and of tool calls' arguments, in one response"""
-GOODBYE_TIMEOUT_S = 2
-"""how long what was spent may take to be written down while the turn is being cancelled"""
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 log = structlog.get_logger(__name__)
@@ -66,6 +64,23 @@ class _BrokenOff(Exception):
 
 
 @dataclass(slots=True)
+class _Attempt:
+    """One try of a request, and how far it came."""
+
+    key: str
+    is_open: bool = False
+    unsaid_chars: int = 0
+    taken: Usage | None = None
+    is_estimated: bool = False
+    is_settled: bool = False
+
+    def take_in(self, text: str) -> None:
+        self.unsaid_chars += len(text)
+        if self.unsaid_chars > UNSAID_LIMIT_CHARS:
+            raise _too_large()
+
+
+@dataclass(slots=True)
 class RequestStep:
     """The request under way of one turn."""
 
@@ -74,8 +89,7 @@ class RequestStep:
     speech: Speech
     estimate: Usage
     conversation: str
-    _is_open: bool = False
-    _unsaid_chars: int = 0
+    _attempt: _Attempt = field(default_factory=lambda: _Attempt(""))
 
     @classmethod
     def begin(cls, work: Work, context: ModelRequestContext) -> "RequestStep":
@@ -84,7 +98,8 @@ class RequestStep:
 
     async def hear(self, events: AsyncIterable[AgentStreamEvent]) -> None:
         """Tell what comes. The first piece of a part is in its start."""
-        self._is_open = True
+        attempt = self._attempt
+        attempt.is_open = True
         async for event in events:
             match event:
                 case (
@@ -96,10 +111,10 @@ class RequestStep:
                     PartStartEvent(part=ThinkingPart(content=text))
                     | PartDeltaEvent(delta=ThinkingPartDelta(content_delta=str() as text))
                 ):
-                    self._take_in(text)
+                    attempt.take_in(text)
                     await self.speech.think(text)
                 case PartDeltaEvent(delta=ToolCallPartDelta(args_delta=str() as text)):
-                    self._take_in(text)  # told when the call is made
+                    attempt.take_in(text)  # told when the call is made
                 case _:  # more kinds may come with the library
                     pass
 
@@ -125,46 +140,38 @@ class RequestStep:
         self.work.request += 1
         return response.payload
 
-    def _take_in(self, text: str) -> None:
-        self._unsaid_chars += len(text)
-        if self._unsaid_chars > UNSAID_LIMIT_CHARS:
-            raise _too_large()
-
     async def _ask(self, key: str, body: Callable[[], Awaitable[object]]) -> KeptResponse:
         usage = Usage()
-        for attempt in range(1, ATTEMPTS + 1):
-            attempt_key = f"{key}.{attempt}"
-            await self.work.reserve(attempt_key, self.estimate)
-            self._is_open, self._unsaid_chars = False, 0
+        for number in range(1, ATTEMPTS + 1):
+            attempt = _Attempt(f"{key}.{number}")
+            await self.work.reserve(attempt.key, self.estimate)
+            self._attempt = attempt
             try:
-                if attempt > 1:
-                    await self.speech.take_back("broken_off", attempt=attempt, attempts=ATTEMPTS)
-                payload, taken = await self._tried(attempt_key, body)
+                if number > 1:
+                    await self.speech.take_back("broken_off", attempt=number, attempts=ATTEMPTS)
+                payload, taken = await self._tried(attempt, body)
             except BaseException as error:
-                usage += await self._cut_off(error, attempt_key)
+                usage += await self._cut_off(attempt, error)
                 if isinstance(error, AgentRunError) and is_overflow(error):
                     return KeptResponse(None, usage)
-                if not (self._is_open and _is_transient(error)):
+                if not (attempt.is_open and _is_transient(error)):
                     raise
-                if attempt == ATTEMPTS:
+                if number == ATTEMPTS:
                     raise _gave_up(error) from error
-                log.warning("model.broke_off", request_id=self.work.turn.request_id, attempt=attempt, error=repr(error))
-                await asyncio.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                log.warning("model.broke_off", request_id=self.work.turn.request_id, attempt=number, error=repr(error))
+                await asyncio.sleep(FIRST_WAIT_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
             else:
                 return KeptResponse(payload, usage + taken)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _tried(self, key: str, body: Callable[[], Awaitable[object]]) -> tuple[Json, Usage]:
+    async def _tried(self, attempt: _Attempt, body: Callable[[], Awaitable[object]]) -> tuple[Json, Usage]:
         payload = cast("Json", await body())
         response = load_response(payload)
         if is_cut(response):
             raise _BrokenOff
         await self._say_the_rest(answer_of(response))
         taken = spent(response)
-        is_estimated = taken is None
-        taken = taken or self._so_far()
-        await self.work.spend(key, taken, model=self.model.model_name, is_estimated=is_estimated)
-        return payload, taken
+        return payload, await self._settle(attempt, taken or self._so_far(), is_estimated=taken is None)
 
     async def _say_the_rest(self, answer: str) -> None:
         """Make what was told equal what is kept: also for a model that does not stream, or thinks better of it."""
@@ -175,13 +182,24 @@ class RequestStep:
             await self.speech.take_back("rewritten")
         await self.speech.say(answer)
 
-    async def _cut_off(self, error: BaseException, key: str) -> Usage:
+    async def _cut_off(self, attempt: _Attempt, error: BaseException) -> Usage:
         """Settle a request without an answer: refused ones took nothing, the others what they may have."""
-        was_refused = isinstance(error, ModelAPIError) and not self._is_open
+        was_refused = isinstance(error, ModelAPIError) and not attempt.is_open
         taken = Usage(requests=1) if was_refused else self._so_far()
         with anyio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
-            await self.work.spend(key, taken, model=self.model.model_name, is_estimated=not was_refused)
+            return await self._settle(attempt, taken, is_estimated=not was_refused)
         return taken
+
+    async def _settle(self, attempt: _Attempt, taken: Usage, *, is_estimated: bool) -> Usage:
+        """Write down once what an attempt took; what was to be written first stays, where that was interrupted."""
+        if attempt.taken is None:
+            attempt.taken, attempt.is_estimated = taken, is_estimated
+        if not attempt.is_settled:
+            model = self.model.model_name
+            await self.work.settle(attempt.key, attempt.taken, model=model)
+            attempt.is_settled = True
+            await self.work.tell_spent(attempt.taken, model=model, is_estimated=attempt.is_estimated)
+        return attempt.taken
 
     def _so_far(self) -> Usage:
         said = estimate_tokens(self.speech.text) + self.speech.thoughts_chars

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import cast
 
+import anyio
 import structlog
 from pydantic_core import from_json, to_json, to_jsonable_python
 
@@ -15,7 +16,7 @@ from app.agents.contract import Tool, ToolContext, ToolRefused
 from app.agents.tools.results import as_result
 from app.agents.tools.threads import Threads
 from app.agents.turns import Usage
-from app.agents.work import Work, sayable, storable
+from app.agents.work import GOODBYE_TIMEOUT_S, Work, sayable, storable
 from app.kernel.errors import Fault
 from app.kernel.values import Json
 
@@ -50,7 +51,8 @@ async def call_tool(tool: Tool, work: Work, tool_call_id: str, arguments: Mappin
         await complete(work, tool_call_id, name, result, is_error=False)
         return result
     finally:
-        await work.settle(work.key, Usage(tool_calls=1))
+        with anyio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):  # also when the turn is being cancelled
+            await work.settle(work.key, Usage(tool_calls=1))
 
 
 async def complete(work: Work, tool_call_id: str, tool: str, result: object, *, is_error: bool) -> None:

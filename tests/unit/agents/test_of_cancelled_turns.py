@@ -9,7 +9,7 @@ import pytest
 
 from app.agents.contract import AgentTimedOut, ToolContext, Turn
 from app.agents.runner import AgentRunner
-from app.agents.turns import Said
+from app.agents.turns import Said, TurnEvent, Usage
 from tests.fakes.journal import FakeJournal, FakeSpending
 from tests.model_server import Call, Drop, Hold, ModelServer, Reply
 from tests.unit.agents.desk import a_desk, a_turn
@@ -171,3 +171,53 @@ async def test_the_turn_after_a_cancelled_one_is_answered(server: ModelServer, j
         said = await desk.answer("helper", a_turn(), journal=FakeJournal(), timeout_s=30)
 
     assert said.text == "Hello."
+
+
+class Slow(FakeSpending):
+    """Takes for ever to write something down, the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked = asyncio.Event()
+
+    async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:
+        if not self.is_asked.is_set():
+            self.is_asked.set()
+            await asyncio.Event().wait()
+        await super().settle(key, spent, model=model)
+
+
+async def test_what_was_to_be_settled_when_the_turn_was_cancelled_is_settled_as_it_was(
+    server: ModelServer, journal: FakeJournal
+) -> None:
+    spending = Slow()
+    server.script(["Hello", "."])
+    async with a_served_desk(server) as desk, asyncio.TaskGroup() as group:
+        turn = begin(group, desk, journal, spending=spending)
+        await spending.is_asked.wait()
+
+        await cancel(turn)
+
+    ((_, spent),) = spending.settled
+    assert spent.output_tokens == 2
+    (usage,) = journal.of("usage")
+    assert not usage.data["is_estimated"]
+
+
+async def test_what_was_settled_before_the_turn_was_cancelled_is_not_settled_again(server: ModelServer) -> None:
+    class Stuck(FakeJournal):
+        async def tell(self, event: TurnEvent) -> None:
+            await super().tell(event)
+            if event.type == "usage":
+                await asyncio.Event().wait()
+
+    spending, journal = FakeSpending(), Stuck()
+    server.script(["Hello", "."])
+    async with a_served_desk(server) as desk, asyncio.TaskGroup() as group:
+        turn = begin(group, desk, journal, spending=spending)
+        await journal.until(lambda: bool(journal.of("usage")))
+
+        await cancel(turn)
+
+    assert len(spending.settled) == 1
+    assert len(journal.of("usage")) == 1
