@@ -84,7 +84,7 @@ class PostgresRunContext:
         if is_done:
             self._replayed += 1
             return await self._patiently(lambda c: journal.read_result(c, key.run_id, key.name))
-        if self._replayed < sum(recorded.values()) and self._job.code_version != self._version:
+        if self._job.code_version != self._version and self._replayed < sum(recorded.values()):
             raise JournalUnreadable(begun_by=self._job.code_version, now=self._version)
         self._number += 1
         number = len(recorded) + self._number

@@ -1,5 +1,6 @@
 """The engine as seen from outside a worker: offer, stop, answer, begin again. Any process may."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.infra.db.engine import Database, session_of
+from app.infra.db.errors import StorageUnavailable
 from app.infra.db.hints import PostgresHints
 from app.infra.durable.channels import CANCELS, RUNS
 from app.infra.durable.endings import end_idle
@@ -18,6 +20,7 @@ from app.infra.events.channel import EVENTS, word_of
 from app.kernel.ids import RunId, new_run_id
 from app.kernel.values import Json
 
+_CHAT = text("SELECT chat_id FROM runs WHERE id = :id")
 _READ = text("""
 SELECT id, kind, owner, trigger, input, lane, chat_id, agent, failures, epoch, code_version, state
 FROM runs WHERE id = :id""")
@@ -46,6 +49,10 @@ class PostgresEngine:
 
     async def dispatch(self, run_id: RunId) -> None:
         self.hints.send(RUNS, run_id.hex)
+        with suppress(StorageUnavailable):  # the run is committed, and is found without a hint
+            async with self.database.statements() as connection:
+                chat_id = await connection.scalar(_CHAT, {"id": run_id})
+            self.hints.send(EVENTS, word_of(run_id, chat_id))
 
     async def cancel(self, run_id: RunId, *, reason: str = "") -> RunState:
         reason = reason[:MAX_REASON_CHARS]

@@ -84,6 +84,11 @@ class Heart:
     def beat_soon(self) -> None:
         self._wake()
 
+    @property
+    def has_stopped(self) -> bool:
+        """Tell whether the thread ended by itself, which it does only by a mistake of ours."""
+        return self._thread is not None and not self._thread.is_alive()
+
     async def _live(self, told: asyncio.AbstractEventLoop) -> None:
         """Beat until stopped, on a loop and a connection of its own."""
         woken = asyncio.Event()

@@ -36,6 +36,10 @@ DRAIN_MARGIN_S = 5.0
 log = structlog.get_logger()
 
 
+class HeartStopped(RuntimeError):
+    """Nobody says any more that this worker's runs are alive; it is to be started again."""
+
+
 @dataclass(slots=True)
 class _Running:
     """A run that is being handled here. `news` is set when the handler has ended, or was told to."""
@@ -160,9 +164,11 @@ class PostgresWorker:
             self._news.set()
 
     async def _sweep(self) -> None:
-        """Find the runs of dead workers."""
+        """Find the runs of dead workers. Errors: HeartStopped."""
         while True:
             await asyncio.sleep(random.uniform(0.8, 1.2) * max(FASTEST_SWEEP_S, self.options.beat_s))  # noqa: S311
+            if self._heart is not None and self._heart.has_stopped:
+                raise HeartStopped
             try:
                 found = await requeue_expired(self.database)
             except StorageUnavailable:

@@ -133,7 +133,7 @@ def _add_routes(commands: Commands) -> None:
 
 
 def _add_db(commands: Commands) -> None:
-    command = commands.add_parser("db", help="the database: upgrade, downgrade, revision, status")
+    command = commands.add_parser("db", help="the database: upgrade, downgrade, revision, status, forget")
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     upgrade = actions.add_parser("upgrade", help="apply migrations")
     upgrade.add_argument("revision", nargs="?", default="head")
@@ -143,6 +143,9 @@ def _add_db(commands: Commands) -> None:
     revision.add_argument("-m", "--message", required=True)
     revision.add_argument("--autogenerate", action="store_true", help="compare the tables with the database")
     actions.add_parser("status", help="which revision the database is at")
+    forget = actions.add_parser("forget", help="delete the events and steps of runs that are long over")
+    forget.add_argument("--older-than", type=_days, default=30, metavar="DAYS", help="days since a run was over (30)")
+    forget.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
     for name, action in actions.choices.items():
         action.set_defaults(run=_db, action=name)
 
@@ -170,6 +173,13 @@ def _port(text: str) -> int:
 def _workers(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 256:
         msg = f"{text!r} is no number of workers (1 to 256)"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _days(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 36500:
+        msg = f"{text!r} is no number of days (1 to 36500)"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 
@@ -227,6 +237,9 @@ def _db(chosen: argparse.Namespace) -> int:
         asyncio.run(database.make_revision(chosen.message, autogenerate=chosen.autogenerate))
     elif chosen.action == "status":
         asyncio.run(database.status())
+    elif chosen.action == "forget":
+        act_on_runs = database.count_forgettable if chosen.dry_run else database.forget
+        asyncio.run(act_on_runs(chosen.older_than))
     else:
         act = database.upgrade if chosen.action == "upgrade" else database.downgrade
         asyncio.run(act(chosen.revision))
