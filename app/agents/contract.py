@@ -189,8 +189,8 @@ class AgentCard:
     tools: tuple[str, ...] = ()
 
 
-class Agents(Protocol):
-    """The desk: who sits there, and what one of them answers."""
+class AgentDirectory(Protocol):
+    """Who sits at the desk, as every process knows it; those that only answer requests ask nobody there."""
 
     @property
     def default_name(self) -> str: ...
@@ -200,6 +200,10 @@ class Agents(Protocol):
     def card(self, name: str) -> AgentCard:
         """Errors: AgentNotFound."""
         ...
+
+
+class Agents(AgentDirectory, Protocol):
+    """The desk itself: what one of them answers."""
 
     async def answer(
         self, name: str, turn: Turn, *, journal: Journal, timeout_s: float, spending: Spending = UNMETERED

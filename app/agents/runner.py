@@ -18,7 +18,6 @@ from typing import Protocol, Self
 import structlog
 
 from app.agents.contract import (
-    DEFAULT_AGENT,
     UNMETERED,
     Agent,
     AgentCard,
@@ -36,6 +35,7 @@ from app.agents.contract import (
     TurnUnreadable,
 )
 from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models
+from app.agents.presence import card_of, default_of
 from app.agents.turns import BudgetReached, Journal, Said, Spending
 from app.agents.work import JournalLost, Speech, Work
 from app.kernel.values import Json
@@ -92,7 +92,7 @@ class AgentRunner:
 
     @property
     def default_name(self) -> str:
-        return DEFAULT_AGENT if DEFAULT_AGENT in self._agents else next(iter(self._agents))
+        return default_of(self._agents)
 
     @property
     def uses_local_model(self) -> bool:
@@ -218,15 +218,7 @@ class AgentRunner:
     # --- health
 
     def _card(self, name: str) -> AgentCard:
-        member, trouble = self._agents[name], self._troubles[name]
-        tools = member.tools if isinstance(member, Agent) else ()
-        return AgentCard(
-            name=name,
-            description=getattr(member, "description", ""),
-            is_healthy=trouble is None,
-            health=trouble or "ok",
-            tools=tuple(getattr(tool, "__name__", "tool") for tool in tools),
-        )
+        return card_of(name, self._agents[name], self._troubles[name])
 
     async def _check(self, name: str, member: Agent | Responder) -> None:
         try:

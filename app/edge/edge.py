@@ -21,7 +21,7 @@ from app.edge.table import Table
 from app.edge.tokens import TokenVerifier
 from app.edge.upstreams import Upstream
 from app.kernel.clock import Clock
-from app.kernel.worker import Draining
+from app.kernel.draining import Draining
 
 type OnRequest = Callable[[tuple[str, int | None] | None, str], None]
 

@@ -42,10 +42,11 @@ from app.infra.observability.otlp import SpanExporter, headers_of, traces_url
 from app.infra.observability.siblings import Siblings
 from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock
+from app.kernel.draining import Draining
 from app.kernel.identity import Access, RoleTable
 from app.kernel.run_tokens import AUDIENCE
 from app.kernel.transaction import Begin
-from app.kernel.worker import Draining, WorkerPlace
+from app.kernel.worker import WorkerPlace
 from app.settings import (
     FROM_THE_FILE,
     ConfigProblem,

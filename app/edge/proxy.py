@@ -6,7 +6,7 @@ The mounts do the I/O: `asgi.py` with `Exchange`, the protocol with callbacks.
 from enum import Enum, auto
 
 from app.edge.faults import HeadMalformed, UpstreamAnswerBroken, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
-from app.edge.headers import Headers, cookie_header, field_lines, forwarded_headers
+from app.edge.headers import Headers, cookie_header, field_lines, forwarded_headers, without_token_protocols
 from app.edge.record import Record
 from app.edge.routes import Route
 from app.edge.upstream_failures import (
@@ -61,6 +61,8 @@ def head_rest(
     Strip first, add last: nothing a client wrote stands behind what we add.
     """
     kept = forwarded_headers(record.headers, is_peer_trusted=record.is_peer_trusted)
+    if is_upgrade:
+        kept = without_token_protocols(kept)
     added = _added(record, route, session_cookies, framing)
     if is_upgrade:
         added += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]

@@ -16,12 +16,13 @@ from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.hints import PostgresHints
 from app.infra.durable.active_runs import PostgresActiveRuns
+from app.infra.durable.crew import PostgresCrew
 from app.infra.durable.engine import PostgresEngine
 from app.infra.durable.key_ring import KeyRing, SigningKeys
 from app.infra.durable.live_tokens import PostgresRunSource
 from app.infra.durable.options import WorkerOptions, code_version
 from app.infra.durable.ownership import Tally
-from app.infra.durable.ports import Engine, Handlers, RunQueue, Worker
+from app.infra.durable.ports import Crew, Engine, Handlers, RunQueue, Worker
 from app.infra.durable.queue import PostgresRunQueue
 from app.infra.durable.run_tokens import RunTokens
 from app.infra.durable.signing_keys import PostgresSigningKeys
@@ -39,10 +40,11 @@ from app.infra.observability.siblings import Siblings
 from app.infra.openapi.fleet import FleetDescription
 from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock, SystemClock
+from app.kernel.draining import Draining
 from app.kernel.errors import Unavailable
 from app.kernel.run_tokens import AUDIENCE
 from app.kernel.transaction import Begin
-from app.kernel.worker import Draining, WorkerPlace
+from app.kernel.worker import WorkerPlace
 from app.settings import Settings
 
 log = structlog.get_logger()
@@ -74,6 +76,7 @@ class InfraProvider(Provider):
     event_log = provide(PostgresEventLog, provides=EventLog)
     signing_keys = provide(PostgresSigningKeys, provides=SigningKeys)
     active_runs = provide(PostgresActiveRuns, provides=ActiveRuns)
+    crew = provide(PostgresCrew, provides=Crew)
 
     @provide
     def background(self) -> Background:
@@ -102,15 +105,6 @@ class InfraProvider(Provider):
         background.add("metrics", siblings.serve)
         health.add("worker", "siblings", siblings.check)
         return siblings
-
-    @provide
-    def description(
-        self, fleet: Fleet, clock: Clock, background: Background, health: HealthRegistry
-    ) -> FleetDescription:
-        description = FleetDescription(fleet, clock)
-        background.add("api description", description.keep)
-        health.add("openapi", "description", description.check)
-        return description
 
     @provide
     def clock(self) -> Clock:
@@ -193,3 +187,18 @@ class InfraProvider(Provider):
     @provide
     def begin(self, database: Database) -> Begin:
         return database.begin
+
+
+class DescriptionProvider(Provider):
+    """The fleet's API description, for those who serve it. Asks the edge for the fleet."""
+
+    scope = Scope.APP
+
+    @provide
+    def description(
+        self, fleet: Fleet, clock: Clock, background: Background, health: HealthRegistry
+    ) -> FleetDescription:
+        description = FleetDescription(fleet, clock)
+        background.add("api description", description.keep)
+        health.add("openapi", "description", description.check)
+        return description

@@ -28,7 +28,16 @@ from app.infra.events import tables as events_tables
 from app.settings import Settings, find_config, load_dotenv, read_settings
 
 # imported so that the metadata knows them
-TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, revocations, signing_keys, usage_tables)
+TABLES = (
+    chats_tables,
+    durable_tables,
+    events_tables,
+    keyed_requests,
+    quotas,
+    revocations,
+    signing_keys,
+    usage_tables,
+)
 
 
 def render_type(kind: str, item: object, _context: AutogenContext) -> str | Literal[False]:

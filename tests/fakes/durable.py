@@ -152,24 +152,31 @@ class FakeRuns:
 class FakeRunQueue:
     kept: FakeRuns
 
+    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> RunId:
+        del tx
+        return self._place(new_run_id(), lane, chat_id)
+
     async def put(self, tx: Tx, run: NewRun) -> RunId:
         del tx
         same = [known.new.id for known in self.kept.runs.values() if run.dedupe and known.new.dedupe == run.dedupe]
         if same:
             return same[0]
         written(run.input, limit_bytes=MAX_INPUT_BYTES)
-        others = [
-            known.new.id
-            for known in self.kept.runs.values()
-            if (run.lane and known.new.lane == run.lane) or (run.chat_id and known.new.chat_id == run.chat_id)
-        ]
-        newest = max(others, default=None)
-        run_id = run.id if newest is None or run.id > newest else new_run_id(after=newest)
+        run_id = self._place(run.id, run.lane, run.chat_id)
         new = FakeRun(replace(run, id=run_id), run.scheduled_for or datetime.now(UTC))
         new.say(NewEvent(EventType.RUN_QUEUED))
         self.kept.runs[run_id] = new
         self.kept.tell()
         return run_id
+
+    def _place(self, run_id: RunId, lane: str | None, chat_id: ChatId | None) -> RunId:
+        others = [
+            known.new.id
+            for known in self.kept.runs.values()
+            if (lane and known.new.lane == lane) or (chat_id and known.new.chat_id == chat_id)
+        ]
+        newest = max(others, default=None)
+        return run_id if newest is None or run_id > newest else new_run_id(after=newest)
 
     async def signal(self, tx: Tx, run_id: RunId, key: str, payload: Json) -> bool:
         del tx

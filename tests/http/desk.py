@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.http.calls import open_chat, somebody, write
+from tests.http.calls import open_chat, say, somebody, write
 from tests.http.endpoints import ID, Endpoint
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A person with a chat and a message in it, which no refusal changes."""
+    """A person with a chat, a message in it, and a run that is over; no refusal changes any of them."""
 
     owner: str
-    ids: Mapping[str, int]
+    ids: Mapping[str, object]
 
     def send(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
         """Send what would be right for the owner."""
@@ -33,4 +33,5 @@ def a_desk(caller: httpx.Client) -> Desk:
     owner = somebody()
     chat_id = open_chat(caller, owner)["id"]
     message_id = write(caller, owner, chat_id, "hello")["id"]
-    return Desk(owner, {"chat_id": chat_id, "message_id": message_id, "revocation_id": 1})
+    run_id = say(caller, owner, open_chat(caller, owner)["id"], "hello").json()[0]["run_id"]
+    return Desk(owner, {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "revocation_id": 1})

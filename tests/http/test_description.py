@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.http.calls import Json, as_, open_chat, somebody, withdraw, write
+from tests.http.calls import Json, as_, open_chat, say, somebody, withdraw, write
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, Endpoint
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
-TURN = BEHIND_A_TOKEN | {"404", "409", "502", "504"}
+TURN = BEHIND_A_TOKEN | {"404", "409", "429", "502", "504"}
 FOR_MACHINES = {"/openapi.json", "/metrics"}
 DESCRIBED = [endpoint for endpoint in (*ENDPOINTS, *OPEN_TO_ALL) if endpoint.path not in FOR_MACHINES]
 
@@ -76,10 +76,12 @@ def test_every_parameter_of_a_path_is_described(document: Json) -> None:
         assert all(one["required"] and one["schema"]["type"] in {"integer", "string"} for one in described.values())
 
 
-def test_ids_are_described_as_numbers(document: Json) -> None:
-    ids = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
+def test_ids_are_described_as_what_they_are(document: Json) -> None:
+    parameters = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
+    ids = {one["name"]: one["schema"] for one in parameters if one["name"].endswith("_id") and one["in"] == "path"}
 
-    assert {one["schema"]["type"] for one in ids if one["name"].endswith("_id") and one["in"] == "path"} == {"integer"}
+    assert ids.pop("run_id")["format"] == "uuid"
+    assert {schema["type"] for schema in ids.values()} == {"integer"}
 
 
 @pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
@@ -127,13 +129,15 @@ def test_what_an_endpoint_answers_is_what_is_described(
     chat_id = open_chat(client, owner, agent="echo")["id"]
     message_id = write(client, owner, chat_id, "hello")["id"]
     revocation_id = withdraw(client, sub=somebody())["id"]
-    ids = {"chat_id": chat_id, "message_id": message_id, "revocation_id": revocation_id}
+    run_id = say(client, owner, chat_id, "hello").json()[0]["run_id"]
+    ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "revocation_id": revocation_id}
     path = endpoint.path.format(name="echo", **ids)
+    headers = {**as_(owner, endpoint.right_role), "accept": "application/json"}
 
-    answer = client.request(endpoint.method, path, json=endpoint.body, headers=as_(owner, endpoint.right_role))
+    answer = client.request(endpoint.method, path, json=endpoint.body, headers=headers)
 
     described = operation_of(document, endpoint)["responses"][str(answer.status_code)]
-    assert answer.status_code in {200, 201, 204}
+    assert answer.status_code in {200, 201, 202, 204}
     if answer.status_code == 204:
         assert "content" not in described
     else:

@@ -70,7 +70,8 @@ def test_another_persons_is_not_found(caller: httpx.Client, desk: Desk, endpoint
     answer = desk.send(caller, endpoint, as_(somebody()))
 
     assert answer.status_code == 404
-    assert answer.json()["type"] == ("message-not-found" if "{message_id}" in endpoint.path else "chat-not-found")
+    (noun,) = (noun for noun in ("chat", "message", "run") if f"{{{noun}_id}}" in endpoint.path)
+    assert answer.json()["type"] == f"{noun}-not-found"
 
 
 @pytest.mark.parametrize("endpoint", TAKES_SOMETHING, ids=str)

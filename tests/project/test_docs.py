@@ -69,12 +69,12 @@ def outputs(commands: list[str], *, cwd: Path, environ: dict[str, str]) -> list[
 
 
 def shape(text: str) -> object:
-    """Reduce a JSON text to what holds in every run: numbers, times and request ids differ."""
+    """Reduce a JSON text to what holds in every run: numbers, times, request and run ids differ."""
     return json.loads(text, object_hook=_stable, parse_int=lambda _: 0)
 
 
 def _stable(found: dict[str, object]) -> dict[str, object]:
-    volatile = {name for name in found if name.endswith(("_at", "At")) or name == "request_id"}
+    volatile = {name for name in found if name.endswith(("_at", "At")) or name in {"request_id", "run_id"}}
     return {name: type(value).__name__ if name in volatile else value for name, value in found.items()}
 
 

@@ -12,23 +12,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
-from app.agents.contract import (
-    AgentFailed,
-    AgentNotFound,
-    AgentTimedOut,
-    FrontDoorUnavailable,
-    ModelNotConfigured,
-    ModelUnavailable,
-    TurnTooLong,
-)
-from app.features.chats.domain.chat import ChatBusy, ChatNotFound
-from app.features.chats.domain.message import MessageNotFound, TurnLost
+from app.features.chats.domain.chat import ChatNotFound
+from app.features.chats.domain.message import MessageNotFound
 from app.features.chats.schemas import (
     ChatCreate,
     ChatOut,
     ChatPageOut,
     ChatUpdate,
-    ExchangeIn,
     MessageCreate,
     MessageOut,
     MessagePageOut,
@@ -40,7 +30,6 @@ from app.features.chats.use_cases.add_message import AddMessage
 from app.features.chats.use_cases.create_chat import CreateChat
 from app.features.chats.use_cases.delete_chat import DeleteChat
 from app.features.chats.use_cases.delete_message import DeleteMessage
-from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.chats.use_cases.list_chats import CHAT_FIELDS, ListChats
 from app.features.chats.use_cases.list_messages import MESSAGE_FIELDS, ListMessages
 from app.features.chats.use_cases.read_chat import ReadChat
@@ -72,18 +61,6 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
 ABOUT_MANY = (Forbidden, StorageUnavailable)
 ABOUT_A_CHAT = (ChatNotFound, StorageUnavailable)
 ABOUT_A_MESSAGE = (MessageNotFound, StorageUnavailable)
-ABOUT_A_TURN = (
-    *ABOUT_A_CHAT,
-    ChatBusy,
-    TurnLost,
-    TurnTooLong,
-    AgentNotFound,
-    AgentFailed,
-    AgentTimedOut,
-    FrontDoorUnavailable,
-    ModelNotConfigured,
-    ModelUnavailable,
-)
 
 
 class ChatController(Controller):
@@ -214,24 +191,6 @@ class MessageController(Controller):
         self, message_id: FromPath[int], principal: Who, use_case: FromDishka[DeleteMessage]
     ) -> None:
         await use_case(principal, MessageId(message_id))
-
-    @post(
-        "/{chat_id:str}/exchange",
-        summary="Say something and get the agent's answer",
-        opt={"faults": ABOUT_A_TURN},
-    )
-    @inject
-    async def exchange(
-        self,
-        chat_id: FromPath[int],
-        data: JSONBody[ExchangeIn],
-        principal: Who,
-        request_id: NamedDependency[str],
-        use_case: FromDishka[ExchangeMessage],
-    ) -> list[MessageOut]:
-        text = data.text(ChatId(chat_id))
-        exchange = await use_case(principal, ChatId(chat_id), text, request_id=request_id)
-        return [MessageOut.of(exchange.question), MessageOut.of(exchange.answer)]
 
 
 CONTROLLERS: tuple[type[Controller], ...] = (ChatController, MessageController)

@@ -192,6 +192,13 @@ Handlers = NewType("Handlers", Mapping[str, Handler])
 
 
 class RunQueue(Protocol):
+    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> RunId:
+        """Take the end of a lane until the transaction is over, for a run that is to be named before it is put.
+
+        Gives the id the run will have. Concurrency: as that of `put`.
+        """
+        ...
+
     async def put(self, tx: Tx, run: NewRun) -> RunId:
         """Commit a run with the caller's transaction, its first event `run_queued` with it.
 
@@ -251,6 +258,30 @@ class Worker(Protocol):
 
     async def work(self) -> None:
         """Take, run and end runs until cancelled; then hand back what runs, at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A worker that was heard of a moment ago, and what it said of itself."""
+
+    name: str
+    version: str
+    report: Json
+    seen_at: datetime
+
+
+class Crew(Protocol):
+    """Which workers there are, on whatever host. Errors: StorageUnavailable from every method."""
+
+    async def report(self, name: str, *, version: str, report: Json) -> None:
+        """Say that a worker is there; to be said again every few seconds. `report` has at most 64 KB."""
+        ...
+
+    async def leave(self, name: str) -> None: ...
+
+    async def present(self) -> Sequence[Present]:
+        """Read who reported in the last twenty seconds; the last first."""
         ...
 
 

@@ -11,7 +11,7 @@ from app.infra.durable import lanes
 from app.infra.durable.limits import MAX_INPUT_BYTES, MAX_SIGNAL_BYTES
 from app.infra.durable.ports import NewRun, RunNotFound, RunState
 from app.infra.wire.json_text import written
-from app.kernel.ids import RunId, new_run_id
+from app.kernel.ids import ChatId, RunId, new_run_id
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
@@ -52,10 +52,13 @@ WHERE id = :id AND state = 'waiting' AND wait_key = :key""")
 
 
 class PostgresRunQueue:
+    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> RunId:
+        return RunId(await _place(session_of(tx), new_run_id(), lane, chat_id))
+
     async def put(self, tx: Tx, run: NewRun) -> RunId:
         session = session_of(tx)
         values = _values(run)
-        values["id"] = await _place(session, run)
+        values["id"] = await _place(session, run.id, run.lane, run.chat_id)
         made = (await session.execute(_PUT, values)).scalar_one_or_none()
         if made is None:
             made = (await session.execute(_KNOWN, {"dedupe": run.dedupe})).scalar_one()
@@ -75,16 +78,16 @@ class PostgresRunQueue:
         return True
 
 
-async def _place(session: AsyncSession, run: NewRun) -> UUID:
+async def _place(session: AsyncSession, run_id: RunId, lane: str | None, chat_id: ChatId | None) -> UUID:
     """Take the lane's and the chat's end; tell the id to have there, which sorts behind all others."""
-    words = [lanes.of_lane(run.lane)] if run.lane is not None else []
-    words += [lanes.of_chat(run.chat_id)] if run.chat_id is not None else []
+    words = [lanes.of_lane(lane)] if lane is not None else []
+    words += [lanes.of_chat(chat_id)] if chat_id is not None else []
     if not words:
-        return run.id
+        return run_id
     await lanes.lock(session, words)
-    found = await session.execute(_NEWEST, {"lane": run.lane, "chat_id": run.chat_id})
+    found = await session.execute(_NEWEST, {"lane": lane, "chat_id": chat_id})
     newest: UUID | None = found.scalar_one_or_none()
-    return run.id if newest is None or run.id > newest else new_run_id(after=RunId(newest))
+    return run_id if newest is None or run_id > newest else new_run_id(after=RunId(newest))
 
 
 def _values(run: NewRun) -> dict[str, Any]:  # Any: of every column its own type

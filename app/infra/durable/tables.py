@@ -139,6 +139,18 @@ class RunSignalRow(Base):
     at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class WorkerRow(Base):
+    """A worker as it described itself a moment ago (`crew.py`)."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    version: Mapped[str] = mapped_column(Text)
+    report: Mapped[Document] = mapped_column(JSON, nullable=False)
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 # for statements that need no tracked rows
 RUNS = cast("Table", RunRow.__table__)
 STEPS = cast("Table", RunStepRow.__table__)

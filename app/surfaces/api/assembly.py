@@ -9,6 +9,7 @@ from litestar.types import ControllerRouterHandler
 
 from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
 from app.features.chats.controller import CONTROLLERS as CHATS
+from app.features.runs.controller import CONTROLLERS as RUNS
 from app.features.usage.controller import UsageController
 from app.surfaces.api.agents import AgentsController
 from app.surfaces.api.commands import DatabaseCommands
@@ -21,6 +22,8 @@ from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
+from app.surfaces.streams.exchange import ExchangeController
+from app.surfaces.streams.run_events import RunEventsController
 
 VERSION = "0.1.0"
 
@@ -32,6 +35,9 @@ CONTROLLERS: Sequence[type[Controller]] = (
     RevocationsController,
     *CHATS,
     UsageController,
+    *RUNS,
+    ExchangeController,
+    RunEventsController,
 )
 
 

@@ -20,7 +20,7 @@ from typing import override
 import structlog
 import uvicorn
 
-from app.kernel.worker import Draining
+from app.kernel.draining import Draining
 from app.surfaces.cli.accept_queue import has_waiting, refuse_newcomers
 from app.surfaces.cli.cover import Cover
 
@@ -79,7 +79,7 @@ class GatewayServer(uvicorn.Server):
         """Go on serving, but neither ready nor for more than one answer a connection."""
         if self._draining.has_begun:
             return
-        self._draining.has_begun = True
+        self._draining.begin()
         log.info("gateway.draining")
 
     def stop(self) -> None:

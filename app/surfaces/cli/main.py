@@ -96,6 +96,12 @@ def _add_serve(commands: Commands) -> None:
     command.add_argument("--tls-cert", type=Path, help="certificate chain, PEM")
     command.add_argument("--tls-key", type=Path, help="its private key, PEM")
     command.add_argument("--workers", type=_workers, default=1, help="processes that serve (1)")
+    command.add_argument(
+        "--role",
+        choices=("all", "web", "worker"),
+        default="all",
+        help="answer requests with a worker for runs beside (all), answer only (web), work on runs only (worker)",
+    )
     command.add_argument("--reuse-port", action="store_true", help="share the port with the instance this one replaces")
     command.add_argument(
         "--drain-delay",
@@ -203,20 +209,30 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 
 def _serve(chosen: argparse.Namespace) -> int:
+    from app.kernel.worker import ProcessRole  # noqa: PLC0415
     from app.surfaces.cli import serve_command  # noqa: PLC0415
     from app.surfaces.cli.listener import Listener  # noqa: PLC0415
 
     listener = Listener(
         chosen.host, chosen.port, chosen.uds, chosen.tls_cert, chosen.tls_key, shares_port=chosen.reuse_port
     )
-    return serve_command.run(listener, config=chosen.config, workers=chosen.workers, drain_delay_s=chosen.drain_delay)
+    return serve_command.run(
+        listener,
+        role=ProcessRole(chosen.role),
+        config=chosen.config,
+        workers=chosen.workers,
+        drain_delay_s=chosen.drain_delay,
+    )
 
 
 def _worker(chosen: argparse.Namespace) -> int:
-    from app.surfaces.cli import worker_process  # noqa: PLC0415
+    from app.kernel.worker import ProcessRole  # noqa: PLC0415
+    from app.surfaces.cli import run_worker, worker_process  # noqa: PLC0415
     from app.surfaces.cli.worker_plan import WorkerPlan  # noqa: PLC0415
 
-    return worker_process.run(_root(chosen), WorkerPlan.from_text(chosen.plan))
+    plan = WorkerPlan.from_text(chosen.plan)
+    run = run_worker.run if plan.role is ProcessRole.WORKER else worker_process.run
+    return run(_root(chosen), plan)
 
 
 def _routes(chosen: argparse.Namespace) -> int:

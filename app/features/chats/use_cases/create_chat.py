@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.agents.contract import Agents
+from app.agents.contract import AgentDirectory
 from app.features.chats.domain.chat import Chat, NewChat
 from app.features.chats.ports import ChatStore
 from app.features.chats.use_cases.access import checked_chat, refuse_invalid, refuse_unknown_agent
@@ -22,7 +22,7 @@ class CreateChat:
 
     begin: Begin
     chats: ChatStore
-    agents: Agents
+    agents: AgentDirectory
     receipts: Receipts
 
     async def __call__(self, who: Principal, draft: NewChat, *, keyed: KeyedRequest | None = None) -> Chat:

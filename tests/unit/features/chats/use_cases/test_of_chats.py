@@ -24,7 +24,7 @@ ON_A_CHAT: dict[str, Act] = {
     "update": lambda desk, who, chat_id: UpdateChat(desk.begin, desk.chats, desk.agents)(
         who, chat_id, ChatChange(title="theirs")
     ),
-    "delete": lambda desk, who, chat_id: DeleteChat(desk.begin, desk.chats)(who, chat_id),
+    "delete": lambda desk, who, chat_id: DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine)(who, chat_id),
     "restore": lambda desk, who, chat_id: RestoreChat(desk.begin, desk.chats)(who, chat_id),
 }
 acts = pytest.mark.parametrize("act", ON_A_CHAT.values(), ids=ON_A_CHAT.keys())
@@ -138,7 +138,7 @@ async def test_somebody_elses_list_is_refused() -> None:
 async def test_a_deleted_chat_is_gone_until_its_owner_restores_it() -> None:
     desk = Slice()
     chat = await desk.a_chat(title="Plans")
-    await DeleteChat(desk.begin, desk.chats)(ANN, chat.id)
+    await DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine)(ANN, chat.id)
 
     for act in (ON_A_CHAT["read"], ON_A_CHAT["update"], ON_A_CHAT["delete"]):
         with pytest.raises(ChatNotFound):
@@ -171,7 +171,7 @@ async def test_a_keyed_request_whose_chat_was_deleted_meanwhile_opens_no_other()
     create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)
     keyed = await a_keyed_request(desk.receipts, ANN.user_id)
     chat = await create(ANN, NewChat(ANN.user_id), keyed=keyed)
-    await DeleteChat(desk.begin, desk.chats)(ANN, chat.id)
+    await DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine)(ANN, chat.id)
 
     with pytest.raises(ChatNotFound):
         await create(ANN, NewChat(ANN.user_id), keyed=keyed)
