@@ -249,6 +249,34 @@ async def test_without_hints_a_run_that_comes_to_a_followed_chat_is_found(
     assert places == [(run_id, seq) for run_id in (first, second) for seq in (1, 2, 3)]
 
 
+async def test_a_new_run_that_is_followed_by_itself_is_seen_by_its_chat_from_the_first_event(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with postgres_rig(database) as rig, reading(database) as readers, asyncio.timeout(PATIENCE_S):
+        readers.hub.poll_s = 60
+        old = await rig.put(**a_chat_run())
+        await rig.engine.cancel(old)
+        async with aclosing(readers.log.follow_chat(ChatId(1))) as of_chat:
+            for _ in range(2):
+                await anext(of_chat)
+            third = asyncio.ensure_future(anext(of_chat))  # noqa: TID251 - waits for the new run
+            with monkeypatch.context() as deaf:
+                deaf.setattr(PostgresHints, "send", lambda *_: None)
+                new = await rig.put(**a_chat_run())
+            async with aclosing(readers.log.follow(new)) as of_run:
+                assert (await anext(of_run)).seq == 1
+                second = asyncio.ensure_future(anext(of_run))  # noqa: TID251 - has the hub read the run
+                while readers.hub.followed < 1:  # noqa: ASYNC110 - polled, with a deadline
+                    await asyncio.sleep(0.01)
+                async with rig.working():
+                    found = [(await third).event]
+                    while found[-1].type not in LAST_WORDS:
+                        found.append((await anext(of_chat)).event)
+                assert (await second).seq == 2
+
+    assert [(event.run_id, event.seq) for event in found] == [(new, seq) for seq in (1, 2, 3)]
+
+
 async def test_who_leaves_is_forgotten(database: Database) -> None:
     async with postgres_rig(database) as rig, rig.working(), reading(database) as readers:
         rig.handler.act = speak_when_told

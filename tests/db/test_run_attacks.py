@@ -195,7 +195,7 @@ async def test_a_worker_that_was_frozen_for_longer_than_its_lease_writes_nothing
 async def test_work_that_keeps_the_event_loop_for_itself_keeps_its_run(database: Database) -> None:
     async with attacked(database, lease_s=1.0) as attack:
         await attack.start("busy")
-        await attack.put("blocking", {"seconds": 1.5})
+        await attack.put("blocking", {"seconds": 1.2})
         await attack.until("SELECT count(*) = 1 FROM runs WHERE state = 'running'")
         await attack.start("idle")
 

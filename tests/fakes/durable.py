@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from app.infra.durable.handling import handled
-from app.infra.durable.limits import MAX_INPUT_BYTES, MAX_SIGNAL_BYTES, MAX_STEP_BYTES
+from app.infra.durable.limits import MAX_INPUT_BYTES, MAX_SIGNAL_BYTES, MAX_STEP_BYTES, SHORT_SLEEP_S
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import (
     Body,
@@ -283,7 +283,7 @@ class FakeRunContext:
 
     async def sleep(self, name: str, until: datetime) -> None:
         until = await self._kept_moment(f"sleep:{name}", until)
-        if until - datetime.now(UTC) > timedelta(seconds=2):
+        if until - datetime.now(UTC) > timedelta(seconds=SHORT_SLEEP_S):
             await self.wait(f"sleep:{name}", until=until)
         else:
             await asyncio.sleep(max(0, (until - datetime.now(UTC)).total_seconds()))

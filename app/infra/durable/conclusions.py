@@ -1,6 +1,10 @@
-"""Carries out a verdict: again and again while the database is away, and never after the run became another's."""
+"""Carries out a verdict: again and again while the database is away, and never after the run became another's.
+
+A run that cannot be settled within a minute or a lease is let go of, and tried again later, ever more seldom.
+"""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
@@ -23,6 +27,7 @@ from app.infra.events.channel import EVENTS, word_of
 from app.kernel.transaction import Tx
 
 AGAIN_S = 0.25
+PATIENCE_S = 60
 
 log = structlog.get_logger()
 
@@ -37,13 +42,16 @@ class Conclusions:
     options: WorkerOptions
 
     async def carry_out(self, verdict: Verdict, claimed: Claimed, own: Ownership) -> None:
-        """Errors: none of the storage's; what `settle` raises is logged, and the run tried again later."""
+        """Errors: none; what `settle` raises is logged."""
         job = claimed.job
+        end_s = time.monotonic() + max(PATIENCE_S, self.options.lease_s)
         try:
             while not own.is_fenced:
                 try:
                     await self._try(verdict, claimed, own)
                 except StorageUnavailable:
+                    if time.monotonic() > end_s:
+                        raise
                     await asyncio.sleep(AGAIN_S)
                 else:
                     break

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
 from app.infra.durable import journal, speech
-from app.infra.durable.limits import MAX_NAME_CHARS, MAX_STEPS
+from app.infra.durable.limits import MAX_NAME_CHARS, MAX_STEPS, SHORT_SLEEP_S
 from app.infra.durable.ownership import Ownership
 from app.infra.durable.ports import (
     Body,
@@ -33,8 +33,6 @@ from app.infra.events.encoding import MAX_EVENT_BYTES, columns_of
 from app.infra.events.ports import EventType, NewEvent
 from app.infra.wire.json_text import written
 from app.kernel.values import Json
-
-SHORT_SLEEP_S = 2.0
 
 
 @dataclass(slots=True)

@@ -33,9 +33,10 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Run:
-    """A followed run; everything up to `seq` was read."""
+    """A followed run; everything up to `seq` was read. `chat_id` is that of a followed chat."""
 
     seq: int
+    chat_id: ChatId | None = None
     readers: set[Reader] = field(default_factory=set)
 
 
@@ -107,8 +108,10 @@ class EventHub:
             self._runs[run_id].readers.add(reader)
 
     def join_run_of_chat(self, chat_id: ChatId, run_id: RunId, reader: Reader, after: int) -> int:
+        seq = self.join(run_id, reader, after)
+        self._runs[run_id].chat_id = chat_id
         self._chats[chat_id].runs.add(run_id)
-        return self.join(run_id, reader, after)
+        return seq
 
     def leave_chat(self, chat_id: ChatId, reader: Reader) -> None:
         chat = self._chats.get(chat_id)
@@ -180,17 +183,19 @@ class EventHub:
         for one, page in zip(asked, pages, strict=False):
             if not one.page.done():  # who asked may have gone
                 one.page.set_result(page)
-        for run_id, page in zip(moved, pages[len(asked) :], strict=True):
-            self._deliver(run_id, page)
+        for (run_id, after), page in zip(wanted[len(asked) :], pages[len(asked) :], strict=True):
+            self._deliver(run_id, after, page)
 
-    def _deliver(self, run_id: RunId, page: Page) -> None:
+    def _deliver(self, run_id: RunId, after: int, page: Page) -> None:
         run = self._runs.get(run_id)
         if run is None:
             return
+        if run.seq != after:  # it is to be read from another place by now
+            self._note(run_id)
+            return
         for event, size_bytes in zip(page.events, page.sizes, strict=True):
-            if event.seq > run.seq:
-                run.seq = event.seq
-                _push(run.readers, event, size_bytes)
+            run.seq = event.seq
+            _push(run.readers, event, size_bytes)
         if page.has_more:
             self._note(run_id)
         elif page.is_over:
@@ -205,23 +210,20 @@ class EventHub:
                 self._is_all_due = True
                 self._news.set()
                 continue
-            if run in self._runs:
-                self._note(run)
-            elif chat is not None and chat in self._chats:
+            if chat is not None:
                 self._welcome(chat, run)
+            self._note(run)
 
     def _welcome(self, chat_id: ChatId, run_id: RunId) -> None:
-        """Follow a run that came to a followed chat."""
+        """Follow a run that came to a followed chat, from its first event on, also where it is followed by itself."""
         chat = self._chats.get(chat_id)
-        if chat is None:
+        if chat is None or run_id <= chat.newest:
             return
-        is_new = run_id > chat.newest
-        chat.newest = max(chat.newest, run_id)
-        if is_new and run_id not in chat.runs:
-            chat.runs.add(run_id)
-            for reader in chat.readers:
-                self.join(run_id, reader, 0)
-            self._note(run_id)
+        chat.newest = run_id
+        for reader in chat.readers:
+            self.join_run_of_chat(chat_id, run_id, reader, 0)
+        self._runs[run_id].seq = 0
+        self._note(run_id)
 
     def _note(self, run_id: RunId) -> None:
         if run_id in self._runs:
@@ -229,10 +231,10 @@ class EventHub:
             self._news.set()
 
     def _forget(self, run_id: RunId) -> None:
-        self._runs.pop(run_id, None)
+        run = self._runs.pop(run_id, None)
         self._moved.pop(run_id, None)
-        for chat in self._chats.values():
-            chat.runs.discard(run_id)
+        if run is not None and run.chat_id is not None and run.chat_id in self._chats:
+            self._chats[run.chat_id].runs.discard(run_id)
 
     def _fail_asked(self, lost: StorageUnavailable) -> None:
         while self._asked:
