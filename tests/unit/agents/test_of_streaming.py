@@ -204,3 +204,15 @@ async def test_the_messages_of_a_turn_are_bounded(journal: FakeJournal) -> None:
 
     assert len(json.dumps(said.messages)) <= MESSAGES_LIMIT_BYTES
     assert len(ModelMessagesTypeAdapter.validate_python(said.messages)) == 22
+
+
+async def test_the_scripted_model_streams_word_by_word_alike_each_time() -> None:
+    model = ScriptedModel(*["Hello there, Ann."] * 3)
+    async with a_desk(an_agent(), model=model) as desk:
+        told = []
+        for _ in range(3):
+            journal = FakeJournal()
+            await desk.answer("helper", a_turn(), journal=journal, timeout_s=10)
+            told.append([event.data["text"] for event in journal.of("text_delta")])
+
+    assert told == [["Hello", " there,", " Ann."]] * 3
