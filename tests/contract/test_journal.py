@@ -1,11 +1,17 @@
 """The promises of `turns.Journal`: whoever remembers a turn's steps keeps them."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from app.agents.turns import InDoubt, Journal, TurnEvent
+from app.features.chats.domain.repetition import Telling
+from app.features.chats.use_cases.turn_journal import TurnJournal, Unbatched
+from app.infra.durable.ports import NewRun, RunState
+from app.kernel.ids import ChatId, UserId, new_run_id
 from app.kernel.values import Json
+from tests.fakes.durable import FakeRun, FakeRunContext, FakeRuns
 from tests.fakes.journal import Died, FakeJournal
 
 
@@ -32,8 +38,7 @@ type Processes = Callable[[], Journal]
 """each call is the next process that works on the turn"""
 
 
-@pytest.fixture
-def processes() -> Processes:
+def in_memory() -> Processes:
     seen = [FakeJournal()]
 
     def begin() -> Journal:
@@ -42,6 +47,25 @@ def processes() -> Processes:
         return journal
 
     return begin
+
+
+def of_a_run() -> Processes:
+    kept = FakeRuns()
+    new = NewRun(new_run_id(), "turn", UserId("7"), "exchange", {}, chat_id=ChatId(1))
+    run = kept.runs[new.id] = FakeRun(new, datetime.now(UTC), state=RunState.RUNNING)
+
+    def begin() -> Journal:
+        run.epoch += 1
+        context = FakeRunContext(kept, run, run.job("1"), "1")
+        return TurnJournal(context, Unbatched(context), Telling())
+
+    return begin
+
+
+@pytest.fixture(params=[in_memory, of_a_run], ids=["fake", "run"])
+def processes(request: pytest.FixtureRequest) -> Processes:
+    made: Processes = request.param()
+    return made
 
 
 class TestJournal:
