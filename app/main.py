@@ -1,4 +1,7 @@
-"""The composition root: the only place that knows every slice. Tests replace parts by passing a provider after ours."""
+"""The composition root: with `wiring.py` the only place that knows every slice.
+
+Tests replace parts by passing a provider after ours.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -7,67 +10,24 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from dishka import AsyncContainer, Provider, Scope, make_async_container, provide
+from dishka import AsyncContainer, Provider, make_async_container
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
 
-from app.agents.contract import FrontDoor
-from app.agents.provider import AgentsProvider, agent_flaws
-from app.agents.runner import AgentRunner
-from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
+from app.agents.provider import agent_flaws
 from app.edge.asgi import Door
-from app.edge.edge import Edge, OnRequest
-from app.edge.keys import Fetch
-from app.edge.provider import EdgeProvider, key_flaws, table_flaws
-from app.edge.rate_limit_ledger import QuotaLedger
+from app.edge.edge import Edge
+from app.edge.provider import key_flaws, table_flaws
 from app.edge.reload import ReloadAsked
-from app.edge.revocations import RevocationFeed, RevocationStore
-from app.features.chats.clients import PostJson
-from app.features.chats.ports import MessageHook
-from app.features.chats.provider import ChatsProvider
-from app.infra.db.engine import Database
-from app.infra.db.quotas import PostgresQuotaLedger
-from app.infra.db.revocation_feed import PostgresRevocationFeed
-from app.infra.db.revocations import PostgresRevocationStore
-from app.infra.http_client.client import HttpClient
+from app.infra.durable.ports import Worker
 from app.infra.observability.background import Background
 from app.infra.observability.logs import configure_logs
-from app.infra.openapi.fleet import FleetDescription
-from app.infra.provider import InfraProvider
+from app.kernel.worker import ProcessRole
 from app.settings import ConfigProblem, ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
 from app.surfaces.api.assembly import assemble
+from app.wiring import parts_of, providers_of
 
 log = structlog.get_logger()
-
-
-class Wiring(Provider):
-    """What one slice needs from another, tied together here so that neither knows the other."""
-
-    scope = Scope.APP
-
-    revocation_store = provide(PostgresRevocationStore, provides=RevocationStore)
-    quota_ledger = provide(PostgresQuotaLedger, provides=QuotaLedger)
-    revocation_feed = provide(PostgresRevocationFeed, provides=RevocationFeed)
-
-    @provide
-    def front_door_address(self, settings: Settings) -> FrontDoorAddress:
-        return FrontDoorAddress(settings.front_door_url)
-
-    @provide
-    def front_door(self, http: HttpClient, address: FrontDoorAddress) -> FrontDoor:
-        return HttpFrontDoor(http, address)
-
-    @provide
-    def on_request(self, address: FrontDoorAddress) -> OnRequest:
-        return address.learn
-
-    @provide
-    def fetch_keys(self, http: HttpClient) -> Fetch:
-        return http.fetch
-
-    @provide
-    def post_json(self, http: HttpClient) -> PostJson:
-        return http.post_json
 
 
 def load_settings(config: Path | None = None) -> Settings:
@@ -98,22 +58,17 @@ def _value_flaws(pem: str, model: str, *, gguf: Path | None) -> list[ConfigProbl
     return [*key_flaws(pem.replace("\\n", "\n")), *agent_flaws(model, gguf)]
 
 
-def create_app(settings: Settings, *overrides: Provider) -> Litestar:
-    """Build the gateway; nothing is opened before its lifespan begins. Errors: ConfigurationInvalid."""
+def create_app(settings: Settings, *overrides: Provider, role: ProcessRole = ProcessRole.ALL) -> Litestar:
+    """Build the gateway; nothing is opened before its lifespan begins.
+
+    It works on runs too, unless told that others do (`ProcessRole.WEB`). Errors: ConfigurationInvalid.
+    """
     check_settings(settings)
     configure_logs(level=settings.log_level, as_json=settings.logs_are_json)
-    container = make_async_container(
-        InfraProvider(),
-        Wiring(),
-        EdgeProvider(),
-        AgentsProvider(),
-        ChatsProvider(),
-        *overrides,
-        context={Settings: settings},
-    )
+    container = _container(settings, role, overrides)
     door = Door()
     app = assemble(
-        partial(_running, container, door), are_docs_served=settings.docs_are_served, is_debug=settings.debug
+        partial(_running, container, role, door), are_docs_served=settings.docs_are_served, is_debug=settings.debug
     )
     setup_dishka(container, app)
     # Litestar's ASGI types name the shape of each message; ours pass any
@@ -123,14 +78,45 @@ def create_app(settings: Settings, *overrides: Provider) -> Litestar:
 
 
 @asynccontextmanager
-async def _running(container: AsyncContainer, door: Door, app: Litestar) -> AsyncIterator[None]:
-    """Open everything in order, then the door, serve, and close it all in the other order."""
+async def create_worker(settings: Settings, *overrides: Provider) -> AsyncIterator[None]:
+    """Work on runs for as long as the block lasts, and hand back at its end what is not over.
+
+    Errors: ConfigurationInvalid.
+    """
+    check_settings(settings)
+    configure_logs(level=settings.log_level, as_json=settings.logs_are_json)
+    container = _container(settings, ProcessRole.WORKER, overrides)
     try:
-        for part in (Database, AgentRunner, MessageHook, FleetDescription):  # each brings its own background work
-            await container.get(part)
+        background = await _opened(container, ProcessRole.WORKER)
+        async with background.running():
+            log.info("worker.started")
+            yield
+    finally:
+        await container.close()
+        log.info("worker.stopped")
+
+
+def _container(settings: Settings, role: ProcessRole, overrides: tuple[Provider, ...]) -> AsyncContainer:
+    return make_async_container(*providers_of(role), *overrides, context={Settings: settings})
+
+
+async def _opened(container: AsyncContainer, role: ProcessRole) -> Background:
+    """Open every part in order; give what runs their background work, and ours if runs are worked on here."""
+    for part in parts_of(role):
+        await container.get(part)
+    background = await container.get(Background)
+    if role is not ProcessRole.WEB:
+        background.add("runs", (await container.get(Worker)).work)
+    return background
+
+
+@asynccontextmanager
+async def _running(container: AsyncContainer, role: ProcessRole, door: Door, app: Litestar) -> AsyncIterator[None]:
+    """Open everything, then the door, serve, and close it all in the other order."""
+    try:
+        background = await _opened(container, role)
         door.edge = await container.get(Edge)
         app.state["reload_table"] = (await container.get(ReloadAsked)).set
-        background = await container.get(Background)
         async with background.running():
             log.info("gateway.started")
             yield

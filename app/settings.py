@@ -8,18 +8,15 @@ Rule: only the composition root, the providers, the migrations and the command l
 
 import ipaddress
 import os
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -28,14 +25,14 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.kernel.folders import default_data_dir
 from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
+from app.setting_types import Dsn, Limits, LimitsByAgent, Networks, Origins, Pem
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
-ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
 
 
@@ -58,38 +55,6 @@ class ConfigurationInvalid(Exception):
     def __init__(self, problems: Iterable[ConfigProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _network(value: object) -> object:
-    return ipaddress.ip_network(value, strict=False) if isinstance(value, str) else value
-
-
-def _pem(value: object) -> object:
-    # a PEM in one line of a .env file carries its newlines as \n
-    return value.replace("\\n", "\n").strip() if isinstance(value, str) else value
-
-
-def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what no browser sends as `Origin`, and what stands for any: `*`, `null`, a URL with a path."""
-    wrong = [value for value in values if not ORIGIN.fullmatch(value)]
-    if wrong:
-        msg = f"no origins: {', '.join(wrong)}; write scheme://host or scheme://host:port, in lower case"
-        raise ValueError(msg)
-    return values
-
-
-def _dsn(value: object) -> object:
-    # what other programs write; asyncpg is the one driver here
-    return re.sub(r"^postgres(ql)?://", "postgresql+asyncpg://", value) if isinstance(value, str) else value
-
-
-type Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
-type Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
-type Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Row(BaseModel):
@@ -188,14 +153,14 @@ class Settings(BaseSettings):
 
     mode: Literal["DEV", "STAGE", "PROD", "TEST"] = "DEV"
     debug: bool = False
-    postgres_dsn: Annotated[str, BeforeValidator(_dsn)] = ""
+    postgres_dsn: Dsn = ""
     postgres_schema: str = Field(default="portico", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     database_pool_size: int = Field(default=10, ge=1, le=1000)
     database_max_pool_overflow: int = Field(default=10, ge=0, le=1000)
     database_pool_timeout: float = Field(default=30, gt=0)
     database_pool_recycle: int = Field(default=300, ge=1)
     data_dir: Path = Field(default_factory=default_data_dir)
-    jwt_public_key: Annotated[str, BeforeValidator(_pem)] = ""
+    jwt_public_key: Pem = ""
     jwt_jwks_url: str = Field(default="", pattern=r"^(https?://[^\s/]+\S*)?$", validate_default=True)
     jwt_algorithm: Literal["RS256"] = "RS256"
     jwt_issuer: str = ""
@@ -216,6 +181,14 @@ class Settings(BaseSettings):
     otel_exporter_otlp_headers: str = Field(default="", repr=False)
     otel_service_name: str = Field(default="portico", min_length=1)
     default_model: str = ""
+    budget_run: Limits = Field(
+        default="requests=50,tool_calls=200,tokens=2000000,cost=5,seconds=1800", validate_default=True
+    )
+    budget_chat: Limits = Field(default_factory=dict)
+    budget_user: Limits = Field(default_factory=dict)
+    budget_day: Limits = Field(default_factory=dict)
+    budget_agents: LimitsByAgent = Field(default_factory=dict)
+    usage_retention_days: int = Field(default=400, ge=1, le=36_500)
     local_model_gguf: Path | None = None
     front_door_url: str = ""
     docs: bool | None = None

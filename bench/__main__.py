@@ -5,7 +5,7 @@ import signal
 import sys
 from types import FrameType
 
-from bench import exchange, proxied
+from bench import exchange, first_token, proxied, runs
 from bench.edge import run as edge
 from bench.edge.hold import hold
 from bench.edge.scenarios import QUICK, Pace
@@ -13,6 +13,8 @@ from bench.programs import DidNotStart, ProgramMissing
 
 BENCHES = {
     "exchange": "what an exchange costs when the agent costs nothing",
+    "first-token": "the first token of an exchange that streams, beside the model called directly",
+    "runs": "the engine of runs: how soon one starts and stops, how many a second",
     "proxied": "a proxied call through the demo's front door, beside the same call made to the service itself",
     "edge": "the front door beside nginx, Envoy and what else is installed",
 }
@@ -50,7 +52,7 @@ def _run(name: str, asked: argparse.Namespace) -> int:
         return hold(QUICK)
     if name == "edge":
         return edge.run(QUICK if asked.quick else Pace(), only=asked.only)
-    {"exchange": exchange.run, "proxied": proxied.run}[name]()
+    {"exchange": exchange.run, "first-token": first_token.run, "runs": runs.run, "proxied": proxied.run}[name]()
     return 0
 
 

@@ -3,13 +3,17 @@
 import functools
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from app.infra.durable.key_ring import public_key_of
+from app.kernel.authority import Authority
 from app.kernel.identity import Principal, RoleTable
-from app.kernel.ids import UserId
+from app.kernel.ids import RunId, UserId
+from app.kernel.run_tokens import AUDIENCE, ISSUER, LIFE_S
 from app.settings import GatewayFile, Settings
 
 ROLES = RoleTable.build({}, developer_everywhere=True)
@@ -33,6 +37,33 @@ def a_token(*, sub: object = "1", role: object = "user", key: object = None, **c
     return jwt.encode(present, key or signing_key(), algorithm="RS256")  # type: ignore[arg-type] # a test may pass any
 
 
+@functools.cache
+def worker_key() -> RSAPrivateKey:
+    """A key as a worker has one, to sign tokens of runs with."""
+    return generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def a_run_token(run_id: RunId, *, sub: str = "1", role: object = "user", epoch: int = 1, **claims: object) -> str:
+    """A token of a run, good for five minutes; a claim given as None is left out."""
+    now_s = int(time.time())
+    payload = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": sub,
+        "role": role,
+        "iat": now_s,
+        "exp": now_s + LIFE_S,
+        "jti": uuid4().hex,
+        "run": str(run_id),
+        "epoch": epoch,
+        "act": {"sub": "assistant"},
+        "orig_iat": now_s - 60,
+        **claims,
+    }
+    present = {name: value for name, value in payload.items() if value is not None}
+    return jwt.encode(present, worker_key(), algorithm="RS256", headers={"kid": public_key_of(worker_key()).id})
+
+
 def bearer(**claims: object) -> dict[str, str]:
     return {"authorization": f"Bearer {a_token(**claims)}"}
 
@@ -41,11 +72,21 @@ def a_principal(*, user_id: str = "1", role: str = "user", expires_at: float = 2
     return Principal(UserId(user_id), role, ROLES.groups_of([role]), expires_at, credential="token-of-" + user_id)
 
 
+def acting_principal(
+    run_id: RunId, *, user_id: str = "1", roles: tuple[str, ...] = ("user",), epoch: int = 1, agent: str = "assistant"
+) -> Principal:
+    """The caller of a turn in this run."""
+    return Authority(UserId(user_id), roles, issued_at=0.0, token_id="asked-with").in_run(
+        run_id, epoch, agent=agent, table=ROLES
+    )
+
+
 LOCAL_ROUTES = (
     {"prefix": "/api/health", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"path": "/metrics", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"prefix": "/docs", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"path": "/openapi.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
+    {"path": "/.well-known/jwks.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"prefix": "/api/v1", "local": True, "access": "COMMON"},
 )
 

@@ -14,19 +14,24 @@ from pydantic_ai import models
 from sqlalchemy import text
 
 from app.features.chats import tables as chats_tables
-from app.infra.db import quotas
+from app.features.usage import tables as usage_tables
+from app.infra.db import keyed_requests, quotas
 from app.infra.db.base import Base
 from app.infra.db.embedded.errors import BinariesMissing
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.migrate import upgrade
+from app.infra.durable import signing_keys
+from app.infra.durable import tables as durable_tables
+from app.infra.events import tables as events_tables
 from app.kernel.shared_use import has_owner
 
 models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 
 SCHEMA = "portico"
 STOP_WAIT_S = 10
-TABLES = (chats_tables, quotas)  # imported so that the metadata knows what to empty
+# imported so that the metadata knows what to empty
+TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, signing_keys, usage_tables)
 
 
 @pytest.fixture(autouse=True)

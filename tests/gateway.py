@@ -12,7 +12,7 @@ import uvicorn
 from dishka import Provider
 
 from app.edge.asgi import Door
-from app.kernel.worker import Draining
+from app.kernel.draining import Draining
 from app.main import create_app
 from app.settings import Settings
 from app.surfaces.cli.gateway_server import GatewayServer, Manners

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "app"
 FOLDERS = (".ci", ".github", "app", "bench", "docs", "examples", "tests")
-UNTRACKED = re.compile(r"^(\.env(?!\.example)|\.coverage|uv\.lock)")
+UNTRACKED = re.compile(r"^(\.git$|\.env(?!\.example)|\.coverage|uv\.lock)")
 
 NAMELESS = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers"}
 FILE_LIMIT_LINES = 400
@@ -22,8 +22,15 @@ MAIN_LIMIT_LINES = 150
 CATCHES_EVERYTHING = {
     "edge/asgi.py": "the edge's last step: a client gets an answer whatever broke",
     "edge/protocol.py": "the same in the other mount",
-    "agents/runner.py": "a tool is other people's code, and its failure is told to the model",
+    "agents/tools/threads.py": "a thread reports whatever its function raises to whoever waits for it",
+    "agents/tools/calling.py": "a tool is other people's code, and its failure is told to the model",
+    "agents/runner.py": "so is an agent of code; its failure is the turn's",
+    "agents/work.py": "what the journal and the ledger raise is told from what an agent raises, and passed on as it is",
+    "agents/llm/model_step.py": "however a request ends, what it took is settled; the error goes on its way",
     "agents/factory.py": "so is the file of an agent; what it raised is the cause of AgentBroken",
+    "infra/durable/handling.py": "a handler is other people's code, and what it raised is told of its run",
+    "infra/durable/conclusions.py": "so is what settles a run; the run is tried again later",
+    "infra/durable/writes.py": "a write's failure belongs to whoever asked for it, not to the group it runs in",
     "infra/observability/**/*.py": "a health check reports what it met",
 }
 CONTRACTS = {

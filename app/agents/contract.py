@@ -13,15 +13,21 @@ Rule: nothing here knows a model library; only what `runner.py` imports on first
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from app.agents.turns import Journal, Said, Spending, Unmetered
 from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, TooLarge, Unavailable, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
 
 DEFAULT_AGENT = "assistant"
+UNMETERED = Unmetered()
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
+
+_MARK = "portico_non_idempotent"
 
 type Speaker = Literal["user", "assistant", "system"]
 
@@ -73,27 +79,49 @@ class FrontDoor(Protocol):
         *,
         json: object = None,
         query: Mapping[str, str] | None = None,
+        idempotency_key: str = "",
     ) -> FleetAnswer:
         """Send one request as the caller; 4xx and 5xx answers are returned, not raised.
 
-        Shapes: path starts with "/", as a client of the front door would write it.
+        Shapes: path starts with "/", as a client of the front door would write it; the key, if any, goes with it.
         Errors: FrontDoorUnavailable when no answer comes in time.
         """
         ...
 
 
+type Show = Callable[[str], Awaitable[None]]
+
+
+async def _show_nobody(text: str) -> None:
+    """For a tool nobody watches."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool is handed besides the model's arguments."""
+    """What a tool is handed besides the model's arguments.
+
+    `idempotency_key` is of this one call of the tool, the same when the call is made again after a crash: a tool that
+    acts outside hands it on, `call` does so by itself. `show` tells who follows the turn what the tool is at.
+    """
 
     turn: Turn
     front_door: FrontDoor
+    idempotency_key: str = ""
+    show: Show = _show_nobody
+    _calls: Iterator[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
     async def call(
         self, method: str, path: str, *, json: object = None, query: Mapping[str, str] | None = None
     ) -> FleetAnswer:
-        """Call a service of the fleet as the person who asked."""
-        return await self.front_door.call(self.turn.caller, method, path, json=json, query=query)
+        """Call a service of the fleet as the person who asked.
+
+        What may change something goes with an `Idempotency-Key` of its own, made of this call's key and the number of
+        such requests before it: make them in the same order each time.
+        """
+        key = ""
+        if self.idempotency_key and method.upper() not in SAFE_METHODS:
+            key = f"{self.idempotency_key}.{next(self._calls)}"
+        return await self.front_door.call(self.turn.caller, method, path, json=json, query=query, idempotency_key=key)
 
 
 class ToolRefused(Exception):
@@ -104,8 +132,24 @@ class ToolRefused(Exception):
         self.reason = reason
 
 
-type Tool = Callable[..., Awaitable[object]]
-"""`async def tool(ctx: ToolContext, order_id: int) -> Order`: types give the schema, the docstring the description."""
+type Tool = Callable[..., object]
+"""`async def tool(ctx: ToolContext, order_id: int) -> Order`: types give the schema, the docstring the description.
+
+A plain `def` works in a thread of its own; blocking code in an `async def` stops everybody else on its process.
+"""
+
+
+def non_idempotent[T: Tool](tool: T) -> T:
+    """Mark a tool that must not be called twice for one call of the model's, and cannot tell by its key.
+
+    Where the program died in the midst of such a call, it is not made again: the model is told that nobody knows.
+    """
+    setattr(tool, _MARK, True)
+    return tool
+
+
+def is_idempotent(tool: Tool) -> bool:
+    return not getattr(tool, _MARK, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +189,8 @@ class AgentCard:
     tools: tuple[str, ...] = ()
 
 
-class Agents(Protocol):
-    """The desk: who sits there, and what one of them answers."""
+class AgentDirectory(Protocol):
+    """Who sits at the desk, as every process knows it; those that only answer requests ask nobody there."""
 
     @property
     def default_name(self) -> str: ...
@@ -157,12 +201,19 @@ class Agents(Protocol):
         """Errors: AgentNotFound."""
         ...
 
-    async def answer(self, name: str, turn: Turn, *, timeout_s: float) -> str:
-        """Ask an agent and wait for its whole answer.
 
-        Errors: AgentNotFound, AgentFailed, AgentTimedOut, ModelNotConfigured, ModelUnavailable, TurnTooLong; whatever
-        else an agent raises becomes AgentFailed.
-        Concurrency: any number of turns at once; a cancelled turn cancels the call to the model.
+class Agents(AgentDirectory, Protocol):
+    """The desk itself: what one of them answers."""
+
+    async def answer(
+        self, name: str, turn: Turn, *, journal: Journal, timeout_s: float, spending: Spending = UNMETERED
+    ) -> Said:
+        """Ask an agent; what it says on the way goes through `journal.tell`, and is whole in what is given back.
+
+        A turn that was begun before goes on behind the last step its journal kept.
+        Errors: AgentNotFound, AgentFailed, AgentTimedOut, ModelNotConfigured, ModelUnavailable, TurnTooLong,
+                BudgetReached, TurnUnreadable; whatever else an agent raises becomes AgentFailed.
+        Concurrency: any number of turns at once; a cancelled turn cancels the call to the model, or the tool.
         """
         ...
 
@@ -214,6 +265,11 @@ class AgentFailed(Broken):
 class AgentTimedOut(TimedOut):
     type = "agent-timed-out"
     title = "The agent did not answer in time"
+
+
+class TurnUnreadable(Broken):
+    type = "turn-unreadable"
+    title = "The turn was begun by another version of the program, and cannot be gone on with"
 
 
 class TurnTooLong(TooLarge):

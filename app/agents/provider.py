@@ -8,26 +8,54 @@ from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from pathlib import Path
 
-from dishka import Provider, Scope, provide
+from dishka import AnyOf, Provider, Scope, provide
 
-from app.agents.contract import Agent, AgentBroken, Agents, FrontDoor, ModelMisconfigured
+from app.agents.contract import Agent, AgentBroken, AgentDirectory, Agents, FrontDoor, ModelMisconfigured
 from app.agents.factory import AgentFactory
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models, check_model
+from app.agents.presence import REPORT_S, Presence, Reception
 from app.agents.runner import AgentRunner
+from app.infra.durable.options import WorkerOptions
+from app.infra.durable.ports import Crew
 from app.infra.observability.background import Background, every
 from app.infra.observability.health import INTERVAL_S, Check, HealthRegistry, NotWell
 from app.settings import ConfigProblem, Settings
 
 
-class AgentsProvider(Provider):
-    """Needs `Settings` and a `FrontDoor` from elsewhere."""
-
+class FoundAgents(Provider):
     scope = Scope.APP
 
     @provide
     def agent_factory(self) -> AgentFactory:
         return AgentFactory.discover()
+
+
+class AgentsElsewhere(FoundAgents):
+    """Where requests are answered and other processes work on runs: who sits at the desk, and nobody to ask there."""
+
+    @provide
+    def reception(
+        self, factory: AgentFactory, crew: Crew, health: HealthRegistry, background: Background
+    ) -> AgentDirectory:
+        reception = Reception(factory.agents, crew)
+        health.add("worker", "runs", _present(reception))
+        for name in factory.agents:
+            health.add("agent", name, _check(reception, name))
+        background.add("reception", every(REPORT_S, reception.look))
+        return reception
+
+
+class AgentsProvider(FoundAgents):
+    """Where runs are worked on. Needs `Settings`, a `Crew`, `WorkerOptions` and a `FrontDoor` from elsewhere."""
+
+    @provide
+    def presence(
+        self, directory: AgentDirectory, crew: Crew, options: WorkerOptions, background: Background
+    ) -> Presence:
+        presence = Presence(directory, crew, options.name, options.version)
+        background.add("presence", presence.keep)
+        return presence
 
     @provide
     async def local_model(self, settings: Settings) -> AsyncIterator[LocalModel]:
@@ -59,7 +87,7 @@ class AgentsProvider(Provider):
         await runner.aclose()
 
     @provide
-    def agents(self, runner: AgentRunner) -> Agents:
+    def agents(self, runner: AgentRunner) -> AnyOf[Agents, AgentDirectory]:
         return runner
 
 
@@ -104,9 +132,18 @@ def _prepared(runner: AgentRunner) -> Check:
     return check
 
 
-def _check(runner: AgentRunner, name: str) -> Check:
+def _present(reception: Reception) -> Check:
     async def check() -> str:
-        card = runner.card(name)
+        if not reception.workers:
+            raise NotWell("no worker works on runs: start `portico serve --role worker`")
+        return f"{len(reception.workers)} work on runs"
+
+    return check
+
+
+def _check(directory: AgentDirectory, name: str) -> Check:
+    async def check() -> str:
+        card = directory.card(name)
         if not card.is_healthy:
             raise NotWell(card.health)
         return card.health

@@ -1,6 +1,7 @@
-"""The desk: asks an agent and brings back its whole answer, or one of a few known failures.
+"""The desk: asks an agent, lets it speak, and brings back what it came to, or one of a few known failures.
 
-What lives here: the deadline, the two places where anything may be raised (an agent's code, a tool's code), health.
+What lives here: the deadline, the place where an agent's code may raise anything (`tools/calling.py` has the other, for
+tools), health.
 What does not: prompts and models (`llm/model_agent.py`), discovery (`factory.py`).
 Rule: this is the only module that loads what imports the model library, and it does so in a thread: the import takes
 seconds, and a loop that stalls drops other people's requests. Neither prompt nor answer is ever logged.
@@ -8,15 +9,16 @@ seconds, and a loop that stalls drops other people's requests. Neither prompt no
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
 import structlog
 
 from app.agents.contract import (
-    DEFAULT_AGENT,
+    UNMETERED,
     Agent,
     AgentCard,
     AgentFailed,
@@ -27,26 +29,28 @@ from app.agents.contract import (
     ModelNotConfigured,
     ModelUnavailable,
     Responder,
-    Tool,
     ToolContext,
-    ToolRefused,
     Turn,
     TurnTooLong,
+    TurnUnreadable,
 )
-from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models, Said
-from app.agents.tools.results import as_result
-from app.kernel.errors import Fault
+from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models
+from app.agents.presence import card_of, default_of
+from app.agents.turns import BudgetReached, Journal, Said, Spending
+from app.agents.work import JournalLost, Speech, Work
+from app.kernel.values import Json
 
 HEALTH_TIMEOUT_S = 5.0
-ANSWER_LIMIT_CHARS = 256 * 1024
 
 _KNOWN_FAILURES = (
     AgentFailed,
     AgentTimedOut,
+    BudgetReached,
     FrontDoorUnavailable,
     ModelNotConfigured,
     ModelUnavailable,
     TurnTooLong,
+    TurnUnreadable,
 )
 _NOT_CHECKED = "has not been checked yet"
 _NEEDS_TOOLS = f"This agent needs a model that can call tools, and the present one cannot. {HOW_TO_CONFIGURE}"
@@ -60,7 +64,7 @@ class Voice(Protocol):
     @property
     def calls_tools(self) -> bool: ...
 
-    async def answer(self, context: ToolContext) -> Said: ...
+    async def answer(self, work: Work) -> Said: ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -88,7 +92,7 @@ class AgentRunner:
 
     @property
     def default_name(self) -> str:
-        return DEFAULT_AGENT if DEFAULT_AGENT in self._agents else next(iter(self._agents))
+        return default_of(self._agents)
 
     @property
     def uses_local_model(self) -> bool:
@@ -102,17 +106,21 @@ class AgentRunner:
         self._member(name)
         return self._card(name)
 
-    async def answer(self, name: str, turn: Turn, *, timeout_s: float) -> str:
+    async def answer(
+        self, name: str, turn: Turn, *, journal: Journal, timeout_s: float, spending: Spending = UNMETERED
+    ) -> Said:
         member = self._member(name)
         started_s = time.monotonic()
         try:
             async with asyncio.timeout(timeout_s):
-                text = await self._ask(name, member, ToolContext(turn, self._front_door))
+                said = await self._ask(name, member, Work(turn, self._front_door, journal, spending))
         except TimeoutError as error:  # the deadline's; an agent's own has become AgentFailed by now
             raise AgentTimedOut(f"The agent did not answer within {timeout_s:g} seconds.") from error
+        except JournalLost as lost:
+            raise lost.cause from lost
         seconds = round(time.monotonic() - started_s, 3)
         log.info("agent.answered", agent=name, request_id=turn.request_id, seconds=seconds)
-        return text
+        return said
 
     async def prepare(self) -> None:
         """Check the models' names and make every agent of a model ready, so that no turn pays for an import.
@@ -153,48 +161,39 @@ class AgentRunner:
 
     # --- asking
 
-    async def _ask(self, name: str, member: Agent | Responder, context: ToolContext) -> str:
+    async def _ask(self, name: str, member: Agent | Responder, work: Work) -> Said:
         try:
             if isinstance(member, Agent):
-                return _usable(await self._ask_model(member, context))
-            return _usable(await _respond(member, context.turn))
+                said = await self._ask_model(member, work)
+            else:
+                said = await _speak(work, partial(_respond, member, work.turn))
         except _KNOWN_FAILURES:
             raise
         except Exception as error:
-            log.exception("agent.failed", agent=name, request_id=context.turn.request_id)
+            log.exception("agent.failed", agent=name, request_id=work.turn.request_id)
             raise AgentFailed("The agent ran into an error of its own.", evidence={"agent": name}) from error
+        if not said.text.strip():
+            raise AgentFailed("The agent gave no answer.")
+        return said
 
-    async def _ask_model(self, spec: Agent, context: ToolContext) -> str:
+    async def _ask_model(self, spec: Agent, work: Work) -> Said:
         voice = await self._voice(spec) if self._model_name(spec) or spec.fallback is None else None
         if spec.fallback is not None and (voice is None or not voice.calls_tools):
-            return await spec.fallback(context)
+            return await _speak(work, partial(_fall_back, spec.fallback, work))
         if voice is None or (spec.tools and not voice.calls_tools):
             raise ModelNotConfigured(_NEEDS_TOOLS)
-        said = await voice.answer(context)
+        said = await voice.answer(work)
         log.info(
             "model.answered",
             agent=spec.name,
             model=said.model,
-            request_id=context.turn.request_id,
-            requests=said.requests,
-            tool_calls=said.tool_calls,
-            input_tokens=said.input_tokens,
-            output_tokens=said.output_tokens,
+            request_id=work.turn.request_id,
+            requests=said.usage.requests,
+            tool_calls=said.usage.tool_calls,
+            input_tokens=said.usage.input_tokens,
+            output_tokens=said.usage.output_tokens,
         )
-        return said.text
-
-    async def _call_tool(self, tool: Tool, context: ToolContext, arguments: Mapping[str, object]) -> object:
-        """Errors: ToolRefused, and nothing else: a broken tool is a result the model can act on, not the turn's end."""
-        name = getattr(tool, "__name__", "tool")
-        try:
-            return as_result(await tool(context, **arguments))
-        except ToolRefused:
-            raise
-        except Fault as fault:
-            raise ToolRefused(fault.detail or fault.title) from fault
-        except Exception as error:
-            log.exception("tool.failed", tool=name, request_id=context.turn.request_id)
-            raise ToolRefused(f"The tool {name} failed; the failure was logged. Do without it.") from error
+        return said
 
     # --- making ready
 
@@ -213,21 +212,13 @@ class AgentRunner:
         name = self._models.resolve(spec.model)
         if name not in self._loaded:
             self._loaded[name] = self._models.load(name)
-        tools = [bind(tool, self._call_tool) for tool in spec.tools]
+        tools = [bind(tool) for tool in spec.tools]
         return ModelAgent(spec, self._loaded[name], tools)
 
     # --- health
 
     def _card(self, name: str) -> AgentCard:
-        member, trouble = self._agents[name], self._troubles[name]
-        tools = member.tools if isinstance(member, Agent) else ()
-        return AgentCard(
-            name=name,
-            description=getattr(member, "description", ""),
-            is_healthy=trouble is None,
-            health=trouble or "ok",
-            tools=tuple(getattr(tool, "__name__", "tool") for tool in tools),
-        )
+        return card_of(name, self._agents[name], self._troubles[name])
 
     async def _check(self, name: str, member: Agent | Responder) -> None:
         try:
@@ -252,39 +243,37 @@ class AgentRunner:
         return await self._models.trouble(name)
 
 
-async def _respond(member: Responder, turn: Turn) -> str:
+async def _speak(work: Work, speak: Callable[[Speech, str], Awaitable[None]]) -> Said:
+    """Let an agent of code speak, once: what it said is kept as a whole."""
+
+    async def body(key: str) -> Json:
+        speech = Speech(work)
+        await speak(speech, key)
+        return speech.text
+
+    text = await work.step("answer", body, said_under={"request": work.request})
+    if not isinstance(text, str):
+        raise TurnUnreadable("The turn was begun by another version of the program, which kept no text.")
+    return Said(text)
+
+
+async def _respond(member: Responder, turn: Turn, speech: Speech, key: str) -> None:
+    del key  # an agent of code has no word for it yet
     given = member.generate(turn)
     if not isinstance(given, AsyncIterator):
-        return await given
-    if isinstance(given, AsyncGenerator):
-        async with aclosing(given):  # its `finally` runs now, also when the turn is cancelled
-            return await _joined(given)
-    return await _joined(given)
+        await speech.say(await given)
+        return
+    async with AsyncExitStack() as closing:
+        if isinstance(given, AsyncGenerator):
+            await closing.enter_async_context(
+                aclosing(given)
+            )  # its `finally` runs now, also when the turn is cancelled
+        async for piece in given:
+            await speech.say(piece)
 
 
-async def _joined(pieces: AsyncIterator[str]) -> str:
-    said: list[str] = []
-    left = ANSWER_LIMIT_CHARS
-    async for piece in pieces:
-        left -= len(piece)
-        if left < 0:
-            raise _too_long()
-        said.append(piece)
-    return "".join(said)
-
-
-def _usable(text: str) -> str:
-    """Refuse what is no answer, and take out what no database stores: NUL, and halves of surrogate pairs."""
-    clean = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-    if len(clean) > ANSWER_LIMIT_CHARS:
-        raise _too_long()
-    if not clean.strip():
-        raise AgentFailed("The agent gave no answer.")
-    return clean
-
-
-def _too_long() -> AgentFailed:
-    return AgentFailed(f"The agent's answer is longer than {ANSWER_LIMIT_CHARS} characters.")
+async def _fall_back(fallback: Callable[[ToolContext], Awaitable[str]], work: Work, speech: Speech, key: str) -> None:
+    await speech.say(await fallback(ToolContext(work.turn, work.front_door, key)))
 
 
 async def _own_trouble(member: Responder) -> str | None:

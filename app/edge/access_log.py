@@ -38,7 +38,11 @@ log = structlog.get_logger()
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The fields of a line, as JSON has them; `sample` is the share of such requests that is logged, if not all are."""
+    """The fields of a line, as JSON has them.
+
+    `run_id` is there where a run called in the user's name; `sample` is the share of such requests that is logged, if
+    not all are.
+    """
 
     event: str
     level: str
@@ -58,6 +62,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     seconds: float
     retries: int = 0
     sample: float | None = None
+    run_id: str | None = None
 
 
 type Fields = dict[str, object]
@@ -139,6 +144,7 @@ class BatchedAccessLog:
 
 def line_of(record: Record, seconds: float, sample: float | None = None) -> Line:
     is_ours = record.status >= 500 and record.reason not in _ANSWERED
+    who = record.principal
     return Line(
         EVENT,
         "warning" if is_ours else "info",
@@ -150,7 +156,7 @@ def line_of(record: Record, seconds: float, sample: float | None = None) -> Line
         record.route.label if record.route is not None else None,
         record.status,
         record.reason,
-        record.principal.user_id if record.principal is not None else None,
+        who.user_id if who is not None else None,
         record.client,
         record.endpoint or None,
         record.bytes_in,
@@ -158,6 +164,7 @@ def line_of(record: Record, seconds: float, sample: float | None = None) -> Line
         int(seconds * 1e6) / 1e6,
         record.retries,
         sample,
+        str(who.acting.run_id) if who is not None and who.acting is not None else None,
     )
 
 

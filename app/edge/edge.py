@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from app.edge.access_log import AccessLog, StructlogAccessLog
 from app.edge.gauges import Gauges
-from app.edge.keys import KeySource
+from app.edge.keys import KeySource, KeysStale
+from app.edge.live_runs import RunsStale
 from app.edge.load import Load
 from app.edge.metrics import RequestMetrics
 from app.edge.middleware.client_address import ResolveClient
@@ -18,10 +19,10 @@ from app.edge.rate_limit_counts import RateLimiter
 from app.edge.record import Answer, Record
 from app.edge.spans import RequestSpans
 from app.edge.table import Table
-from app.edge.tokens import KeysStale, TokenVerifier
+from app.edge.tokens import TokenVerifier
 from app.edge.upstreams import Upstream
 from app.kernel.clock import Clock
-from app.kernel.worker import Draining
+from app.kernel.draining import Draining
 
 type OnRequest = Callable[[tuple[str, int | None] | None, str], None]
 
@@ -74,10 +75,17 @@ class Edge:
         """Run the chain; fetch the keys, at most once, where a token names one that is not known yet."""
         try:
             return decide(self.stages, record)
-        except KeysStale:
-            await self.keys.refresh()
+        except KeysStale as stale:
+            await self.refresh(stale)
             record.are_keys_fresh = True
             return decide(self.stages, record)
+
+    async def refresh(self, stale: KeysStale) -> None:
+        """Fetch what a token could not be checked without."""
+        if isinstance(stale, RunsStale) and self.tokens.runs is not None:
+            await self.tokens.runs.live.refresh()
+        else:
+            await self.keys.refresh()
 
     def release(self, record: Record) -> None:
         """Count a request no longer as work to be done: it is over, or a connection that may be silent for hours."""

@@ -28,6 +28,10 @@ _ONLY_FROM_TRUSTED = frozenset({b"forwarded", b"x-real-ip"})
 _NEVER_PREFIXES = (b"x-user-", b"proxy-")
 _TRUSTED_PREFIX = b"x-forwarded-"
 
+SUBPROTOCOLS = b"sec-websocket-protocol"
+BEARER_PROTOCOL = b"portico.bearer."
+"""of a subprotocol that is a token: what a page can send with a handshake"""
+
 _NEVER_RETURNED = HOP_BY_HOP | {b"content-length", b"server", b"x-powered-by", b"date", b"x-request-id"}
 _CORS_PREFIX = b"access-control-"
 _BODILESS = frozenset({204, 304})
@@ -59,6 +63,29 @@ def forwarded_headers(headers: Headers, *, is_peer_trusted: bool) -> Headers:
     if any(name == b"te" and b"trailers" in value.lower() for name, value in headers):
         kept.append((b"te", b"trailers"))
     return kept
+
+
+def tokens_in_subprotocols(headers: Headers) -> list[bytes]:
+    """List the tokens that a WebSocket's handshake names as subprotocols (RFC 6455 §11.3.4), in order."""
+    return [
+        protocol.removeprefix(BEARER_PROTOCOL)
+        for protocol in _subprotocols(headers)
+        if protocol.startswith(BEARER_PROTOCOL)
+    ]
+
+
+def without_token_protocols(headers: Headers) -> Headers:
+    """Take the tokens out of a handshake that goes to an upstream; a field that held nothing else is gone."""
+    if not any(name == SUBPROTOCOLS for name, _ in headers):
+        return headers
+    left = [protocol for protocol in _subprotocols(headers) if not protocol.startswith(BEARER_PROTOCOL)]
+    others = [field for field in headers if field[0] != SUBPROTOCOLS]
+    return [*others, (SUBPROTOCOLS, b", ".join(left))] if left else others
+
+
+def _subprotocols(headers: Headers) -> list[bytes]:
+    named = [part.strip(b" \t") for name, value in headers if name == SUBPROTOCOLS for part in value.split(b",")]
+    return [protocol for protocol in named if protocol]
 
 
 def returned_headers(status: int, headers: Headers) -> Headers:

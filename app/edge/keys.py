@@ -33,6 +33,10 @@ type Fetch = Callable[[str], Awaitable[bytes]]
 """Get a document by URL, bounded in bytes. Errors: OSError when it cannot be had."""
 
 
+class KeysStale(Exception):
+    """The token names a key we do not have: fetch the keys, then ask again with `are_keys_fresh=True`."""
+
+
 class KeyUnusable(Exception):
     """This text is no public key that RS256 can be checked with; the message says why."""
 
@@ -144,7 +148,7 @@ def read_jwks(document: bytes) -> dict[str, RSAPublicKey]:
     found: dict[str, RSAPublicKey] = {}
     for entry in entries[:MAX_KEYS] if isinstance(entries, list) else ():
         if isinstance(entry, dict) and _may_verify(entry):
-            key = _read_jwk(entry)
+            key = read_jwk(entry)
             if key is not None:
                 found[str(entry.get("kid", ""))] = key
     if not found:
@@ -162,7 +166,8 @@ def _may_verify(entry: Mapping[str, object]) -> bool:
     )
 
 
-def _read_jwk(entry: Mapping[str, Any]) -> RSAPublicKey | None:
+def read_jwk(entry: Mapping[str, Any]) -> RSAPublicKey | None:
+    """Make the key of its parts; None when it is none that RS256 can be checked with."""
     try:
         key = jwt.PyJWK({"kty": "RSA", "n": entry["n"], "e": entry["e"]}, algorithm="RS256").key
     except (jwt.PyJWTError, KeyError, TypeError, ValueError):

@@ -1,7 +1,8 @@
 """The chain every request's head goes through, in order. Both mounts run it; what it decides is done in `proxy.py`.
 
 A stage takes the record and returns None (go on), an Answer (done), or raises a Fault (refused). No stage waits: the
-one thing that may have to be fetched, the keys, is asked for by raising `KeysStale`, and the chain is run again.
+one thing that may have to be fetched, what a token is checked with, is asked for by raising `KeysStale`, and the chain
+is run again.
 """
 
 from collections.abc import Callable, Sequence

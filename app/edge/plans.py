@@ -3,7 +3,7 @@ decided alike, as long as everything that decided still stands.
 
 A plan holds what the chain made of a head and is true of the head alone. What is true of one request only is done for
 each: its id and trace, whether there is room for it, the row's rate. A plan falls with the table it was made by, and
-with the token it let in: expired, withdrawn, or signed by a key that is gone.
+with the token it let in: expired, withdrawn, or signed by a key that is gone. Of a run's token none is kept.
 """
 
 from dataclasses import dataclass, field
@@ -71,5 +71,9 @@ class Plans:
 
 
 def _is_plain(record: Record) -> bool:
-    """Tell whether the token is all that identity hangs on: a bad one on a PUBLIC row may be good in a moment."""
-    return record.principal is not None or not (record.first(b"authorization") or record.first(b"cookie"))
+    """Tell whether the token is all that identity hangs on: a bad one on a PUBLIC row may be good in a moment, and a
+    run's is good while the run lives.
+    """
+    if record.principal is not None:
+        return record.principal.acting is None
+    return not (record.first(b"authorization") or record.first(b"cookie"))

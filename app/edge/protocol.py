@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 
 from app.edge import faults
 from app.edge.answers import refusal
+from app.edge.keys import KeysStale
 from app.edge.pipeline import Stage, decide, introduce
 from app.edge.plans import Plan
 from app.edge.protocol_body import body_reader
@@ -32,7 +33,6 @@ from app.edge.proxy import BodyFraming, framing_of
 from app.edge.proxy import head_rest as make_head_rest
 from app.edge.record import Record
 from app.edge.splice import Splice
-from app.edge.tokens import KeysStale
 from app.edge.tunnel import Tunnel, tunnel_life_s
 from app.kernel.errors import Fault
 
@@ -228,8 +228,8 @@ class EdgeProtocol(Conversation):
                 return
             if record.route is None and framing_of(record) is not BodyFraming.NONE:
                 self.keeps_alive = False  # it was turned away before anybody looked whether its end is certain
-        except KeysStale:
-            self._task = self.spawn(self._decide_later(reply))
+        except KeysStale as stale:
+            self._task = self.spawn(self._decide_later(reply, stale))
             return
         except faults.UNFRAMED as fault:
             self._answer_last(reply, refusal(record, fault))
@@ -242,8 +242,8 @@ class EdgeProtocol(Conversation):
             answer = refusal(record, faults.InternalFault("The error was logged under this request id."))
         self._answer(reply, answer)
 
-    async def _decide_later(self, reply: Reply) -> None:
-        await self._edge.keys.refresh()
+    async def _decide_later(self, reply: Reply, stale: KeysStale) -> None:
+        await self._edge.refresh(stale)
         self._task = None
         reply.record.are_keys_fresh = True
         self._decide(reply, self._edge.stages)

@@ -10,12 +10,14 @@ from functools import partial
 from dishka import Provider, Scope, provide, provide_all
 
 from app.edge.access_log import BATCH_S, READABLE_BATCH_S, AccessLog, BatchedAccessLog, as_json, as_readable
+from app.edge.claims import TokenRules
 from app.edge.described_fleet import DescribedFleet
 from app.edge.edge import Edge, OnRequest
 from app.edge.endpoint_names import LOOKUP_INTERVAL_S, Names
 from app.edge.file_watch import SIZE_LIMIT_BYTES, FileWatch
 from app.edge.health import CHECK_INTERVAL_S, ActiveChecks, watch_upstreams
 from app.edge.keys import REFRESH_S, Fetch, JwksKeys, KeySource, KeyUnusable, PemKeys, read_pem
+from app.edge.live_runs import LiveRuns, RunSource
 from app.edge.load import Load
 from app.edge.metrics import gauge_families, log_families, upstream_families
 from app.edge.metrics_readers import MetricsReaders
@@ -26,9 +28,10 @@ from app.edge.rate_limit_ledger import QuotaLedger
 from app.edge.reload import HEALTH_TYPE, Draft, ReloadAsked, TableRefused, TableReload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.edge.routes import CompiledRows, RouteRegistry, RouteTableInvalid
+from app.edge.run_tokens import RunTokenVerifier
 from app.edge.spans import RequestSpans
 from app.edge.table import Table
-from app.edge.tokens import TokenRules, TokenVerifier
+from app.edge.tokens import TokenVerifier
 from app.edge.upstream_rows import upstream_flaws
 from app.edge.upstreams import open_upstreams
 from app.edge.withdrawals import LiftRevocation, ListRevocations, WithdrawTokens
@@ -40,10 +43,12 @@ from app.infra.observability.otlp import SpanExporter, headers_of, traces_url
 from app.infra.observability.siblings import Siblings
 from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock
+from app.kernel.draining import Draining
 from app.kernel.identity import Access, RoleTable
+from app.kernel.run_tokens import AUDIENCE
 from app.kernel.toml_elements import KnownElements
 from app.kernel.transaction import Begin
-from app.kernel.worker import Draining, WorkerPlace
+from app.kernel.worker import WorkerPlace
 from app.settings import (
     FROM_THE_FILE,
     ConfigProblem,
@@ -155,7 +160,16 @@ class EdgeProvider(Provider):
         return keys
 
     @provide
-    def tokens(self, settings: Settings, keys: KeySource, clock: Clock, revocations: Revocations) -> TokenVerifier:
+    def live_runs(self, source: RunSource, clock: Clock, health: HealthRegistry, background: Background) -> LiveRuns:
+        live = LiveRuns(source, clock)
+        background.add("live runs", live.attend)
+        health.add("edge", "runs", live.health)
+        return live
+
+    @provide
+    def tokens(
+        self, settings: Settings, keys: KeySource, clock: Clock, revocations: Revocations, live: LiveRuns
+    ) -> TokenVerifier:
         rules = TokenRules(
             roles=role_table(settings),
             issuer=settings.jwt_issuer,
@@ -163,7 +177,8 @@ class EdgeProvider(Provider):
             role_claim=settings.jwt_role_claim,
             leeway_s=settings.jwt_leeway_s,
         )
-        return TokenVerifier(rules, keys.current, clock, revocations)
+        runs = RunTokenVerifier(live, settings.jwt_audience or AUDIENCE)
+        return TokenVerifier(rules, keys.current, clock, revocations, runs)
 
     @provide
     async def access_log(self, settings: Settings, siblings: Siblings) -> AsyncIterator[AccessLog]:

@@ -14,7 +14,7 @@ from app.edge.faults import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from app.edge.headers import Headers, cookie_header, field_lines, forwarded_headers
+from app.edge.headers import Headers, cookie_header, field_lines, forwarded_headers, without_token_protocols
 from app.edge.record import Record
 from app.edge.routes import Route
 from app.edge.upstream_failures import (
@@ -78,6 +78,8 @@ def head_rest(
     Strip first, add last: nothing a client wrote stands behind what we add. `version` is that of the client's HTTP.
     """
     kept = forwarded_headers(record.headers, is_peer_trusted=record.is_peer_trusted)
+    if is_upgrade:
+        kept = without_token_protocols(kept)
     added = _added(record, route, session_cookies, framing)
     added.append((b"via", _via(record.all(b"via"), version)))
     if is_upgrade:

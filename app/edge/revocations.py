@@ -4,7 +4,7 @@ Verifying a remembered token stays one look-up: whoever remembers principals sub
 here, and asks `refuses` before remembering one again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -42,7 +42,10 @@ class Revocations:
         found = self._known[Mark.SUBJECT].get(who.user_id)
         if found is not None and who.issued_at < found.before.timestamp():
             return True
-        found = None if who.token_id is None else self._known[Mark.JWT_ID].get(who.token_id)
+        return any(self._is_named(who, token_id) for token_id in _token_ids(who))
+
+    def _is_named(self, who: Principal, token_id: str) -> bool:
+        found = self._known[Mark.JWT_ID].get(token_id)
         return found is not None and who.issued_at < found.before.timestamp()
 
     def subscribe(self, listener: OnWithdrawn) -> Callable[[], None]:
@@ -94,6 +97,14 @@ class Revocations:
             return False
         names[change.name] = change
         return True
+
+
+def _token_ids(who: Principal) -> Iterator[str]:
+    """Name the token, and of a run's token both: its own, and the one the run was asked for with."""
+    if who.token_id is not None:
+        yield who.token_id
+    if who.acting is not None and who.acting.token_id is not None:
+        yield who.acting.token_id
 
 
 def _is_known(one: Revocation, known: Mapping[Mark, Mapping[str, Revocation]]) -> bool:

@@ -1,7 +1,10 @@
 """What `infra` puts into the container: the clock, the database, our HTTP client, the health registry."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from importlib import metadata
 
@@ -11,6 +14,24 @@ from dishka import Provider, Scope, from_context, provide
 from app.infra.db import migrate
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
+from app.infra.db.hints import PostgresHints
+from app.infra.durable.active_runs import PostgresActiveRuns
+from app.infra.durable.crew import PostgresCrew
+from app.infra.durable.engine import PostgresEngine
+from app.infra.durable.key_ring import KeyRing, SigningKeys
+from app.infra.durable.live_tokens import PostgresRunSource
+from app.infra.durable.options import WorkerOptions, code_version
+from app.infra.durable.ownership import Tally
+from app.infra.durable.ports import Crew, Engine, Handlers, RunQueue, Worker
+from app.infra.durable.queue import PostgresRunQueue
+from app.infra.durable.run_tokens import RunTokens
+from app.infra.durable.signing_keys import PostgresSigningKeys
+from app.infra.durable.watch import EngineWatch
+from app.infra.durable.withdrawn_runs import ActiveRuns
+from app.infra.durable.worker import PostgresWorker
+from app.infra.events.hub import EventHub
+from app.infra.events.log import PostgresEventLog
+from app.infra.events.ports import EventLog
 from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background, every
 from app.infra.observability.health import INTERVAL_S, HealthRegistry
@@ -19,8 +40,11 @@ from app.infra.observability.siblings import Siblings
 from app.infra.openapi.fleet import FleetDescription
 from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock, SystemClock
+from app.kernel.draining import Draining
+from app.kernel.errors import Unavailable
+from app.kernel.run_tokens import AUDIENCE
 from app.kernel.transaction import Begin
-from app.kernel.worker import Draining, WorkerPlace
+from app.kernel.worker import WorkerPlace
 from app.settings import Settings
 
 log = structlog.get_logger()
@@ -46,6 +70,13 @@ class InfraProvider(Provider):
     scope = Scope.APP
 
     settings = from_context(Settings)
+    run_queue = provide(PostgresRunQueue, provides=RunQueue)
+    engine = provide(PostgresEngine, provides=Engine)
+    worker = provide(PostgresWorker, provides=Worker)
+    event_log = provide(PostgresEventLog, provides=EventLog)
+    signing_keys = provide(PostgresSigningKeys, provides=SigningKeys)
+    active_runs = provide(PostgresActiveRuns, provides=ActiveRuns)
+    crew = provide(PostgresCrew, provides=Crew)
 
     @provide
     def background(self) -> Background:
@@ -76,15 +107,6 @@ class InfraProvider(Provider):
         return siblings
 
     @provide
-    def description(
-        self, fleet: Fleet, clock: Clock, background: Background, health: HealthRegistry
-    ) -> FleetDescription:
-        description = FleetDescription(fleet, clock)
-        background.add("api description", description.keep)
-        health.add("openapi", "description", description.check)
-        return description
-
-    @provide
     def clock(self) -> Clock:
         return SystemClock()
 
@@ -111,5 +133,72 @@ class InfraProvider(Provider):
                 await asyncio.to_thread(embedded.release)
 
     @provide
+    def hints(self, database: Database, background: Background) -> PostgresHints:
+        hints = PostgresHints(database)
+        background.add("hints", hints.follow)
+        return hints
+
+    @provide
+    def event_hub(self, database: Database, hints: PostgresHints, background: Background) -> EventHub:
+        hub = EventHub(database, hints)
+        background.add("events", hub.work)
+        return hub
+
+    @provide
+    def tally(self) -> Tally:
+        return Tally()
+
+    @provide
+    def engine_watch(
+        self, database: Database, hub: EventHub, tally: Tally, health: HealthRegistry, siblings: Siblings
+    ) -> EngineWatch:
+        watch = EngineWatch(database, hub, tally)
+        health.add("engine", "runs", watch.check)
+        siblings.sources.add(watch.families)
+        return watch
+
+    @provide
+    def handlers(self) -> Handlers:
+        """Handle no kind of run; who knows some says so instead."""
+        return Handlers({})
+
+    @provide
+    async def key_ring(self, published: SigningKeys, clock: Clock) -> AsyncIterator[KeyRing]:
+        """Make no key yet; what was published is withdrawn at the end, if there is still somebody to tell."""
+        ring = KeyRing(published, clock)
+        yield ring
+        with suppress(Unavailable):
+            await ring.close()
+
+    @provide
+    def run_tokens(self, settings: Settings, ring: KeyRing, clock: Clock) -> RunTokens:
+        return RunTokens(ring, clock, settings.jwt_audience or AUDIENCE, settings.jwt_role_claim)
+
+    @provide
+    async def run_source(self, database: Database) -> AsyncIterator[PostgresRunSource]:
+        source = PostgresRunSource(database)
+        yield source
+        await source.aclose()
+
+    @provide
+    def worker_options(self) -> WorkerOptions:
+        return WorkerOptions(name=f"{socket.gethostname()}:{os.getpid()}", version=code_version())
+
+    @provide
     def begin(self, database: Database) -> Begin:
         return database.begin
+
+
+class DescriptionProvider(Provider):
+    """The fleet's API description, for those who serve it. Asks the edge for the fleet."""
+
+    scope = Scope.APP
+
+    @provide
+    def description(
+        self, fleet: Fleet, clock: Clock, background: Background, health: HealthRegistry
+    ) -> FleetDescription:
+        description = FleetDescription(fleet, clock)
+        background.add("api description", description.keep)
+        health.add("openapi", "description", description.check)
+        return description

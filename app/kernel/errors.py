@@ -38,7 +38,8 @@ class Fault(Exception):
     """Base of every error that may reach a client.
 
     `type` is a stable code clients branch on (kebab-case); `reason` is the same word for logs and metrics.
-    `headers` go out with the answer (`Retry-After`, `Allow`, `WWW-Authenticate`); `evidence` goes to the log only.
+    `headers` go out with the answer (`Retry-After`, `Allow`, `WWW-Authenticate`); `members` stand in the answer's body
+    beside what every problem says; `evidence` goes to the log only.
     """
 
     kind: ClassVar[Kind] = Kind.INTERNAL
@@ -51,12 +52,14 @@ class Fault(Exception):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, str] | None = None,
         evidence: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
         self.evidence = dict(evidence or {})
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from app.kernel.ids import UserId
+from app.kernel.ids import RunId, UserId
 
 
 class Role(StrEnum):
@@ -42,12 +42,27 @@ _RANK = {role.value: rank for rank, role in enumerate(Role)}
 
 
 @dataclass(frozen=True, slots=True)
+class Acting:
+    """The run that acts in a caller's name.
+
+    `agents` names whose run it is, and behind that one those through whose runs it was asked for. A run that another
+    worker has taken over has another `epoch`. `token_id` is that of the run's own token.
+    """
+
+    run_id: RunId
+    epoch: int
+    agents: tuple[str, ...]
+    token_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """A verified caller.
 
-    `role` is the highest of the token's roles; `groups` are the doors those roles open in this deployment.
+    `role` is the highest of the token's `roles`; `groups` are the doors those roles open in this deployment.
     `expires_at` is in seconds since the epoch; nothing may be done in this name after it. `issued_at` too; a token that
-    does not say counts as issued before everything.
+    does not say counts as issued before everything. With `acting` it is a run that calls: `issued_at` and `token_id`
+    are those of the token it was asked for with, so that to withdraw that one is to withdraw both.
     """
 
     user_id: UserId
@@ -57,6 +72,8 @@ class Principal:
     token_id: str | None = None
     credential: str = field(default="", repr=False)
     issued_at: float = float("-inf")
+    roles: tuple[str, ...] = ()
+    acting: Acting | None = None
 
     def may_enter(self, access: Access) -> bool:
         return access is Access.PUBLIC or access in self.groups

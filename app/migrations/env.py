@@ -16,14 +16,28 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection
 
 from app.features.chats import tables as chats_tables
-from app.infra.db import quotas, revocations
+from app.features.usage import tables as usage_tables
+from app.infra.db import keyed_requests, quotas, revocations
 from app.infra.db.base import Base
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import DatabaseOptions, make_engine
 from app.infra.db.migrate import alone_in_schema
+from app.infra.durable import signing_keys
+from app.infra.durable import tables as durable_tables
+from app.infra.events import tables as events_tables
 from app.settings import Settings, find_config, load_dotenv, read_settings
 
-TABLES = (chats_tables, quotas, revocations)  # imported so that the metadata knows them
+# imported so that the metadata knows them
+TABLES = (
+    chats_tables,
+    durable_tables,
+    events_tables,
+    keyed_requests,
+    quotas,
+    revocations,
+    signing_keys,
+    usage_tables,
+)
 
 
 def render_type(kind: str, item: object, _context: AutogenContext) -> str | Literal[False]:

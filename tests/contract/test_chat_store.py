@@ -1,27 +1,29 @@
 """What the stores of chats promise, asked of the fake and of PostgreSQL alike."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from datetime import UTC, datetime
 
 import pytest
 
 from app.features.chats.domain.chat import Chat, ChatChange, NewChat
-from app.features.chats.domain.message import Message, MessageChange, MessageRole, MessageStatus, NewMessage
-from app.features.chats.ports import ChatStore, MessageStore, TurnStore
+from app.features.chats.domain.message import (
+    Message,
+    MessageChange,
+    MessageRole,
+    MessageStatus,
+    NewAnswer,
+    NewMessage,
+)
+from app.features.chats.ports import ChatStore, MessageStore
 from app.features.chats.repository.chats import PostgresChatStore
 from app.features.chats.repository.messages import PostgresMessageStore
-from app.features.chats.repository.turns import PostgresTurnStore
-from app.kernel.ids import ChatId, MessageId, UserId
+from app.kernel.ids import ChatId, MessageId, RunId, UserId, new_run_id
 from app.kernel.paging import ListQuery, Search
 from app.kernel.transaction import Begin
-from tests.fakes.chats import FakeChatStore, FakeMessageStore, FakeTurnStore, World
+from tests.fakes.chats import FakeChatStore, FakeMessageStore, World
 
 ANN, BEN = UserId("ann"), UserId("ben")
-LEASE = timedelta(seconds=30)
-EXPIRED = timedelta(seconds=-1)
 OUT_OF_RANGE = (0, -1, 2**63, 10**30)
 
 
@@ -30,7 +32,6 @@ class Stores:
     begin: Begin
     chats: ChatStore
     messages: MessageStore
-    turns: TurnStore
 
     async def chat(self, owner: UserId = ANN, **fields: object) -> Chat:
         async with self.begin() as tx:
@@ -48,13 +49,24 @@ class Stores:
         assert message is not None
         return message
 
+    async def asked(
+        self, chat_id: ChatId, content: str, run_id: RunId, status: MessageStatus = MessageStatus.PENDING
+    ) -> Message:
+        async with self.begin() as tx:
+            message = await self.messages.add(tx, NewMessage(chat_id, MessageRole.USER, content, status, run_id))
+        assert message is not None
+        return message
+
+    async def answer(self, question: Message, content: str, run_id: RunId) -> Message:
+        async with self.begin() as tx:
+            new = NewAnswer(question.id, content, MessageStatus.COMPLETE, run_id)
+            message = await self.messages.add_answer(tx, new)
+        assert message is not None
+        return message
+
     async def contents(self, chat_id: ChatId) -> list[str]:
         async with self.begin() as tx:
             return [m.content for m in await self.messages.read_after(tx, chat_id, after=0, limit=100)]
-
-    async def take(self, chat_id: ChatId, turn_id: UUID, lease: timedelta = LEASE) -> bool:
-        async with self.begin() as tx:
-            return await self.turns.take(tx, chat_id, turn_id, lease=lease)
 
     async def delete_chat(self, chat_id: ChatId) -> None:
         async with self.begin() as tx:
@@ -65,9 +77,9 @@ class Stores:
 def stores(request: pytest.FixtureRequest) -> Stores:
     if request.param == "fake":
         world = World()
-        return Stores(world.begin, FakeChatStore(world), FakeMessageStore(world), FakeTurnStore(world))
+        return Stores(world.begin, FakeChatStore(world), FakeMessageStore(world))
     database = request.getfixturevalue("database")
-    return Stores(database.begin, PostgresChatStore(), PostgresMessageStore(), PostgresTurnStore())
+    return Stores(database.begin, PostgresChatStore(), PostgresMessageStore())
 
 
 class TestChats:
@@ -303,6 +315,20 @@ class TestHistory:
 
         assert await self.read(stores, now) == ["question", "answer"]
 
+    async def test_an_answer_stands_behind_its_question_though_others_were_asked_before_it_came(
+        self, stores: Stores
+    ) -> None:
+        chat = await stores.chat()
+        first = await stores.asked(chat.id, "first?", new_run_id(), MessageStatus.COMPLETE)
+        second = await stores.asked(chat.id, "second?", new_run_id(), MessageStatus.COMPLETE)
+        third = await stores.asked(chat.id, "third?", new_run_id())
+        await stores.answer(first, "first.", new_run_id())
+        await stores.answer(second, "second.", new_run_id())
+
+        assert await self.read(stores, third) == ["first?", "first.", "second?", "second."]
+        assert await self.read(stores, second) == ["first?", "first."]
+        assert await self.read(stores, first) == []
+
     async def test_leaves_out_what_is_no_part_of_a_prompt(self, stores: Stores) -> None:
         chat = await stores.chat()
         hidden, deleted = await stores.message(chat.id, "hidden"), await stores.message(chat.id, "deleted")
@@ -329,95 +355,77 @@ class TestHistory:
 
 
 class TestTurns:
-    async def test_a_chat_has_one_turn_at_a_time(self, stores: Stores) -> None:
-        chat, other = await stores.chat(), await stores.chat()
-        turn = uuid4()
-
-        assert await stores.take(chat.id, turn)
-        assert not await stores.take(chat.id, uuid4())
-        assert not await stores.take(chat.id, turn)
-        assert await stores.take(other.id, uuid4())
-
-    async def test_an_ended_turn_frees_the_chat(self, stores: Stores) -> None:
-        chat, turn = await stores.chat(), uuid4()
-        await stores.take(chat.id, turn)
+    async def test_an_answer_is_read_with_its_question(self, stores: Stores) -> None:
+        chat, run, other = await stores.chat(), new_run_id(), new_run_id()
+        asked = await stores.asked(chat.id, "question", run)
+        await stores.message(chat.id, "in between")
+        await stores.answer(asked, "of another run", other)
+        answer = await stores.answer(asked, "answer", run)
 
         async with stores.begin() as tx:
-            assert await stores.turns.end(tx, chat.id, turn)
-            assert not await stores.turns.end(tx, chat.id, turn)
+            turn = await stores.messages.read_turn(tx, chat.id, asked.id, run)
 
-        assert await stores.take(chat.id, uuid4())
+        assert list(turn) == [asked, answer]
+        assert (answer.role, answer.content, answer.status) == (
+            MessageRole.ASSISTANT,
+            "answer",
+            MessageStatus.COMPLETE,
+        )
+        assert (asked.run_id, answer.run_id) == (run, run)
 
-    async def test_a_turn_ends_only_by_its_own_id(self, stores: Stores) -> None:
+    async def test_a_message_outside_of_runs_has_none(self, stores: Stores) -> None:
         chat = await stores.chat()
-        await stores.take(chat.id, uuid4())
+
+        assert (await stores.message(chat.id)).run_id is None
+
+    async def test_an_answer_marks_its_chat_as_changed(self, stores: Stores) -> None:
+        chat = await stores.chat()
+        asked = await stores.asked(chat.id, "question", new_run_id())
+
+        answer = await stores.answer(asked, "answer", new_run_id())
 
         async with stores.begin() as tx:
-            assert not await stores.turns.end(tx, chat.id, uuid4())
-            assert not await stores.turns.renew(tx, chat.id, uuid4(), lease=LEASE)
+            touched = await stores.chats.find(tx, chat.id)
+        assert touched is not None
+        assert touched.updated_at >= answer.created_at > asked.created_at
 
-        assert not await stores.take(chat.id, uuid4())
-
-    async def test_an_expired_turn_is_taken_over_and_fenced_out(self, stores: Stores) -> None:
-        chat, crashed, successor = await stores.chat(), uuid4(), uuid4()
-        await stores.take(chat.id, crashed, EXPIRED)
-
-        assert await stores.take(chat.id, successor)
-
-        async with stores.begin() as tx:
-            assert not await stores.turns.renew(tx, chat.id, crashed, lease=LEASE)
-            assert not await stores.turns.end(tx, chat.id, crashed)
-            assert await stores.turns.end(tx, chat.id, successor)
-
-    async def test_renewing_keeps_a_turn(self, stores: Stores) -> None:
-        chat, turn = await stores.chat(), uuid4()
-        await stores.take(chat.id, turn, EXPIRED)
-
-        async with stores.begin() as tx:
-            assert await stores.turns.renew(tx, chat.id, turn, lease=LEASE)
-
-        assert not await stores.take(chat.id, uuid4())
-
-    async def test_taking_over_marks_what_the_crashed_turn_left_pending(self, stores: Stores) -> None:
-        chat, other = await stores.chat(), await stores.chat()
-        await stores.take(chat.id, uuid4(), EXPIRED)
-        left = await stores.message(chat.id, status=MessageStatus.PENDING)
-        elsewhere = await stores.message(other.id, status=MessageStatus.PENDING)
-
-        await stores.take(chat.id, uuid4())
-
-        async with stores.begin() as tx:
-            found = [await stores.messages.find(tx, message.id) for message in (left, elsewhere)]
-        statuses = [owned.message.status for owned in found if owned]
-        assert statuses == [MessageStatus.INTERRUPTED, MessageStatus.PENDING]
-
-    async def test_a_deleted_chat_gives_no_turn_and_keeps_none(self, stores: Stores) -> None:
-        chat, turn = await stores.chat(), uuid4()
-        await stores.take(chat.id, turn)
+    async def test_an_answer_enters_a_deleted_chat_unseen_and_is_there_when_it_is_restored(
+        self, stores: Stores
+    ) -> None:
+        chat = await stores.chat()
+        asked = await stores.asked(chat.id, "question", new_run_id())
         await stores.delete_chat(chat.id)
+        async with stores.begin() as tx:
+            deleted = await stores.chats.find_kept(tx, chat.id)
+
+        await stores.answer(asked, "answer", new_run_id())
 
         async with stores.begin() as tx:
-            assert not await stores.turns.renew(tx, chat.id, turn, lease=LEASE)
-            assert await stores.turns.end(tx, chat.id, turn)
-        assert not await stores.take(chat.id, uuid4())
-
-    async def test_a_lease_is_no_change_of_the_chat(self, stores: Stores) -> None:
-        chat, turn = await stores.chat(), uuid4()
-
-        await stores.take(chat.id, turn)
+            assert await stores.chats.find_kept(tx, chat.id) == deleted
+        assert await stores.contents(chat.id) == []
         async with stores.begin() as tx:
-            await stores.turns.renew(tx, chat.id, turn, lease=LEASE)
-            await stores.turns.end(tx, chat.id, turn)
-            found = await stores.chats.find(tx, chat.id)
+            await stores.chats.restore(tx, chat.id)
+        assert await stores.contents(chat.id) == ["question", "answer"]
 
-        assert found == chat
+    async def test_a_question_that_never_was_has_no_answer(self, stores: Stores) -> None:
+        nothing = NewAnswer(MessageId(404), "answer", MessageStatus.COMPLETE, new_run_id())
 
-    async def test_of_many_takers_at_once_one_wins(self, stores: Stores) -> None:
+        async with stores.begin() as tx:
+            assert await stores.messages.add_answer(tx, nothing) is None
+
+    async def test_replaced_answers_leave_the_prompt_and_nothing_else_does(self, stores: Stores) -> None:
         chat = await stores.chat()
+        asked = await stores.asked(chat.id, "question", new_run_id())
+        first = await stores.answer(asked, "first", new_run_id())
+        other = await stores.asked(chat.id, "other", new_run_id())
+        kept = await stores.answer(other, "kept", new_run_id())
 
-        taken = await asyncio.gather(*(stores.take(chat.id, uuid4()) for _ in range(8)))
+        async with stores.begin() as tx:
+            await stores.messages.replace_answers(tx, chat.id, asked.id)
 
-        assert sorted(taken) == [False] * 7 + [True]
+        async with stores.begin() as tx:
+            found = [await stores.messages.find(tx, message.id) for message in (asked, first, other, kept)]
+        assert [owned.message.in_prompt for owned in found if owned] == [True, False, True, True]
 
     async def test_a_settled_message_keeps_its_content(self, stores: Stores) -> None:
         chat = await stores.chat()
@@ -428,3 +436,13 @@ class TestTurns:
 
         assert settled is not None
         assert (settled.id, settled.content, settled.status) == (message.id, "hello", MessageStatus.FAILED)
+
+    async def test_a_question_that_was_answered_once_stays_complete(self, stores: Stores) -> None:
+        chat = await stores.chat()
+        message = await stores.message(chat.id, status=MessageStatus.COMPLETE)
+
+        async with stores.begin() as tx:
+            settled = await stores.messages.settle(tx, message.id, MessageStatus.FAILED)
+
+        assert settled is not None
+        assert settled.status is MessageStatus.COMPLETE

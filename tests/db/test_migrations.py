@@ -14,13 +14,18 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from app.features.chats import tables as chats_tables
-from app.infra.db import quotas, revocations
+from app.features.usage import tables as usage_tables
+from app.infra.db import keyed_requests, quotas, revocations
 from app.infra.db.base import Base
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.migrate import MIGRATIONS, alone_in_schema, current_revision, downgrade, head_revision, upgrade
+from app.infra.durable import signing_keys
+from app.infra.durable import tables as durable_tables
+from app.infra.events import tables as events_tables
 
 ROOT = Path(__file__).parent.parent.parent
-TABLES = (chats_tables, quotas, revocations)  # imported so that the metadata knows what to compare
+# imported so that the metadata knows what to compare
+TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, revocations, signing_keys, usage_tables)
 
 
 @pytest.fixture

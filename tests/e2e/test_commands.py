@@ -1,12 +1,16 @@
 """The small commands of `portico`, each as a process: quick to say what they do, plain about what is missing."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from app.infra.db.engine import Database, DatabaseOptions
+from app.kernel.ids import new_run_id
 from tests.builders import public_pem
 from tests.e2e.program import PORTICO, ROOT, a_home, bare_environment, free_port, run
 
@@ -59,7 +63,16 @@ def test_the_version_is_the_packages_own(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["serv"], ["serve", "--port", "65536"], ["routes", "explain", "GET"], ["token"], ["db"]]
+    "arguments",
+    [
+        [],
+        ["serv"],
+        ["serve", "--port", "65536"],
+        ["routes", "explain", "GET"],
+        ["token"],
+        ["db"],
+        ["db", "forget", "--older-than", "0"],
+    ],
 )
 def test_bad_usage_exits_with_two_and_says_how_it_is_used(home: Path, arguments: list[str]) -> None:
     refused = run(home, *arguments)
@@ -94,6 +107,39 @@ def test_the_doctor_names_what_is_wrong_and_what_is_right(home: Path, database_d
     assert f"upstream     agenda: {away} WRONG" in well.stdout
     assert sick.returncode == 2
     assert "JWT_PUBLIC_KEY" in sick.stdout
+
+
+def test_runs_that_are_long_over_are_counted_and_forgotten(home: Path, migrated_dsn: str) -> None:
+    fleet = dict.fromkeys(("AUTH_SERVICE_URL", "AGENDA_SERVICE_URL", "SNAPSHOT_SERVICE_URL"), "http://127.0.0.1:9")
+    given = fleet | {"POSTGRES_DSN": migrated_dsn, "JWT_PUBLIC_KEY": public_pem()}
+    asyncio.run(_a_run_of_a_month_ago(migrated_dsn))
+
+    young = run(home, "db", "forget", "--older-than", "60", "--dry-run", env=given)
+    counted = run(home, "db", "forget", "--dry-run", env=given)
+    done = run(home, "db", "forget", env=given)
+    again = run(home, "db", "forget", env=given)
+
+    assert young.stdout == "would delete 0 events, 0 steps and 0 answers of 0 runs\n", young.stderr
+    assert counted.stdout == "would delete 2 events, 1 steps and 0 answers of 1 runs\n"
+    assert done.stdout == "deleted 2 events, 1 steps and 0 answers of 1 runs\n"
+    assert again.stdout == "deleted 0 events, 0 steps and 0 answers of 0 runs\n"
+
+
+async def _a_run_of_a_month_ago(dsn: str) -> None:
+    database = Database(DatabaseOptions(dsn=dsn))
+    run_id = new_run_id()
+    run = (
+        "INSERT INTO runs (id, kind, owner, trigger, input, state, is_ready, max_attempts, event_seq, finished_at)"
+        " VALUES (:id, 'test', 'ann', 'manual', '{}', 'completed', false, 3, 3, now() - interval '31 days')"
+    )
+    events = "INSERT INTO run_events (run_id, seq, type, data) VALUES (:id, :seq, 'text_delta', '{}')"
+    step = "INSERT INTO run_steps (run_id, name, number, epoch, is_done) VALUES (:id, 'a#1', 1, 1, true)"
+    async with database.engine.begin() as connection:
+        await connection.execute(text("DELETE FROM runs"))
+        await connection.execute(text(run), {"id": run_id})
+        await connection.execute(text(events), [{"id": run_id, "seq": seq} for seq in (1, 2, 3)])
+        await connection.execute(text(step), {"id": run_id})
+    await database.aclose()
 
 
 def test_a_broken_agent_stops_the_start_with_the_file_and_the_reason(home: Path) -> None:

@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.agents.contract import AgentCard, AgentNotFound, Turn
+from app.agents.contract import UNMETERED, AgentCard, AgentNotFound, Turn
+from app.agents.turns import Journal, Said, Spending, TurnEvent, Usage
 
 type Reply = str | BaseException | Callable[[Turn], str]
 
 
 @dataclass
 class ScriptedAgents:
-    """Gives one reply per turn, then echoes. After `hold()`, answers wait for `release()`."""
+    """Gives one reply per turn, word by word, then echoes. After `hold()`, answers wait for `release()`."""
 
     replies: list[Reply] = field(default_factory=list)
     names: tuple[str, ...] = ("echo", "support")
@@ -42,7 +43,9 @@ class ScriptedAgents:
                 return card
         raise AgentNotFound(f"There is no agent {name!r}.")
 
-    async def answer(self, name: str, turn: Turn, *, timeout_s: float) -> str:
+    async def answer(
+        self, name: str, turn: Turn, *, journal: Journal, timeout_s: float, spending: Spending = UNMETERED
+    ) -> Said:
         self.card(name)
         self.asked.append((name, turn))
         self.timeouts_s.append(timeout_s)
@@ -51,8 +54,15 @@ class ScriptedAgents:
         reply = self.replies.pop(0) if self.replies else turn.text
         if isinstance(reply, BaseException):
             raise reply
-        return reply if isinstance(reply, str) else reply(turn)
+        text = reply if isinstance(reply, str) else reply(turn)
+        for piece in _words(text):
+            await journal.tell(TurnEvent("text_delta", {"request": 1, "text": piece}))
+        return Said(text, Usage(requests=1))
 
     @property
     def last_turn(self) -> Turn:
         return self.asked[-1][1]
+
+
+def _words(text: str) -> list[str]:
+    return [f" {word}" if position else word for position, word in enumerate(text.split(" "))]

@@ -1,19 +1,31 @@
 """The use cases of chats over fakes, and people to call them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from app.features.chats.domain.chat import Chat, NewChat
 from app.features.chats.domain.message import Message, MessageRole, MessageStatus, NewMessage
+from app.features.chats.domain.turn import KIND
+from app.features.chats.use_cases.answer_turn import AnswerTurn
+from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
-from app.features.chats.use_cases.turn_lease import TurnLease
-from app.kernel.identity import Access, Principal
-from app.kernel.ids import ChatId, UserId
+from app.features.chats.use_cases.turn_journal import Unbatched
+from app.infra.durable.ports import Handlers
+from app.infra.events.ports import RunEvent
+from app.kernel.identity import Access, Principal, RoleTable
+from app.kernel.ids import ChatId, RunId, UserId
+from app.kernel.transaction import Tx
 from tests.fakes.agents import ScriptedAgents
-from tests.fakes.chats import FakeChatStore, FakeMessageStore, FakeTurnStore, RecordingHook, World
+from tests.fakes.chats import FakeChatStore, FakeMessageStore, RecordingHook, World
+from tests.fakes.durable import FakeEngine, FakeEventLog, FakeRunQueue, FakeRuns, FakeWorker
+from tests.fakes.keyed_requests import FakeKeyedRequests
+from tests.fakes.runs import FakeRunStore
 
 NEVER_EXPIRES = 4e9
+PATIENCE_S = 20
+ROLES = RoleTable.build({}, developer_everywhere=False)
 
 
 def a_principal(user_id: str, role: str = "user", *groups: Access) -> Principal:
@@ -37,18 +49,51 @@ class Slice:
     world: World = field(default_factory=World)
     agents: ScriptedAgents = field(default_factory=ScriptedAgents)
     hook: RecordingHook = field(default_factory=RecordingHook)
-    renew_every_s: float = 60
+    receipts: FakeKeyedRequests = field(default_factory=FakeKeyedRequests)
 
     def __post_init__(self) -> None:
-        self.begin = self.world.begin
         self.chats = FakeChatStore(self.world)
         self.messages = FakeMessageStore(self.world)
-        self.turns = FakeTurnStore(self.world)
+        self.kept = FakeRuns(self.begin)
+        self.runs = FakeRunStore(self.kept)
+        self.log = FakeEventLog(self.kept)
+        self.queue = FakeRunQueue(self.kept)
+        self.handlers = Handlers({KIND: self.answering()})
+        self.engine = FakeEngine(self.kept, self.handlers)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Tx]:
+        async with self.world.begin() as tx:
+            before = dict(self.kept.runs)
+            try:
+                yield tx
+            except BaseException:
+                self.kept.runs = before
+                raise
+
+    def answering(self) -> AnswerTurn:
+        end = EndTurn(self.messages, self.runs)
+        return AnswerTurn(self.begin, self.messages, self.runs, self.agents, ROLES, end, Unbatched)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """A worker for as long as the block."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(FakeWorker(self.kept, self.handlers).work())
+            try:
+                yield
+            finally:
+                task.cancel()
 
     @property
     def exchange(self) -> ExchangeMessage:
-        lease = TurnLease(self.begin, self.turns, renew_every_s=self.renew_every_s)
-        return ExchangeMessage(self.begin, self.chats, self.messages, lease, self.agents, self.hook)
+        stores = self.begin, self.chats, self.messages, self.runs
+        return ExchangeMessage(*stores, self.queue, self.engine, self.agents, self.hook, self.receipts)
+
+    async def ended(self, run_id: RunId) -> list[RunEvent]:
+        """Everything a run says, once it is over."""
+        async with asyncio.timeout(PATIENCE_S):
+            return [event async for event in self.log.follow(run_id)]
 
     async def a_chat(self, owner: Principal = ANN, *, title: str | None = None, agent: str | None = None) -> Chat:
         async with self.begin() as tx:

@@ -4,22 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
-from uuid import UUID
 
 from app.features.chats.domain.chat import KEPT, Chat, ChatChange, NewChat
-from app.features.chats.domain.message import Message, MessageChange, MessageStatus, NewMessage, OwnedMessage
+from app.features.chats.domain.message import (
+    Message,
+    MessageChange,
+    MessageRole,
+    MessageStatus,
+    NewAnswer,
+    NewMessage,
+    OwnedMessage,
+)
 from app.features.chats.ports import Snapshot
-from app.kernel.ids import ChatId, MessageId, UserId
+from app.kernel.ids import ChatId, MessageId, RunId, UserId
 from app.kernel.paging import ListQuery, Page, Search
 from app.kernel.transaction import Tx
-
-
-@dataclass(frozen=True)
-class Lease:
-    turn_id: UUID
-    until: datetime
 
 
 @dataclass
@@ -27,7 +28,8 @@ class State:
     chats: dict[int, Chat] = field(default_factory=dict)
     messages: dict[int, Message] = field(default_factory=dict)
     deleted_messages: frozenset[int] = frozenset()
-    leases: dict[int, Lease] = field(default_factory=dict)
+    questions: dict[int, MessageId] = field(default_factory=dict)
+    """what each answer answers"""
 
 
 class World:
@@ -47,7 +49,7 @@ class World:
             raise self.failures.pop(0)
         async with self._lock:
             state = self.state
-            before = State(dict(state.chats), dict(state.messages), state.deleted_messages, dict(state.leases))
+            before = State(dict(state.chats), dict(state.messages), state.deleted_messages, dict(state.questions))
             self.open_transactions += 1
             try:
                 yield object()
@@ -132,10 +134,36 @@ class FakeMessageStore:
             return None
         now = self.world.now()
         message_id = MessageId(self.world.next_id("message"))
-        message = Message(message_id, chat.id, draft.role, draft.content, True, draft.status, now, now)
+        message = Message(message_id, chat.id, draft.role, draft.content, True, draft.status, now, now, draft.run_id)
         self.world.state.messages[message_id] = message
         self.world.state.chats[chat.id] = replace(chat, updated_at=now)
         return message
+
+    async def add_answer(self, tx: Tx, answer: NewAnswer) -> Message | None:
+        question = self.world.state.messages.get(answer.question)
+        if question is None:
+            return None
+        now, message_id = self.world.now(), MessageId(self.world.next_id("message"))
+        role, status = MessageRole.ASSISTANT, answer.status
+        said = Message(message_id, question.chat_id, role, answer.content, True, status, now, now, answer.run_id)
+        self.world.state.messages[message_id] = said
+        self.world.state.questions[message_id] = question.id
+        if chat := self.world.live_chat(question.chat_id):
+            self.world.state.chats[chat.id] = replace(chat, updated_at=now)
+        return said
+
+    async def replace_answers(self, tx: Tx, chat_id: ChatId, question: MessageId) -> None:
+        for answer_id in [answer for answer, of in self.world.state.questions.items() if of == question]:
+            answer = self.world.state.messages[answer_id]
+            self.world.state.messages[answer_id] = replace(answer, in_prompt=False)
+
+    async def read_turn(self, tx: Tx, chat_id: ChatId, question: MessageId, run_id: RunId) -> Sequence[Message]:
+        questions = self.world.state.questions
+        return [
+            message
+            for message in self.world.messages()
+            if message.id == question or (questions.get(message.id) == question and message.run_id == run_id)
+        ]
 
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None:
         message = self.world.state.messages.get(message_id)
@@ -157,8 +185,9 @@ class FakeMessageStore:
         earlier = [
             message
             for message in await self.read_after(tx, chat_id, after=0, limit=2**62)
-            if message.id < before and message.in_prompt and message.status is MessageStatus.COMPLETE
+            if self._place(message) < before and message.in_prompt and message.status is MessageStatus.COMPLETE
         ]
+        earlier.sort(key=lambda message: (self._place(message), message.id))
         fitting: list[Message] = []
         for message in reversed(earlier[-limit_messages:]):
             limit_bytes -= len(message.content.encode())
@@ -166,6 +195,9 @@ class FakeMessageStore:
                 break
             fitting.insert(0, message)
         return fitting
+
+    def _place(self, message: Message) -> MessageId:
+        return self.world.state.questions.get(message.id, message.id)
 
     async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None:
         owned = await self.find(tx, message_id)
@@ -185,43 +217,13 @@ class FakeMessageStore:
         message = self.world.state.messages.get(message_id)
         if message is None:
             return None
+        status = MessageStatus.COMPLETE if message.status is MessageStatus.COMPLETE else status
         self.world.state.messages[message_id] = replace(message, status=status, updated_at=self.world.now())
         return self.world.state.messages[message_id]
 
     async def delete(self, tx: Tx, message_id: MessageId) -> None:
         if await self.find(tx, message_id):
             self.world.state.deleted_messages |= {message_id}
-
-
-class FakeTurnStore:
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    async def take(self, tx: Tx, chat_id: ChatId, turn_id: UUID, *, lease: timedelta) -> bool:
-        held = self.world.state.leases.get(chat_id)
-        if self.world.live_chat(chat_id) is None or (held and held.until >= self.world.now()):
-            return False
-        self.world.state.leases[chat_id] = Lease(turn_id, self.world.now() + lease)
-        for message in self.world.messages():
-            if message.chat_id == chat_id and message.status is MessageStatus.PENDING:
-                self.world.state.messages[message.id] = replace(message, status=MessageStatus.INTERRUPTED)
-        return True
-
-    async def renew(self, tx: Tx, chat_id: ChatId, turn_id: UUID, *, lease: timedelta) -> bool:
-        if not self._is_ours(chat_id, turn_id) or self.world.live_chat(chat_id) is None:
-            return False
-        self.world.state.leases[chat_id] = Lease(turn_id, self.world.now() + lease)
-        return True
-
-    async def end(self, tx: Tx, chat_id: ChatId, turn_id: UUID) -> bool:
-        if not self._is_ours(chat_id, turn_id):
-            return False
-        del self.world.state.leases[chat_id]
-        return True
-
-    def _is_ours(self, chat_id: ChatId, turn_id: UUID) -> bool:
-        held = self.world.state.leases.get(chat_id)
-        return held is not None and held.turn_id == turn_id
 
 
 @dataclass

@@ -20,6 +20,7 @@ class Asked:
     path: str
     json: object = None
     query: Mapping[str, str] | None = None
+    idempotency_key: str = ""
 
 
 @dataclass
@@ -42,8 +43,9 @@ class FakeFrontDoor:
         *,
         json: object = None,
         query: Mapping[str, str] | None = None,
+        idempotency_key: str = "",
     ) -> FleetAnswer:
-        self.asked.append(Asked(caller, method, path, json, query))
+        self.asked.append(Asked(caller, method, path, json, query, idempotency_key))
         if self.is_gone:
             raise FrontDoorUnavailable("The front door did not answer.")
         if self.refuses_with is not None or self.body is not None:

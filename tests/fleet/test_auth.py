@@ -14,6 +14,8 @@ from portico_fleet.auth.sessions import SCHEMA as SESSIONS_SCHEMA
 from portico_fleet.auth.sessions import RefreshRefused, Sessions
 from portico_fleet.store import Store
 
+from app.kernel.ids import new_run_id
+from tests.builders import a_run_token
 from tests.fleet.programs import as_user, is_problem, running
 
 SESSIONS = "/api/v1/auth/sessions"
@@ -237,6 +239,20 @@ def test_a_logout_ends_one_session_and_clears_the_cookies(auth: httpx.Client, us
     assert all("Max-Age=0" in _attributes(cookie) for cookie in answer.headers.get_list("set-cookie"))
     assert refreshed(auth, session["refresh_token"]).status_code == 401
     assert refreshed(auth, other["refresh_token"]).status_code == 200
+
+
+def test_a_run_is_known_as_its_user_and_is_of_no_session(auth: httpx.Client) -> None:
+    """As the gateway passes on what an agent asks: the user in the fields it sets, the run's token in the other one."""
+    somebody = registered(auth)
+    logged_in(auth, somebody["email"])
+    by_a_run = as_user(str(somebody["id"])) | bearer(a_run_token(new_run_id(), sub=str(somebody["id"])))
+
+    profile = auth.get("/api/v1/users/me", headers=by_a_run)
+    logout = auth.delete(SESSIONS, headers=by_a_run)
+
+    assert (profile.status_code, profile.json()["id"]) == (200, somebody["id"])
+    assert is_problem(logout, 401, "token-invalid")
+    assert auth.get("/api/v1/users/me", headers=by_a_run).json()["active_sessions"] == 1
 
 
 @pytest.mark.parametrize("way", ["the gateway's word", "access token"])

@@ -1,5 +1,7 @@
 """One gateway for a file of tests: the shipped chain, real sockets, the scripted model, a real database."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from tests.builders import some_settings
 from tests.gateway import running_gateway
+from tests.http.cable import Cable
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +31,13 @@ def caller(gateway_url: str) -> Iterator[httpx.Client]:
     """One client for a whole table of cases: to make one costs more than most requests (it reads every CA there is)."""
     with httpx.Client(base_url=gateway_url, timeout=30) as caller:
         yield caller
+
+
+@pytest.fixture
+def cable(migrated_dsn: str) -> Iterator[Cable]:
+    folder = Path(tempfile.mkdtemp(prefix="cable-"))  # pytest's own folders are too long for a socket's name
+    cable = Cable(migrated_dsn, folder)
+    cable.mend()
+    yield cable
+    cable.cut()
+    shutil.rmtree(folder)

@@ -8,7 +8,7 @@ ID = "the id"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`path` holds `{chat_id}` or `{message_id}` where the caller's own belongs, or an id of what belongs to nobody.
+    """`path` holds `{chat_id}`, `{message_id}` or `{run_id}` where the caller's own belongs, or what belongs to nobody.
 
     `body` is one that would be taken. `malformed` is a body, a query or `ID` that breaks the one thing `flawed` names;
     None where there is nothing a caller could get wrong.
@@ -26,8 +26,8 @@ class Endpoint:
 
     @property
     def is_about_one(self) -> bool:
-        """Whether it is about one person's chat or message."""
-        return "{chat_id}" in self.path or "{message_id}" in self.path
+        """Whether it is about one person's chat, message or run."""
+        return any(f"{{{noun}_id}}" in self.path for noun in ("chat", "message", "run"))
 
     @property
     def right_role(self) -> str:
@@ -67,6 +67,11 @@ ENDPOINTS = (
         malformed={"content": ""},
         flawed="content",
     ),
+    Endpoint("GET", "/api/v1/usage/", malformed="by=hour", flawed="by"),
+    Endpoint("GET", "/api/v1/runs/{run_id}", flawed="run_id"),
+    Endpoint("POST", "/api/v1/runs/{run_id}/cancel", flawed="run_id"),
+    Endpoint("POST", "/api/v1/runs/{run_id}/rerun", flawed="run_id"),
+    Endpoint("GET", "/api/v1/runs/{run_id}/events", malformed="after=-1", flawed="after"),
     Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint(
         "POST",
@@ -88,6 +93,7 @@ OPEN_TO_ALL = (
     Endpoint("GET", "/api/health/ready"),
     Endpoint("GET", "/api/health/service_health"),
     Endpoint("GET", "/openapi.json"),
+    Endpoint("GET", "/.well-known/jwks.json"),
 )
 
 WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint.body is not None)

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.http.calls import Json, as_, open_chat, somebody, withdraw, write
+from app.kernel.ids import new_run_id
+from tests.http.calls import Json, as_, open_chat, say, somebody, withdraw, write
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, WITH_BODY, Endpoint
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
-TURN = BEHIND_A_TOKEN | {"404", "409", "502", "504"}
+TURN = BEHIND_A_TOKEN | {"404", "409", "429", "502", "504"}
 FOR_MACHINES = {"/openapi.json", "/metrics"}
 DESCRIBED = [endpoint for endpoint in (*ENDPOINTS, *OPEN_TO_ALL) if endpoint.path not in FOR_MACHINES]
 
@@ -76,15 +77,17 @@ def test_every_parameter_of_a_path_is_described(document: Json) -> None:
         assert all(one["required"] and one["schema"]["type"] in {"integer", "string"} for one in described.values())
 
 
-def test_ids_are_described_as_numbers(document: Json) -> None:
-    ids = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
+def test_ids_are_described_as_what_they_are(document: Json) -> None:
+    parameters = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
+    ids = {one["name"]: one["schema"] for one in parameters if one["name"].endswith("_id") and one["in"] == "path"}
 
-    assert {one["schema"]["type"] for one in ids if one["name"].endswith("_id") and one["in"] == "path"} == {"integer"}
+    assert ids.pop("run_id")["format"] == "uuid"
+    assert {schema["type"] for schema in ids.values()} == {"integer"}
 
 
 def test_ids_are_described_with_their_bounds_to_the_last_digit(document: Json) -> None:
     every = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
-    ids = [one["schema"] for one in every if one["name"].endswith("_id") and one["name"] != "user_id"]
+    ids = [one["schema"] for one in every if one["name"] in {"chat_id", "message_id", "revocation_id"}]
 
     assert {(schema["minimum"], schema["maximum"]) for schema in ids} == {(0, 2**63 - 1)}
 
@@ -98,12 +101,12 @@ def test_a_body_that_takes_no_other_fields_is_described_so(document: Json, endpo
 
 @pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
 def test_options_names_every_method_of_a_path(client: httpx.Client, document: Json, endpoint: Endpoint) -> None:
-    path = endpoint.path.format(chat_id=1, message_id=1, revocation_id=1, name="echo")
+    path = endpoint.path.format(chat_id=1, message_id=1, revocation_id=1, run_id=new_run_id(), name="echo")
     described = document["paths"][endpoint.path.rstrip("/")]
 
     answer = client.options(path, headers=as_(somebody(), "admin"))
 
-    if path.startswith("/api/health"):  # its row takes GET alone
+    if path.startswith(("/api/health", "/.well-known")):  # their rows take GET alone
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
     else:
         assert answer.status_code == 204
@@ -119,12 +122,24 @@ def test_every_refusal_is_described_as_a_problem(document: Json, endpoint: Endpo
     }
 
     expected = TURN if endpoint.path.endswith("/exchange") else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
+    if endpoint.method == "POST":
+        expected = expected | {"409"}
     assert set(refusals) - {"404"} == expected - {"404"}
     assert ("404" in refusals) == ("{" in endpoint.path)
     for response in refusals.values():
         schema = response["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}
         assert response["description"].startswith("`")
+
+
+@pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
+def test_every_post_is_described_with_the_key_it_takes(document: Json, endpoint: Endpoint) -> None:
+    parameters = operation_of(document, endpoint).get("parameters", ())
+
+    keys = [one for one in parameters if one["in"] == "header"]
+
+    assert [one["name"] for one in keys] == (["Idempotency-Key"] if endpoint.method == "POST" else [])
+    assert not any(one["required"] for one in keys)
 
 
 def test_a_refusal_names_its_types(document: Json) -> None:
@@ -143,13 +158,15 @@ def test_what_an_endpoint_answers_is_what_is_described(
     chat_id = open_chat(client, owner, agent="echo")["id"]
     message_id = write(client, owner, chat_id, "hello")["id"]
     revocation_id = withdraw(client, sub=somebody())["id"]
-    ids = {"chat_id": chat_id, "message_id": message_id, "revocation_id": revocation_id}
+    run_id = say(client, owner, chat_id, "hello").json()[0]["run_id"]
+    ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "revocation_id": revocation_id}
     path = endpoint.path.format(name="echo", **ids)
+    headers = {**as_(owner, endpoint.right_role), "accept": "application/json"}
 
-    answer = client.request(endpoint.method, path, json=endpoint.body, headers=as_(owner, endpoint.right_role))
+    answer = client.request(endpoint.method, path, json=endpoint.body, headers=headers)
 
     described = operation_of(document, endpoint)["responses"][str(answer.status_code)]
-    assert answer.status_code in {200, 201, 204}
+    assert answer.status_code in {200, 201, 202, 204}
     if answer.status_code == 204:
         assert "content" not in described
     else:

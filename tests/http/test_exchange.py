@@ -82,7 +82,6 @@ def test_the_fields_of_the_original_are_taken(client: httpx.Client) -> None:
         ({"content": "x" * 100_001}, "content"),
         ({"content": "a\0b"}, "content"),
         ({"content": None}, "content"),
-        ({"run_mode": "background"}, "run_mode"),
         ({"temperature": 2}, "temperature"),
     ],
 )

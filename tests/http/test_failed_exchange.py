@@ -46,6 +46,10 @@ class ThinkingTurn:
 
     def finish(self) -> httpx.Response:
         self.agent.may_answer.set()
+        return self.answer()
+
+    def answer(self) -> httpx.Response:
+        """Wait for what the caller is told."""
         self._asking.join(PATIENCE_S)
         return self.answers[0]
 
@@ -100,6 +104,8 @@ def test_a_second_exchange_in_a_busy_chat_is_refused_at_once(
     third = say(client, owner, chat_id, "now?")
 
     assert (second.status_code, second.json()["type"]) == (409, "chat-busy")
+    assert second.headers["location"] == f"/api/v1/runs/{second.json()['run_id']}"
+    assert second.json()["run_id"] == first.json()[0]["run_id"]
     assert (first.status_code, first.json()[1]["content"]) == (201, "think, after: nothing")
     assert (third.status_code, third.json()[1]["content"]) == (201, "now?, after: think")
     assert [message["content"] for message in history(client, owner, chat_id)][::2] == ["think", "now?"]
@@ -129,7 +135,7 @@ def test_a_turn_whose_chat_is_deleted_is_lost_and_what_was_asked_is_kept(
     turn.begin(gateway_url, owner, chat_id)
 
     client.delete(f"/api/v1/chats/{chat_id}", headers=as_(owner))
-    lost = turn.finish()
+    lost = turn.answer()
     client.post(f"/api/v1/chats/{chat_id}/restore", headers=as_(owner))
 
     assert (lost.status_code, lost.json()["type"]) == (409, "turn-lost")

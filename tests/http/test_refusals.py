@@ -1,7 +1,5 @@
 """Who is kept out of each endpoint, and what each says to what it cannot read: before any test of what they do."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -11,8 +9,9 @@ from litestar.routes import HTTPRoute
 
 from app.main import create_app
 from tests.builders import some_settings
-from tests.http.calls import as_, fields_of, open_chat, somebody, write
-from tests.http.endpoints import ENDPOINTS, ID, OPEN_TO_ALL, Endpoint
+from tests.http.calls import as_, fields_of, open_chat, somebody
+from tests.http.desk import Desk, a_desk
+from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, Endpoint
 
 ABOUT_ONE = [endpoint for endpoint in ENDPOINTS if endpoint.is_about_one]
 NO_IDS = (
@@ -22,33 +21,10 @@ NO_IDS = (
 TAKES_SOMETHING = [endpoint for endpoint in ENDPOINTS if endpoint.malformed is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """A person with a chat and a message in it, which no refusal changes."""
-
-    owner: str
-    ids: Mapping[str, int]
-
-    def send(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
-        """Send what would be right for the owner."""
-        path = endpoint.path.format(name="echo", **self.ids)
-        return caller.request(endpoint.method, path, json=endpoint.body, headers=headers)
-
-    def send_malformed(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
-        flaw = endpoint.malformed
-        ids = {**self.ids, endpoint.flawed: "abc"} if flaw is ID and endpoint.flawed else self.ids
-        query = f"?{flaw}" if isinstance(flaw, str) and flaw is not ID else ""
-        body = flaw if isinstance(flaw, Mapping) else endpoint.body
-        return caller.request(endpoint.method, endpoint.path.format(**ids) + query, json=body, headers=headers)
-
-
 @pytest.fixture(scope="module")
 def desk(gateway_url: str) -> Desk:
-    owner = somebody()
     with httpx.Client(base_url=gateway_url) as caller:
-        chat_id = open_chat(caller, owner)["id"]
-        message_id = write(caller, owner, chat_id, "hello")["id"]
-        return Desk(owner, {"chat_id": chat_id, "message_id": message_id, "revocation_id": 1})
+        return a_desk(caller)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +70,8 @@ def test_another_persons_is_not_found(caller: httpx.Client, desk: Desk, endpoint
     answer = desk.send(caller, endpoint, as_(somebody()))
 
     assert answer.status_code == 404
-    assert answer.json()["type"] == ("message-not-found" if "{message_id}" in endpoint.path else "chat-not-found")
+    (noun,) = (noun for noun in ("chat", "message", "run") if f"{{{noun}_id}}" in endpoint.path)
+    assert answer.json()["type"] == f"{noun}-not-found"
 
 
 @pytest.mark.parametrize("endpoint", TAKES_SOMETHING, ids=str)

@@ -1,13 +1,9 @@
 """The database goes away under a running gateway, and comes back: what callers are told meanwhile."""
 
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 
 from tests.builders import bearer, some_settings
 from tests.gateway import running_gateway
@@ -15,16 +11,6 @@ from tests.http.cable import Cable
 from tests.http.calls import as_, open_chat, say, somebody
 
 PATIENCE_S = 25  # health is asked about every ten seconds
-
-
-@pytest.fixture
-def cable(migrated_dsn: str) -> Iterator[Cable]:
-    folder = Path(tempfile.mkdtemp(prefix="cable-"))  # pytest's own folders are too long for a socket's name
-    cable = Cable(migrated_dsn, folder)
-    cable.mend()
-    yield cable
-    cable.cut()
-    shutil.rmtree(folder)
 
 
 def wait_until_ready_is(client: httpx.Client, status: int) -> None:

@@ -69,12 +69,12 @@ def outputs(commands: list[str], *, cwd: Path, environ: dict[str, str]) -> list[
 
 
 def shape(text: str) -> object:
-    """Reduce a JSON text to what holds in every run: numbers, times and request ids differ."""
+    """Reduce a JSON text to what holds in every run: numbers, times, request and run ids differ."""
     return json.loads(text, object_hook=_stable, parse_int=lambda _: 0)
 
 
 def _stable(found: dict[str, object]) -> dict[str, object]:
-    volatile = {name for name in found if name.endswith(("_at", "At")) or name == "request_id"}
+    volatile = {name for name in found if name.endswith(("_at", "At")) or name in {"request_id", "run_id"}}
     return {name: type(value).__name__ if name in volatile else value for name, value in found.items()}
 
 
@@ -125,8 +125,9 @@ def test_the_agents_of_the_how_to_are_found_and_the_command_lists_the_rest(tmp_p
     told = steps(ADD_AN_AGENT)
 
     heard = outputs([step.command for step in told], cwd=tmp_path, environ={})
+    imports = "import how_to_agent_0 as a, how_to_agent_1 as b, how_to_agent_2 as c"
     listed = subprocess.run(
-        [sys.executable, "-c", "import how_to_agent_0 as a, how_to_agent_1 as b; print(a.agent.name, b.Shout.name)"],
+        [sys.executable, "-c", f"{imports}; print(a.agent.name, b.Shout.name, c.agent.name)"],
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
         capture_output=True,
         text=True,
@@ -134,7 +135,7 @@ def test_the_agents_of_the_how_to_are_found_and_the_command_lists_the_rest(tmp_p
     )
 
     assert heard == [step.output for step in told]
-    assert listed.stdout.split() == ["support", "shout"]
+    assert listed.stdout.split() == ["support", "shout", "payments"]
     assert "support" not in AgentFactory.discover().agents
 
 

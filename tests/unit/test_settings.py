@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -307,3 +308,47 @@ def test_a_dsn_may_be_written_as_for_other_programs(scheme: str) -> None:
     settings = Settings(postgres_dsn=f"{scheme}://me:secret@db/name?ssl=require")
 
     assert settings.postgres_dsn == "postgresql+asyncpg://me:secret@db/name?ssl=require"
+
+
+# ---- budgets
+
+
+def test_budgets_are_written_as_pairs_in_the_environment_and_as_tables_or_pairs_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    monkeypatch.setenv("BUDGET_RUN", "requests=5, cost=0.5")
+    monkeypatch.setenv("BUDGET_AGENTS", '{"research": "cost=20"}')
+
+    settings = read_settings(write('[settings]\nbudget_chat = "tokens=7"\n[settings.budget_user]\nseconds = 60'))
+
+    assert settings.budget_run == {"requests": 5, "cost": Decimal("0.5")}
+    assert settings.budget_agents == {"research": {"cost": 20}}
+    assert settings.budget_chat == {"tokens": 7}
+    assert settings.budget_user == {"seconds": 60}
+    assert settings.budget_day == {}
+
+
+def test_a_run_has_a_generous_budget_unless_told_otherwise(write: Write) -> None:
+    settings = read_settings(write(""))
+
+    assert settings.budget_run.keys() == {"requests", "tool_calls", "tokens", "cost", "seconds"}
+    assert (settings.budget_agents, settings.budget_chat, settings.budget_user, settings.budget_day) == ({}, {}, {}, {})
+
+
+@pytest.mark.parametrize(
+    "text", ["requests", "requests=", "requests=-1", "requests=many", "miles=3", "cost=1,cost=2", "tokens=1e12"]
+)
+def test_a_budget_that_says_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, write: Write, text: str) -> None:
+    monkeypatch.setenv("BUDGET_USER", text)
+
+    (problem,) = problems_of(write(""))
+
+    assert problem.startswith("environment: BUDGET_USER: ")
+
+
+def test_budgets_of_agents_that_are_no_document_are_refused(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setenv("BUDGET_AGENTS", "research: cost=20")
+
+    (problem,) = problems_of(write(""))
+
+    assert problem.startswith("environment: BUDGET_AGENTS: ")

@@ -13,12 +13,15 @@ import uvloop
 
 from app.edge.asgi import Door
 from app.edge.asgi_client import ASGIApp, Receive, Scope, Send
+from app.edge.claims import TokenRules
 from app.edge.edge import Edge
 from app.edge.keys import PemKeys
+from app.edge.live_runs import LiveRuns
 from app.edge.pipeline import EdgeOptions
 from app.edge.routes import RouteRegistry
+from app.edge.run_tokens import RunTokenVerifier
 from app.edge.table import Table
-from app.edge.tokens import TokenRules, TokenVerifier
+from app.edge.tokens import TokenVerifier
 from app.edge.upstreams import open_upstreams
 from app.kernel.clock import SystemClock
 from app.kernel.revocation import Mark, Revocation
@@ -27,6 +30,7 @@ from tests.builders import ROLES, a_token, public_pem
 from tests.gateway import ThreadedServer
 from tests.wire.caller import get
 from tests.wire.front import Front, reserved_port, running_server
+from tests.wire.runs import LIVE
 
 type Row = dict[str, object]
 
@@ -110,18 +114,24 @@ class Doorway:
         await receive()
         self.loop = asyncio.get_running_loop()
         upstreams = open_upstreams(self.rows.upstreams)
-        self._open(Table(RouteRegistry.compile(self.rows.routes, self.rows.upstreams), upstreams))
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+        live = self._open(Table(RouteRegistry.compile(self.rows.routes, self.rows.upstreams), upstreams))
+        async with asyncio.TaskGroup() as background:
+            attending = background.create_task(live.attend())
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            attending.cancel()
         for upstream in upstreams.values():
             await upstream.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _open(self, table: Table) -> None:
+    def _open(self, table: Table) -> LiveRuns:
         keys, clock = PemKeys.read(public_pem()), SystemClock()
-        tokens = TokenVerifier(TokenRules(roles=ROLES, leeway_s=LEEWAY_S), keys.current, clock)
+        live = LiveRuns(LIVE, clock)
+        runs = RunTokenVerifier(live)
+        tokens = TokenVerifier(TokenRules(roles=ROLES, leeway_s=LEEWAY_S), keys.current, clock, runs=runs)
         self.door.inner = self.inner
         self.door.edge = Edge(table, keys, tokens, clock, self.options)
+        return live
 
 
 @contextmanager

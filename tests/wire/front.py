@@ -14,10 +14,11 @@ from typing import Any, Literal
 import pytest
 import uvicorn
 import uvloop
-from dishka import Provider, Scope, decorate
+from dishka import Provider, Scope, decorate, provide
 from litestar import Litestar
 
 from app.edge.edge import Edge
+from app.edge.live_runs import RunSource
 from app.edge.upstream_pool import PoolCounts
 from app.edge.upstreams import RetryBudget
 from app.infra.observability.health import HealthRegistry
@@ -27,6 +28,7 @@ from tests.fakes.access_log import HeardAccessLog
 from tests.gateway import ThreadedServer
 from tests.wire.caller import Answered, Caller, calling
 from tests.wire.hostile import HostileUpstream, Script, eventually, hostile
+from tests.wire.runs import LIVE
 
 START_TIMEOUT_S = 60
 IDLE_S = 0.3
@@ -69,6 +71,16 @@ class Inside(Provider):
         health.dependencies = [one for one in health.dependencies if one.type != "http"]
         self.edge, self.loop = edge, asyncio.get_running_loop()
         return edge
+
+
+class Runs(Provider):
+    """Has the edge hear of the tests' own runs."""
+
+    scope = Scope.APP
+
+    @provide
+    def source(self) -> RunSource:
+        return LIVE
 
 
 @dataclass(slots=True)
@@ -212,7 +224,7 @@ def running_front(server: Server, folder: Path, dsn: str) -> Iterator[Front]:
             trusted_proxies=(),  # to whom everybody on this machine would belong
         )
         inside = Inside()
-        with serving(create_app(settings, HeardAccessLog(), inside), server) as port:
+        with serving(create_app(settings, HeardAccessLog(), inside, Runs()), server) as port:
             assert inside.edge is not None
             assert inside.loop is not None
             yield Front(port, upstream_port, second_port, inside.edge, inside.loop)

@@ -12,11 +12,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
+from app.edge.claims import TokenRules
 from app.edge.edge import Edge
 from app.edge.keys import JwksKeys
 from app.edge.pipeline import EdgeOptions
 from app.edge.record import Record
-from app.edge.tokens import TokenRules, TokenVerifier
+from app.edge.tokens import TokenVerifier
 from app.infra.http_client.client import HttpClient
 from app.kernel.errors import Fault
 from tests.builders import ROLES

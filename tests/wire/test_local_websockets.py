@@ -10,11 +10,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from app.edge.asgi_client import Receive, Scope, Send
-from tests.builders import a_token, bearer
+from tests.builders import a_run_token, a_token, bearer
 from tests.wire.caller import LEAVES, Leave
 from tests.wire.doorway import TOKEN, dying_token, handshake, running_doorway, withdraw
 from tests.wire.front import Front
 from tests.wire.hostile import eventually
+from tests.wire.runs import begin_run, end_run
 
 PATIENCE_S = 10
 MASKED_HI = b"\x81\x82\0\0\0\0hi"
@@ -177,6 +178,16 @@ async def test_it_ends_when_its_token_is_withdrawn(front: Front) -> None:
         await socket.wait_closed()
 
     assert (socket.close_code, socket.close_reason) == (1008, "token_withdrawn")
+
+
+async def test_it_ends_with_the_run_that_opened_it(front: Front) -> None:
+    run = begin_run()
+    async with client(front, "/known", {"authorization": f"Bearer {a_run_token(run)}"}) as socket:
+        await socket.recv()
+        end_run(run)
+        await socket.wait_closed()
+
+    assert (socket.close_code, socket.close_reason) == (1008, "run_over")
 
 
 async def test_a_process_that_ends_says_so_at_once() -> None:

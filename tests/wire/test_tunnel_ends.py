@@ -10,11 +10,12 @@ import pytest
 
 from app.edge.pipeline import EdgeOptions
 from app.edge.websocket_frames import close_frame
-from tests.builders import a_token
+from tests.builders import a_run_token, a_token
 from tests.wire.caller import LEAVES, Caller, Leave
 from tests.wire.doorway import SWITCHING, dying_token, handshake, running_doorway, withdraw
 from tests.wire.front import Front
 from tests.wire.hostile import Script, Visit, eventually
+from tests.wire.runs import begin_run, end_run
 
 PATIENCE_S = 10
 PROMPT_S = 5  # a deadline for a machine that is busy; what it takes is printed
@@ -24,6 +25,7 @@ MASKED = b"\x82\x82\0\0\0\0hi"
 HALF_A_MASKED = b"\x82\xfe\x10\x00\0\0\0\0half"
 EXPIRED = close_frame(1008, "token_expired", is_masked=False)
 WITHDRAWN = close_frame(1008, "token_withdrawn", is_masked=False)
+OVER = close_frame(1008, "run_over", is_masked=False)
 GOING = close_frame(1001, "going_away", is_masked=False)
 
 
@@ -267,6 +269,20 @@ async def test_a_tunnel_ends_when_its_token_is_withdrawn_and_others_stay(front: 
         assert await rest(caller) == WITHDRAWN
         assert (await front.line())["reason"] == "token_withdrawn"
         assert front.edge.gauges.tunnels_open == 1
+
+
+async def test_a_tunnel_ends_with_the_run_that_opened_it_and_others_stay(front: Front) -> None:
+    run, other_run = begin_run(), begin_run()
+    async with front.upstream(switching()), front.calling() as leaver, front.calling() as other:
+        await opened(leaver, b"/mine", b"Authorization: Bearer " + a_run_token(run).encode())
+        await opened(other, b"/mine", b"Authorization: Bearer " + a_run_token(other_run).encode())
+
+        end_run(run)
+
+        assert await rest(leaver) == OVER
+        assert (await front.line())["reason"] == "run_over"
+        assert not other.reader.at_eof()
+    end_run(other_run)
 
 
 async def test_a_token_that_is_withdrawn_during_the_handshake_opens_no_tunnel(front: Front) -> None:

@@ -68,6 +68,20 @@ async def test_the_upstream_is_sent_the_handshake_with_who_asks_and_without_what
     assert b"authorization" not in head.lower()
 
 
+async def test_a_token_among_the_subprotocols_opens_the_door_and_goes_no_further(front: Front) -> None:
+    token = TOKEN.rpartition(b" ")[2]
+    named = (b"Sec-WebSocket-Protocol: a, portico.bearer.%b" % token, b"Sec-WebSocket-Protocol: b")
+    async with front.upstream(switching()) as upstream, front.calling() as caller:
+        await caller.send(handshake(b"/mine", *named))
+        answered = await caller.head()
+
+    head = upstream.visits[0].received.lower()
+    assert answered.status == 101
+    assert b"x-user-id: 1\r\n" in head
+    assert b"sec-websocket-protocol: a, b\r\n" in head
+    assert b"portico.bearer" not in head
+
+
 async def test_what_a_client_names_in_connection_goes_and_what_we_add_stays(front: Front) -> None:
     asked = handshake(b"/mine", TOKEN, b"X-Secret: 1")
     asked = asked.replace(b"Connection: Upgrade", b"Connection: x-secret, keep-alive, Upgrade, X-User-Id")

@@ -29,6 +29,7 @@ from app.kernel.errors import Fault
 
 MAX_RETRY_AFTER_S = 3600
 EVIDENCE_CHARS = 300
+PROMPT_TOO_LONG = "The message does not fit into the language model's window; say it shorter."
 
 _LLAMA_OVERFLOW = "exceed_context_size_error"  # llama.cpp's server; the library knows only other providers' words
 
@@ -50,7 +51,7 @@ def is_overflow(error: AgentRunError) -> bool:
 
 # First match wins; categories first, bare statuses for adapters that do not sort their errors.
 _FACTS: tuple[tuple[Test, type[Fault], str], ...] = (
-    (is_overflow, TurnTooLong, "The message does not fit into the language model's window; say it shorter."),
+    (is_overflow, TurnTooLong, PROMPT_TOO_LONG),
     (_is(ModelQuotaExceededError, statuses=(402,)), ModelUnavailable, "The language model's account is used up."),
     (_is(ModelRateLimitError, statuses=(429,)), ModelUnavailable, "The language model takes no more requests for now."),
     (

@@ -4,9 +4,14 @@ Retries are the SDKs' own (two, with growing waits, only for what a second try c
 client, with five seconds to connect, closed with the model (`async with model`).
 """
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pydantic_ai import RunContext
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import ModelMessage, ModelResponse
-from pydantic_ai.models import Model, ModelRequestParameters, infer_model
+from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse, infer_model
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -74,10 +79,26 @@ class LocalChatModel(OpenAIChatModel):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
+        self._find()
+        return await super().request(messages, model_settings, model_request_parameters)
+
+    @asynccontextmanager
+    async def request_stream(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+        # Any: the library's own, whatever the turn's dependencies are
+        run_context: RunContext[Any] | None = None,
+    ) -> AsyncGenerator[StreamedResponse]:
+        self._find()
+        async with super().request_stream(messages, model_settings, model_request_parameters, run_context) as streamed:
+            yield streamed
+
+    def _find(self) -> None:
         endpoint = self._endpoint()
         self.client.base_url = endpoint.base_url
         self.client.api_key = endpoint.api_key
-        return await super().request(messages, model_settings, model_request_parameters)
 
     def _endpoint(self) -> Endpoint:
         try:

@@ -1,12 +1,13 @@
 """An `Agent` and its model, made ready to answer turns.
 
 What lives here: the prompt (history that fits, instructions, the question), the limits of one turn, and the second try
-when the provider finds the prompt too long after all. What does not: tools' failures (`runner.py` calls them) and what
-an error is called (`failures.py`).
+when the provider finds the prompt too long after all. What does not: how its requests and calls become steps of the
+turn's journal (`durability.py`), tools' failures (`tools/calling.py`), and what an error is called (`failures.py`).
 """
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -22,12 +23,15 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import Model
-from pydantic_ai.usage import RunUsage
 
-from app.agents.contract import Agent, PastMessage, ToolContext, TurnTooLong
-from app.agents.llm.failures import as_fault, is_overflow
-from app.agents.llm.models import Said
+from app.agents.contract import Agent, PastMessage, TurnTooLong, is_idempotent
+from app.agents.llm.durability import TurnDurability, working_on
+from app.agents.llm.failures import PROMPT_TOO_LONG, as_fault
+from app.agents.llm.kept import bounded
+from app.agents.llm.model_step import PromptTooLong
 from app.agents.llm.window import MESSAGE_TOKENS, estimate_tokens, fit, tokens_of
+from app.agents.turns import Said
+from app.agents.work import Work
 
 REQUEST_LIMIT = 20
 TOOL_CALLS_LIMIT = 50
@@ -44,19 +48,21 @@ TRIM_SHARE = 4
 class ModelAgent:
     """Concurrency: answers any number of turns at once; nothing of one is kept for the next."""
 
-    def __init__(self, spec: Agent, model: object, tools: Sequence[Tool[ToolContext]]) -> None:
+    def __init__(self, spec: Agent, model: object, tools: Sequence[Tool[Work]]) -> None:
         """Make the agent; `model` is what `Models.load` gave, `tools` are `spec.tools`, bound."""
         if not isinstance(model, Model):
             raise TypeError(f"{model!r} is not a model")
         self._model = model
         self._tools = tuple(tools) if self.calls_tools else ()
+        once_only = {bound.name for tool, bound in zip(spec.tools, tools, strict=True) if not is_idempotent(tool)}
         self._agent = pydantic_ai.Agent(
             model,
             name=spec.name,
             instructions=spec.instructions,
-            deps_type=ToolContext,
+            deps_type=Work,
             tools=self._tools,
             retries=ARGUMENT_RETRIES,
+            capabilities=[TurnDurability(once_only=once_only)],
         )
         self._fixed_tokens = estimate_tokens(spec.instructions) + MESSAGE_TOKENS + _schema_tokens(self._tools)
 
@@ -73,41 +79,37 @@ class ModelAgent:
     def calls_tools(self) -> bool:
         return self._model.profile.get("supports_tools", True)
 
-    async def answer(self, context: ToolContext) -> Said:
+    async def answer(self, work: Work) -> Said:
         """Ask the model, with as much of the history as fits, until it has no more tools to call.
 
-        Errors: ModelUnavailable, AgentFailed, TurnTooLong.
+        Errors: ModelUnavailable, AgentFailed, TurnTooLong, TurnUnreadable, BudgetReached.
         """
+        turn = work.turn
         window = self._model.context_window or UNKNOWN_WINDOW_TOKENS
         step = window // TRIM_SHARE
-        history = fit(context.turn.history, limit_tokens=self._room_tokens(context.turn.text, window), step_tokens=step)
+        history = fit(turn.history, limit_tokens=self._room_tokens(turn.text, window), step_tokens=step)
         while True:
-            usage = RunUsage()
             try:
-                result = await self._run(context, history, usage)
-            except AgentRunError as error:
+                result = await self._run(work, history)
+            except PromptTooLong as refused:
                 # The estimate was too low: once more with half. Only for the first request, before any tool has acted.
-                if not (is_overflow(error) and history and not usage.requests):
-                    raise as_fault(error) from error
+                if not (history and work.request == 1):
+                    raise TurnTooLong(PROMPT_TOO_LONG) from refused
                 history = fit(history, limit_tokens=tokens_of(history) // 2, step_tokens=step)
                 continue
-            return Said(
-                text=result.output,
-                model=self._model.model_name,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                requests=usage.requests,
-                tool_calls=usage.tool_calls,
-            )
+            except AgentRunError as error:
+                raise as_fault(error) from error
+            usage = replace(work.usage, tool_calls=result.usage.tool_calls)
+            return Said(work.text, usage, self._model.model_name, bounded(result.new_messages()))
 
-    async def _run(self, context: ToolContext, history: Sequence[PastMessage], usage: RunUsage) -> AgentRunResult[str]:
-        return await self._agent.run(
-            context.turn.text,
-            deps=context,
-            message_history=_as_messages(history),
-            usage=usage,
-            usage_limits=UsageLimits(request_limit=REQUEST_LIMIT, tool_calls_limit=TOOL_CALLS_LIMIT),
-        )
+    async def _run(self, work: Work, history: Sequence[PastMessage]) -> AgentRunResult[str]:
+        with working_on(work):
+            return await self._agent.run(
+                work.turn.text,
+                deps=work,
+                message_history=_as_messages(history),
+                usage_limits=UsageLimits(request_limit=REQUEST_LIMIT, tool_calls_limit=TOOL_CALLS_LIMIT),
+            )
 
     def _room_tokens(self, text: str, window: int) -> int:
         answer = (self._model.settings or {}).get("max_tokens") or window // ANSWER_SHARE
@@ -118,7 +120,7 @@ class ModelAgent:
         return max(room, 0)
 
 
-def _schema_tokens(tools: Iterable[Tool[ToolContext]]) -> int:
+def _schema_tokens(tools: Iterable[Tool[Work]]) -> int:
     return sum(
         estimate_tokens(f"{tool.name} {tool.description}")
         + estimate_tokens(json.dumps(tool.tool_def.parameters_json_schema))

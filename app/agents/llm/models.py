@@ -25,18 +25,6 @@ HOW_TO_CONFIGURE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A model's answer, and what it took."""
-
-    text: str
-    model: str
-    input_tokens: int
-    output_tokens: int
-    requests: int
-    tool_calls: int
-
-
 def check_model(name: str, *, gguf: Path | None = None, environ: Mapping[str, str] = os.environ) -> None:
     """Find what would stop a model from being used; "" is always right. Cost: some file look-ups, no import.
 

@@ -8,10 +8,10 @@ So letters and spaces count a third, everything else a token a byte. It errs on 
 that are no words; the provider's own refusal catches those (see `model_agent.py`).
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain
+from string import ascii_letters
 
 from app.agents.contract import PastMessage
 
@@ -19,14 +19,15 @@ LETTERS_PER_TOKEN = 3
 MESSAGE_TOKENS = 8
 """What a chat template puts around one message: role, separators."""
 
-_LETTER = re.compile(r"[A-Za-z ]")
+_LETTERS = f"{ascii_letters} ".encode()
 
 
 def estimate_tokens(text: str) -> int:
     """Estimate from above; linear in the length of the text."""
-    rest = _LETTER.sub("", text)
-    letters = len(text) - len(rest)
-    return -(-letters // LETTERS_PER_TOKEN) + len(rest.encode("utf-8", "surrogatepass"))
+    encoded = text.encode("utf-8", "surrogatepass")
+    rest = len(encoded.translate(None, _LETTERS))
+    letters = len(encoded) - rest
+    return -(-letters // LETTERS_PER_TOKEN) + rest
 
 
 def tokens_of(messages: Iterable[PastMessage]) -> int:

@@ -1,19 +1,24 @@
-"""How an agent reaches the fleet: over HTTP through our own front door, with the token of the person who asked.
+"""How an agent reaches the fleet: over HTTP through our own front door, with a token of the person who asked.
 
 So the edge checks the agent's calls exactly as it checks that person's: an agent can do what its user can, no more.
+The token is that person's own where it is at hand; a run has left it behind, and is given one for each call.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from app.agents.contract import FleetAnswer, FrontDoorUnavailable
 from app.infra.http_client.client import FLEET_TIMEOUTS, CallFailed, HttpClient
+from app.kernel.errors import Unavailable
 from app.kernel.identity import Principal
 
 MAX_ANSWER_BYTES = 1024**2
+KEY_LIMIT_CHARS = 200
 
 
 @dataclass(slots=True)
@@ -30,12 +35,21 @@ class FrontDoorAddress:
         self.url = f"{scheme}://{host}:{server[1]}"
 
 
+class Credentials(Protocol):
+    """The tokens that calls carry. Asked for each call, since one is good for minutes and a run works for hours."""
+
+    async def token_for(self, caller: Principal) -> str:
+        """Give a token that speaks for this caller now. Errors: Unavailable."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class HttpFrontDoor:
-    """The adapter of `FrontDoor`."""
+    """The adapter of `FrontDoor`. `run_tokens` are for callers in whose name a run acts that was shown no token."""
 
     http: HttpClient
     address: FrontDoorAddress
+    run_tokens: Credentials
 
     async def call(
         self,
@@ -45,12 +59,19 @@ class HttpFrontDoor:
         *,
         json: object = None,
         query: Mapping[str, str] | None = None,
+        idempotency_key: str = "",
     ) -> FleetAnswer:
         if not self.address.url:
             raise FrontDoorUnavailable("Set FRONT_DOOR_URL to the address agents reach the front door at.")
         if not path.startswith("/") or urlsplit(path).netloc:
             raise FrontDoorUnavailable(f"The path {path!r} is not one of the front door's.")
-        headers = {"authorization": f"Bearer {caller.credential}", "accept": "application/json"}
+        try:
+            token = caller.credential or await self.run_tokens.token_for(caller)
+        except Unavailable as fault:
+            raise FrontDoorUnavailable(evidence=fault.evidence) from fault
+        headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
+        if idempotency_key:
+            headers["idempotency-key"] = _key_field(idempotency_key)
         body = None
         if json is not None:
             body = msgspec.json.encode(json)
@@ -69,3 +90,9 @@ class HttpFrontDoor:
         except CallFailed as error:
             raise FrontDoorUnavailable(evidence={"cause": str(error)}) from error
         return FleetAnswer(answer.status, answer.body, answer.headers)
+
+
+def _key_field(key: str) -> str:
+    """Give the key as a header may carry it: visible ASCII, of bounded length."""
+    field = quote(key, safe="/#:")
+    return field if len(field) <= KEY_LIMIT_CHARS else hashlib.sha256(field.encode()).hexdigest()

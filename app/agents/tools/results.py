@@ -14,7 +14,9 @@ def as_result(value: object) -> object:
     Errors: ToolRefused when it is too large; ValueError or TypeError when it has no JSON.
     """
     encoded = (
-        value.encode("utf-8", "replace") if isinstance(value, str) else to_json(value, fallback=msgspec.to_builtins)
+        value.encode("utf-8", "replace")
+        if isinstance(value, str)
+        else to_json(value, fallback=msgspec.to_builtins, inf_nan_mode="null")
     )
     if len(encoded) > LIMIT_BYTES:
         raise ToolRefused(f"The result has {len(encoded)} bytes; a tool may give back {LIMIT_BYTES}. Ask for less.")

@@ -4,13 +4,15 @@ Facts
 - A cookie is sent by the browser whoever made the request, so with one an unsafe method must show where it came from:
   `Sec-Fetch-Site` (Fetch Metadata) or `Origin` (RFC 6454 §7). A bearer token is attached on purpose and is exempt.
 - A token given twice, or twice differently, is refused: two readers would pick different ones.
+- A page cannot set fields of a WebSocket's handshake, but it can name subprotocols (WHATWG WebSockets §3.1). One of
+  them may be `portico.bearer.TOKEN`: it is attached on purpose, like a bearer token, and never leaves us.
 """
 
 import re
 from dataclasses import dataclass
 
 from app.edge.faults import OriginNotAllowed, TokenInvalid, TokenMissing
-from app.edge.headers import cookies
+from app.edge.headers import SUBPROTOCOLS, cookies, tokens_in_subprotocols
 from app.edge.record import SAFE_METHODS, Answer, Record
 from app.edge.tokens import TokenVerifier
 from app.kernel.errors import Fault
@@ -52,13 +54,11 @@ class Authenticate:
         if len(fields) > 1 or len(in_cookies) > 1:
             raise TokenInvalid("More than one token was given.")
         cookie = in_cookies[0] if in_cookies else b""
-        if bearers:
-            found = _BEARER.fullmatch(bearers[0])
-            if found is None:
-                raise TokenInvalid("The Authorization field is not `Bearer TOKEN`.")
-            if cookie and cookie != found[1]:
-                raise TokenInvalid("The cookie and the Authorization field carry different tokens.")
-            return found[1]
+        attached = _attached(record, bearers)
+        if attached is not None:
+            if cookie and cookie != attached:
+                raise TokenInvalid("The cookie and the request carry different tokens.")
+            return attached
         if cookie:
             record.is_token_from_cookie = True
             return cookie
@@ -72,6 +72,21 @@ class Authenticate:
         if site == b"same-origin" or (site is None and len(origins) == 1 and _is_own_origin(record, origins[0])):
             return
         raise OriginNotAllowed("A request with a cookie must come from this site or from an origin in CORS_ORIGINS.")
+
+
+def _attached(record: Record, bearers: list[bytes]) -> bytes | None:
+    """Find the token that was attached on purpose. Errors: TokenInvalid."""
+    given: list[bytes] = []
+    if bearers:
+        found = _BEARER.fullmatch(bearers[0])
+        if found is None:
+            raise TokenInvalid("The Authorization field is not `Bearer TOKEN`.")
+        given.append(found[1])
+    if record.is_upgrade and record.first(SUBPROTOCOLS) is not None:
+        given += tokens_in_subprotocols(record.headers)
+    if len(given) > 1:
+        raise TokenInvalid("More than one token was given.")
+    return given[0] if given else None
 
 
 def _is_own_origin(record: Record, origin: bytes) -> bool:

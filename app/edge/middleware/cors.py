@@ -13,6 +13,7 @@ from app.edge.table import Table
 
 MAX_AGE_S = 600
 
+_EXPOSED = b"X-Request-Id, Location, Retry-After, RateLimit, RateLimit-Policy, Idempotent-Replayed"
 _FIELD_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+\-.^_`|~, ]{1,1024}")
 
 
@@ -72,6 +73,6 @@ def cors_headers(record: Record) -> Headers:
     return [
         (b"access-control-allow-origin", record.allowed_origin),
         (b"access-control-allow-credentials", b"true"),
-        (b"access-control-expose-headers", b"X-Request-Id, Location, Retry-After, RateLimit, RateLimit-Policy"),
+        (b"access-control-expose-headers", _EXPOSED),
         vary,
     ]

@@ -12,24 +12,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
-from app.agents.contract import (
-    AgentFailed,
-    AgentNotFound,
-    AgentTimedOut,
-    FrontDoorUnavailable,
-    ModelNotConfigured,
-    ModelUnavailable,
-    TurnTooLong,
-)
-from app.features.chats.domain.chat import ChatBusy, ChatNotFound
-from app.features.chats.domain.message import MessageNotFound, TurnLost
+from app.features.chats.domain.chat import ChatNotFound
+from app.features.chats.domain.message import MessageNotFound
 from app.features.chats.schemas import (
     USER_ID_LIMIT_CHARS,
     ChatCreate,
     ChatOut,
     ChatPageOut,
     ChatUpdate,
-    ExchangeIn,
     MessageCreate,
     MessageOut,
     MessagePageOut,
@@ -41,7 +31,6 @@ from app.features.chats.use_cases.add_message import AddMessage
 from app.features.chats.use_cases.create_chat import CreateChat
 from app.features.chats.use_cases.delete_chat import DeleteChat
 from app.features.chats.use_cases.delete_message import DeleteMessage
-from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.chats.use_cases.list_chats import CHAT_FIELDS, ListChats
 from app.features.chats.use_cases.list_messages import MESSAGE_FIELDS, ListMessages
 from app.features.chats.use_cases.read_chat import ReadChat
@@ -54,12 +43,14 @@ from app.infra.db.errors import StorageUnavailable
 from app.kernel.errors import Forbidden
 from app.kernel.identity import Principal
 from app.kernel.ids import MAX_ID, ChatId, MessageId
+from app.kernel.keyed_requests import KeyedRequest
 from app.kernel.paging import MAX_PAGE_SIZE, ListFields, ListQuery, parse_list_query
 
 # Litestar does not look into aliases made with `type`.
 # Any: the user, auth and state of a Litestar request, none of which we use
 AnyRequest = Request[Any, Any, Any]
 Who = NamedDependency[Principal]
+Keyed = NamedDependency[KeyedRequest | None]
 # described here, checked by `user_id_of`
 A_USER_ID = {"minLength": 1, "maxLength": USER_ID_LIMIT_CHARS, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
 OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", required=False, schema_extra=A_USER_ID)]
@@ -77,18 +68,6 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
 ABOUT_MANY = (Forbidden, StorageUnavailable)
 ABOUT_A_CHAT = (ChatNotFound, StorageUnavailable)
 ABOUT_A_MESSAGE = (MessageNotFound, StorageUnavailable)
-ABOUT_A_TURN = (
-    *ABOUT_A_CHAT,
-    ChatBusy,
-    TurnLost,
-    TurnTooLong,
-    AgentNotFound,
-    AgentFailed,
-    AgentTimedOut,
-    FrontDoorUnavailable,
-    ModelNotConfigured,
-    ModelUnavailable,
-)
 
 
 class ChatController(Controller):
@@ -117,9 +96,9 @@ class ChatController(Controller):
     @post("/", summary="Open a chat", opt={"faults": ABOUT_MANY})
     @inject
     async def create_chat(
-        self, data: JSONBody[ChatCreate], principal: Who, use_case: FromDishka[CreateChat]
+        self, data: JSONBody[ChatCreate], principal: Who, keyed: Keyed, use_case: FromDishka[CreateChat]
     ) -> ChatOut:
-        return ChatOut.of(await use_case(principal, data.draft(creator=principal.user_id)))
+        return ChatOut.of(await use_case(principal, data.draft(creator=principal.user_id), keyed=keyed))
 
     @get("/{chat_id:str}", summary="Read a chat")
     @inject
@@ -186,9 +165,14 @@ class MessageController(Controller):
     )
     @inject
     async def add_message(
-        self, chat_id: FromPath[int], data: JSONBody[MessageCreate], principal: Who, use_case: FromDishka[AddMessage]
+        self,
+        chat_id: FromPath[int],
+        data: JSONBody[MessageCreate],
+        principal: Who,
+        keyed: Keyed,
+        use_case: FromDishka[AddMessage],
     ) -> MessageOut:
-        return MessageOut.of(await use_case(principal, data.draft(ChatId(chat_id))))
+        return MessageOut.of(await use_case(principal, data.draft(ChatId(chat_id)), keyed=keyed))
 
     @get("/{message_id:str}", summary="Read a message")
     @inject
@@ -214,24 +198,6 @@ class MessageController(Controller):
         self, message_id: FromPath[int], principal: Who, use_case: FromDishka[DeleteMessage]
     ) -> None:
         await use_case(principal, MessageId(message_id))
-
-    @post(
-        "/{chat_id:str}/exchange",
-        summary="Say something and get the agent's answer",
-        opt={"faults": ABOUT_A_TURN},
-    )
-    @inject
-    async def exchange(
-        self,
-        chat_id: FromPath[int],
-        data: JSONBody[ExchangeIn],
-        principal: Who,
-        request_id: NamedDependency[str],
-        use_case: FromDishka[ExchangeMessage],
-    ) -> list[MessageOut]:
-        text = data.text(ChatId(chat_id))
-        exchange = await use_case(principal, ChatId(chat_id), text, request_id=request_id)
-        return [MessageOut.of(exchange.question), MessageOut.of(exchange.answer)]
 
 
 CONTROLLERS: tuple[type[Controller], ...] = (ChatController, MessageController)

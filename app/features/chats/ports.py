@@ -5,13 +5,19 @@ Rule: a store never decides who may see what. Use cases do, before they change a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol
-from uuid import UUID
 
 from app.features.chats.domain.chat import Chat, ChatChange, NewChat
-from app.features.chats.domain.message import Message, MessageChange, MessageStatus, NewMessage, OwnedMessage, Said
-from app.kernel.ids import ChatId, MessageId, UserId
+from app.features.chats.domain.message import (
+    Message,
+    MessageChange,
+    MessageStatus,
+    NewAnswer,
+    NewMessage,
+    OwnedMessage,
+    Said,
+)
+from app.kernel.ids import ChatId, MessageId, RunId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
@@ -51,6 +57,18 @@ class MessageStore(Protocol):
         """
         ...
 
+    async def add_answer(self, tx: Tx, answer: NewAnswer) -> Message | None:
+        """Append to the question's chat, be it or the question deleted or not; None when there is no such question."""
+        ...
+
+    async def replace_answers(self, tx: Tx, chat_id: ChatId, question: MessageId) -> None:
+        """Take the answers a question has by now out of the prompt."""
+        ...
+
+    async def read_turn(self, tx: Tx, chat_id: ChatId, question: MessageId, run_id: RunId) -> Sequence[Message]:
+        """Read a question and what the run answered to it, deleted or not."""
+        ...
+
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None: ...
 
     async def list(self, tx: Tx, query: ListQuery, *, chat_id: ChatId | None) -> Page[Message]: ...
@@ -62,8 +80,9 @@ class MessageStore(Protocol):
     async def read_history(
         self, tx: Tx, chat_id: ChatId, *, before: MessageId, limit_messages: int, limit_bytes: int
     ) -> Sequence[Said]:
-        """Read the newest complete messages before one that belong into a prompt; oldest first.
+        """Read the newest complete messages before one that belong into a prompt; oldest turn first.
 
+        An answer stands right behind its question, whatever was said between the two.
         Cost: one query; at most `limit_messages` rows and `limit_bytes` of content leave the database.
         """
         ...
@@ -71,29 +90,13 @@ class MessageStore(Protocol):
     async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None: ...
 
     async def settle(self, tx: Tx, message_id: MessageId, status: MessageStatus) -> Message | None:
-        """Write down what became of the message's turn, even when the message was deleted meanwhile."""
-        ...
+        """Write down what became of the message's turn, even when the message was deleted meanwhile.
 
-    async def delete(self, tx: Tx, message_id: MessageId) -> None: ...
-
-
-class TurnStore(Protocol):
-    """The one turn a chat may have at a time, leased by the database's clock; `turn_id` is the fence."""
-
-    async def take(self, tx: Tx, chat_id: ChatId, turn_id: UUID, *, lease: timedelta) -> bool:
-        """Begin a turn; False when another one runs, or there is no such chat.
-
-        What a crashed turn left pending becomes interrupted.
+        A question that was answered once stays complete, however often it is asked again.
         """
         ...
 
-    async def renew(self, tx: Tx, chat_id: ChatId, turn_id: UUID, *, lease: timedelta) -> bool:
-        """Lengthen the lease; False when the turn is no longer ours, or the chat was deleted."""
-        ...
-
-    async def end(self, tx: Tx, chat_id: ChatId, turn_id: UUID) -> bool:
-        """Free the chat; False when the turn is no longer ours."""
-        ...
+    async def delete(self, tx: Tx, message_id: MessageId) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

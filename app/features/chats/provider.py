@@ -1,17 +1,20 @@
-"""What the slice adds to the container. It asks others for `Settings`, `Begin`, `Agents` and `PostJson`."""
+"""What the slice adds to the container. It asks others for `Settings`, `Begin`, agents, the engine and `PostJson`."""
 
 from dishka import Provider, Scope, provide, provide_all
 
 from app.agents.contract import Agents
 from app.features.chats.clients import HttpMessageHook, NoMessageHook, PostJson
-from app.features.chats.ports import ChatStore, MessageHook, MessageStore, TurnStore
+from app.features.chats.domain.turn import KIND
+from app.features.chats.ports import ChatStore, MessageHook, MessageStore
 from app.features.chats.repository.chats import PostgresChatStore
 from app.features.chats.repository.messages import PostgresMessageStore
-from app.features.chats.repository.turns import PostgresTurnStore
 from app.features.chats.use_cases.add_message import AddMessage
+from app.features.chats.use_cases.answer_turn import AnswerTurn
+from app.features.chats.use_cases.await_turn import AwaitTurn
 from app.features.chats.use_cases.create_chat import CreateChat
 from app.features.chats.use_cases.delete_chat import DeleteChat
 from app.features.chats.use_cases.delete_message import DeleteMessage
+from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.chats.use_cases.list_chats import ListChats
 from app.features.chats.use_cases.list_messages import ListMessages
@@ -19,22 +22,30 @@ from app.features.chats.use_cases.read_chat import ReadChat
 from app.features.chats.use_cases.read_message import ReadMessage
 from app.features.chats.use_cases.read_messages import ReadMessages
 from app.features.chats.use_cases.restore_chat import RestoreChat
-from app.features.chats.use_cases.turn_lease import TurnLease
+from app.features.chats.use_cases.turn_journal import Unbatched
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
+from app.features.runs.ports import RunStore
+from app.infra.durable.ports import Handlers
+from app.infra.events.ports import EventLog
 from app.infra.observability.background import Background
+from app.kernel.identity import RoleTable
 from app.kernel.transaction import Begin
 from app.settings import Settings
 
 
-class ChatsProvider(Provider):
-    """Stores and hook by port, so that a provider given after this one replaces them."""
+class ChatStores(Provider):
+    """Stores by port, so that a provider given after this one replaces them."""
 
     scope = Scope.APP
 
     chats = provide(PostgresChatStore, provides=ChatStore)
     messages = provide(PostgresMessageStore, provides=MessageStore)
-    turns = provide(PostgresTurnStore, provides=TurnStore)
+
+
+class ChatsProvider(ChatStores):
+    """What is done for requests, and the hook, by its port like the stores."""
+
     use_cases = provide_all(
         CreateChat,
         ListChats,
@@ -48,6 +59,7 @@ class ChatsProvider(Provider):
         AddMessage,
         UpdateMessage,
         DeleteMessage,
+        ExchangeMessage,
     )
 
     @provide
@@ -58,17 +70,31 @@ class ChatsProvider(Provider):
         return hook
 
     @provide
-    def lease(self, begin: Begin, turns: TurnStore) -> TurnLease:
-        return TurnLease(begin, turns)
+    def await_turn(self, begin: Begin, messages: MessageStore, log: EventLog) -> AwaitTurn:
+        return AwaitTurn(begin, messages, log)
+
+
+class TurnsProvider(Provider):
+    """Turns where runs are worked on."""
+
+    scope = Scope.APP
+
+    end = provide(EndTurn)
 
     @provide
-    def exchange(
-        self,
-        begin: Begin,
-        chats: ChatStore,
-        messages: MessageStore,
-        lease: TurnLease,
-        agents: Agents,
-        hook: MessageHook,
-    ) -> ExchangeMessage:
-        return ExchangeMessage(begin, chats, messages, lease, agents, hook)
+    def handlers(
+        self, begin: Begin, messages: MessageStore, runs: RunStore, agents: Agents, roles: RoleTable, end: EndTurn
+    ) -> Handlers:
+        return Handlers({KIND: AnswerTurn(begin, messages, runs, agents, roles, end, Unbatched)})
+
+
+class TurnsElsewhere(Provider):
+    """Turns where requests are answered and other processes work on runs."""
+
+    scope = Scope.APP
+
+    end = provide(EndTurn)
+
+    @provide
+    def handlers(self, end: EndTurn) -> Handlers:
+        return Handlers({KIND: end})

@@ -4,9 +4,9 @@ Rule: what may be stored is decided by the domain; here are shapes, and the leng
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -19,10 +19,12 @@ from app.features.chats.domain.message import (
     MessageStatus,
     NewMessage,
 )
+from app.features.chats.domain.turn import Wish
 from app.features.chats.use_cases.read_messages import Stretch
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.ids import ChatId, UserId
 from app.kernel.paging import Page
+from app.kernel.values import Json
 
 type Title = Annotated[str, Meta(max_length=TITLE_LIMIT_CHARS)]
 type Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT_CHARS)]
@@ -55,7 +57,7 @@ class ChatOut(Struct, frozen=True, kw_only=True):
 
 
 class MessageOut(Struct, frozen=True, kw_only=True):
-    """`run_id` is null for messages that no run produced."""
+    """`run_id` is the run that asks, or has answered; null for messages of no run."""
 
     id: int
     chat_id: int
@@ -75,6 +77,7 @@ class MessageOut(Struct, frozen=True, kw_only=True):
             role=message.role,
             content=message.content,
             in_prompt=message.in_prompt,
+            run_id=None if message.run_id is None else str(message.run_id),
             status=message.status,
             created_at=message.created_at,
             updated_at=message.updated_at,
@@ -164,22 +167,35 @@ class MessageUpdate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
-    """`chat_id` and `role` repeat what is clear anyway, for clients of the original."""
+    """`chat_id` and `role` repeat what is clear anyway, for clients of the original.
+
+    `on_busy`: whether a chat that is in the middle of a turn refuses, or lets this one wait behind it.
+    `on_disconnect`: whether the run goes on when this client leaves early; a background one has no such client.
+    """
 
     content: Content
     run_mode: Literal["sync", "background"] = "sync"
+    on_busy: Literal["refuse", "queue"] = "refuse"
+    on_disconnect: Literal["continue", "cancel"] = "continue"
+    context_data: dict[str, object] = {}
     chat_id: int | UnsetType = UNSET
     role: MessageRole | UnsetType = UNSET
 
-    def text(self, chat_id: ChatId) -> str:
-        """Errors: ValidationFailed, for what contradicts the path and for what is not served yet."""
+    def wish(self, chat_id: ChatId, *, request_id: str) -> Wish:
+        """Errors: ValidationFailed, for what contradicts the path or itself."""
         problems = _chat_id_problems(self.chat_id, chat_id)
         if self.role not in (UNSET, MessageRole.USER):
             problems.append(FieldError("role", "must be user: the answer is the agent's"))
-        if self.run_mode == "background":
-            problems.append(FieldError("run_mode", "must be sync: background runs are not served by this version"))
+        if self.run_mode == "background" and self.on_disconnect == "cancel":
+            problems.append(FieldError("on_disconnect", "must be continue: nobody stays for a background run"))
         _refuse(problems)
-        return self.content
+        return Wish(
+            text=self.content,
+            waits=self.on_busy == "queue",
+            is_cancelled_on_leaving=self.on_disconnect == "cancel",
+            context=cast("Mapping[str, Json]", self.context_data),
+            request_id=request_id,
+        )
 
 
 def user_id_of(given: int | str) -> UserId:

@@ -12,8 +12,6 @@ from app.infra.db.base import Base, Dated, Numbered
 
 
 class ChatRow(Numbered, Dated, Base):
-    """`turn_id` and `turn_until` are the lease of the turn that runs; both null when none does."""
-
     __tablename__ = "chats"
     __table_args__ = (Index(None, "user_id", "id"),)
 
@@ -23,19 +21,21 @@ class ChatRow(Numbered, Dated, Base):
     # json keeps a document as it was written; jsonb would spell 1e308 out in 309 digits, past the size we checked.
     # Any: JSON of the client's own making. The attribute is not `metadata`, which SQLAlchemy keeps for itself.
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
-    turn_id: Mapped[UUID | None] = mapped_column(Uuid)
-    turn_until: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
 
 
 class MessageRow(Numbered, Dated, Base):
+    """`question_id` is the message that an agent's answer answers. Neither it nor the run is a foreign key: messages
+    are never removed alone, and a run may be forgotten while what was said in it stays.
+    """
+
     __tablename__ = "messages"
     __table_args__ = (
         CheckConstraint("role IN ('user', 'assistant', 'system')", name="role"),
         CheckConstraint("status IN ('complete', 'pending', 'failed', 'interrupted')", name="status"),
         Index(None, "chat_id", "id"),
-        # a turn that begins looks for what a crashed one left behind, without reading the whole chat
-        Index("ix_messages_pending", "chat_id", postgresql_where=text("status = 'pending'")),
+        # a history is read by turns: while one is answered, the questions of the next may be waiting already
+        Index("ix_messages_place", "chat_id", text("coalesce(question_id, id)"), "id"),
     )
 
     chat_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("chats.id", ondelete="CASCADE"))
@@ -43,6 +43,8 @@ class MessageRow(Numbered, Dated, Base):
     content: Mapped[str] = mapped_column(Text)
     in_prompt: Mapped[bool] = mapped_column(server_default=text("true"))
     status: Mapped[str] = mapped_column(String(16))
+    run_id: Mapped[UUID | None] = mapped_column(Uuid)
+    question_id: Mapped[int | None] = mapped_column(BigInteger)
     deleted_at: Mapped[datetime | None]
 
 

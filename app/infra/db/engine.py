@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.infra.db.errors import StorageUnavailable, translated
@@ -64,6 +64,7 @@ class Database:
         self.options = options
         self.engine = make_engine(options)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._by_statement = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # in front of the pool's own queue, in which newcomers pass those who wait
         self._places = asyncio.Semaphore(options.pool_size + options.max_overflow)
         self._waiting = 0
@@ -76,6 +77,20 @@ class Database:
             try:
                 async with self._sessions() as session, session.begin():
                     yield PostgresTx(session)
+            finally:
+                self._places.release()
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection on which each statement is a transaction of its own, and one round trip.
+
+        Errors: as `begin`.
+        """
+        with translated():
+            await self._take_place()
+            try:
+                async with self._by_statement.connect() as connection:
+                    yield connection
             finally:
                 self._places.release()
 

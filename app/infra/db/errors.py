@@ -11,8 +11,8 @@ from app.kernel.errors import Conflict, Unavailable
 
 # asyncpg's classes reach us wrapped by SQLAlchemy; SQLSTATE classes tell "gone or not ready" from "wrong".
 # 08 connection, 28 credentials, 3D no such database, 53 out of resources, 57P0x shut down or starting, 25P0x idle
-# session ended, 55P03 lock, 57014 cancelled
-_UNAVAILABLE_STATES = ("08", "28", "3D", "53", "57P", "25P", "55P03", "57014")
+# session ended, 40P01 deadlock and 40001 serialization (begin again), 55P03 lock, 57014 cancelled
+_UNAVAILABLE_STATES = ("08", "28", "3D", "53", "57P", "25P", "40P01", "40001", "55P03", "57014")
 
 
 class StorageUnavailable(Unavailable):

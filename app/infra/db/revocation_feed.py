@@ -1,24 +1,24 @@
 """How a process hears of withdrawn tokens: on a connection of its own, hinted at by LISTEN and sure by asking.
 
 Facts
-- A notification is lost with the connection, and behind a pooler in transaction mode none ever comes. So the counter is
-  read every half second anyway; LISTEN only makes that sooner.
-- asyncpg does not renew LISTEN after a lost connection, and there is no telling what was missed meanwhile. So a new
-  connection listens first and then reads everything again. It is renewed every hour, and what expired is let go of.
+- A notification may be lost or never come (`listening.py`). So the counter is read every half second anyway; LISTEN
+  only makes that sooner.
+- There is no telling what was missed with a lost connection. So a new one listens first and then reads everything
+  again. It is renewed every hour, and what expired is let go of.
 - A counter that has gone back is another history (a backup was restored): everything is read again.
 """
 
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.infra.db.engine import Database, make_engine
+from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable, translated
+from app.infra.db.listening import listening, own_engine
 from app.infra.db.revocations import CHANNEL, PAGE_ROWS, read_changes, read_in_force, read_number
 from app.kernel.revocation import Revocation
 
@@ -56,27 +56,24 @@ class PostgresRevocationFeed:
                 await _read_all(connection, known)
 
     async def follow(self, known: Listener) -> None:
-        engine = make_engine(replace(self._database.options, pool_size=1, max_overflow=0))
+        engine = own_engine(self._database.options)
         try:
             while True:
                 try:
                     with translated():
-                        async with engine.connect() as connection:
-                            await self._listen(connection, known)
+                        await self._listen(engine, known)
                 except StorageUnavailable as lost:
                     self._note_lost(lost)
                     await asyncio.sleep(RECONNECT_S)
         finally:
             await engine.dispose()
 
-    async def _listen(self, connection: AsyncConnection, known: Listener) -> None:
+    async def _listen(self, engine: AsyncEngine, known: Listener) -> None:
         """Follow until it is time for a new connection."""
         hint = asyncio.Event()
-        try:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            driver: Any = (await connection.get_raw_connection()).driver_connection  # Any: asyncpg has no types
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                await driver.add_listener(CHANNEL, lambda *_: hint.set())
+        async with listening(engine) as heard:
+            await heard.add(CHANNEL, lambda _: hint.set())
+            connection = heard.connection
             seen = await _read_all(connection, known)
             self._note_back()
             end_s = time.monotonic() + RENEW_S
@@ -85,8 +82,6 @@ class PostgresRevocationFeed:
                 hint.clear()
                 seen = await _read_on(connection, known, seen)
                 await asyncio.sleep(PAUSE_S)
-        finally:
-            await connection.invalidate()  # never to be used again: it listens
 
     def _note_lost(self, lost: StorageUnavailable) -> None:
         if not self._is_lost:

@@ -21,13 +21,20 @@ class Background:
     """The supervised task group of one process. A loop that raises is logged and started again, ever more slowly."""
 
     _loops: dict[str, Loop] = field(default_factory=dict)
+    _has_begun: bool = False
 
     def add(self, name: str, loop: Loop) -> None:
-        """Add work before `running` is entered; a loop that returns is done."""
+        """Add work before `running` is entered; a loop that returns is done.
+
+        Errors: RuntimeError afterwards. Whatever brings background work must be made before the process begins.
+        """
+        if self._has_begun:
+            raise RuntimeError(f"the background work {name!r} came too late: make what brings it at the start")
         self._loops[name] = loop
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
+        self._has_begun = True
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_keep_running(name, loop), name=name) for name, loop in self._loops.items()]
             try:

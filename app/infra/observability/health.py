@@ -11,8 +11,8 @@ from enum import StrEnum
 import structlog
 
 from app.infra.observability.metrics import Family, by_labels, labels_of
+from app.kernel.draining import Draining
 from app.kernel.errors import Fault
-from app.kernel.worker import Draining
 
 INTERVAL_S = 10
 TIMEOUT_S = 3

@@ -42,16 +42,16 @@ class Siblings:
         others = await self._ask_all()
         answering = 1 + len(others)
         return [
-            gauge("portico_workers", "Worker processes there should be.", self.place.count),
-            gauge("portico_workers_answering", "Worker processes these numbers are the sum of.", answering),
+            gauge("portico_workers", "Processes there should be.", self.place.total),
+            gauge("portico_workers_answering", "Processes these numbers are the sum of.", answering),
             *merged([*self.sources.read(), *(family for families in others for family in families)]),
         ]
 
     async def check(self) -> str:
         """Tell how many workers answer. Errors: NotWell when some do not."""
         answering = 1 + len(await self._ask_all())
-        words = f"worker {self.place.index}; {answering} of {self.place.count} answer"
-        if answering < self.place.count:
+        words = f"worker {self.place.index}; {answering} of {self.place.total} answer"
+        if answering < self.place.total:
             raise NotWell(words)
         return words
 
@@ -62,7 +62,7 @@ class Siblings:
         async with asyncio.TaskGroup() as group:
             asked = [
                 group.create_task(_ask(_socket_of(folder, index)))
-                for index in range(self.place.count)
+                for index in range(self.place.total)
                 if index != self.place.index
             ]
         return [families for task in asked if (families := task.result()) is not None]

@@ -20,6 +20,10 @@ from app.infra.openapi.projection import BEARER, SESSION, Placed, Source, projec
 from app.infra.openapi.references import Carrier, reachable
 
 VERSION = "3.1.0"
+TOKENS = (
+    "A token of the auth service. An agent's run calls in its user's name with one that Portico signs: `iss` is "
+    "`portico`, `act` names the agent, and the keys are at `/.well-known/jwks.json`."
+)
 MAX_JOINED_BYTES = 16 * 1024**2
 """of the operations of one upstream, as what they share is written out in each"""
 
@@ -183,6 +187,6 @@ def _tag(source: Source) -> Node:
 
 def _security(own: Own) -> Node:
     return {
-        BEARER: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        BEARER: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": TOKENS},
         SESSION: {"type": "apiKey", "in": "cookie", "name": own.access_cookie},
     }

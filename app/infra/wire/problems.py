@@ -2,7 +2,7 @@
 
 Facts
 - `application/problem+json` with type, title, status, detail, instance (RFC 9457 §3.1); extension members are allowed
-  (§3.2): ours are `request_id` and `errors`.
+  (§3.2): ours are `request_id`, `errors`, and what a fault adds of its own.
 - 401 must carry `WWW-Authenticate` (RFC 9110 §15.5.2), 405 must carry `Allow` (§15.5.6).
 - `type` is a stable word instead of a URI: RFC 9457 §3.1.1 allows a relative reference, and clients compare it as text.
 """
@@ -87,4 +87,5 @@ def problem_of(fault: Fault, *, instance: str, request_id: str) -> ProblemAnswer
     headers = {"content-type": CONTENT_TYPE, **fault.headers}
     if fault.kind is Kind.UNAUTHENTICATED:
         headers.setdefault("www-authenticate", "Bearer")
-    return ProblemAnswer(status, headers, msgspec.json.encode(document))
+    body = document if not fault.members else {**fault.members, **msgspec.to_builtins(document)}
+    return ProblemAnswer(status, headers, msgspec.json.encode(body))

@@ -9,7 +9,7 @@ from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
-from app.agents.contract import AgentCard, AgentNotFound, Agents
+from app.agents.contract import AgentCard, AgentDirectory, AgentNotFound
 from app.agents.factory import NAME
 from app.kernel.identity import Principal
 
@@ -40,14 +40,14 @@ class AgentsController(Controller):
 
     @get("/")
     @inject
-    async def list_agents(self, principal: Who, agents: FromDishka[Agents]) -> AgentList:
+    async def list_agents(self, principal: Who, agents: FromDishka[AgentDirectory]) -> AgentList:
         del principal
         views = [_view(card) for card in agents.cards()]
         return AgentList(items=views, total=len(views), limit=len(views), offset=0)
 
     @get("/{name:str}", opt={"faults": (AgentNotFound,)})
     @inject
-    async def get_agent(self, principal: Who, name: AgentName, agents: FromDishka[Agents]) -> AgentView:
+    async def get_agent(self, principal: Who, name: AgentName, agents: FromDishka[AgentDirectory]) -> AgentView:
         del principal
         return _view(agents.card(name))
 

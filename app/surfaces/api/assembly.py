@@ -10,25 +10,36 @@ from litestar.types import ControllerRouterHandler, HTTPScope
 
 from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
 from app.features.chats.controller import CONTROLLERS as CHATS
+from app.features.runs.controller import CONTROLLERS as RUNS
+from app.features.usage.controller import UsageController
 from app.surfaces.api.agents import AgentsController
 from app.surfaces.api.bodies import StrictRequest
 from app.surfaces.api.commands import DatabaseCommands
 from app.surfaces.api.dependencies import DEPENDENCIES, guard_access, guard_ids
 from app.surfaces.api.description import add_refusals
 from app.surfaces.api.docs import describe, docs_config, introduce_own
+from app.surfaces.api.idempotency import HonourKeys
+from app.surfaces.api.jwks import JwksController
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
+from app.surfaces.streams.exchange import ExchangeController
+from app.surfaces.streams.run_events import RunEventsController
 
 VERSION = "0.1.0"
 
 CONTROLLERS: Sequence[type[Controller]] = (
     HealthController,
     MetricsController,
+    JwksController,
     AgentsController,
     RevocationsController,
     *CHATS,
+    UsageController,
+    *RUNS,
+    ExchangeController,
+    RunEventsController,
 )
 
 
@@ -45,6 +56,7 @@ def assemble(
         route_handlers=handlers,
         dependencies=DEPENDENCIES,
         guards=[guard_access, guard_ids],
+        middleware=[HonourKeys],
         exception_handlers={Exception: refuse},
         lifespan=[lifespan],
         on_startup=[introduce_own],

@@ -18,6 +18,7 @@ from app.edge.faults import RoleNotAllowed, TokenMissing
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.identity import Access, Principal
 from app.kernel.ids import MAX_ID
+from app.kernel.keyed_requests import KeyedRequest
 
 # Litestar does not look into aliases made with `type`
 AnyRequest = Request[None, None, State]
@@ -37,9 +38,16 @@ def provide_request_id(request: AnyRequest) -> str:
     return str(request.scope["state"].get("request_id", ""))
 
 
+def provide_keyed_request(request: AnyRequest) -> KeyedRequest | None:
+    """Hand over what a use case keys its work with; None where the client sent no key."""
+    found: KeyedRequest | None = request.scope["state"].get("keyed_request")
+    return found
+
+
 DEPENDENCIES = {
     "principal": Provide(provide_principal, sync_to_thread=False),
     "request_id": Provide(provide_request_id, sync_to_thread=False),
+    "keyed": Provide(provide_keyed_request, sync_to_thread=False),
 }
 
 

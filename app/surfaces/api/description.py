@@ -39,6 +39,8 @@ from app.infra.wire.problems import CONTENT_TYPE, Problem, status_of
 from app.kernel.errors import Fault, Malformed, ValidationFailed
 from app.kernel.identity import Access
 from app.kernel.ids import MAX_ID
+from app.kernel.keyed_requests import IdempotencyMismatch, RequestSuperseded, RequestUnderWay
+from app.surfaces.api.idempotency import HEADER, MAX_KEY_LENGTH
 
 type Facts = Iterable[type[Fault]]
 
@@ -52,6 +54,14 @@ BEHIND_A_TOKEN = (
     OriginNotAllowed,
     KeysUnavailable,
 )
+KEYED = (IdempotencyMismatch, RequestUnderWay, RequestSuperseded)
+KEY_PARAMETER: Node = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "The same for each try of one request: it is done once, and answered alike for 24 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
+}
 PROXIED = (*BY_THE_EDGE, UpstreamRefused, UpstreamAnswerBroken, ForwardingLoop, UpstreamUnavailable, UpstreamTimeout)
 
 
@@ -65,6 +75,8 @@ def faults_of(handler: HTTPRouteHandler) -> Iterator[type[Fault]]:
     yield from ANYWHERE
     if handler.opt.get("access") != Access.PUBLIC:
         yield from BEHIND_A_TOKEN
+    if _takes_keys(handler):
+        yield from KEYED
     yield from handler.opt.get("faults", ())
 
 
@@ -78,6 +90,8 @@ def describe_own(app: Litestar, access_cookie: str) -> Own:
         schema["paths"].get(path, {}).get(method, {})["x-portico-access"] = access
     _bound_ids(schema)
     _close_bodies(app, schema["components"]["schemas"])
+    for path in _keyed(app):
+        schema["paths"].get(path, {}).get("post", {}).setdefault("parameters", []).append(KEY_PARAMETER)
     return Own(
         document=encode_json(schema),
         access_cookie=access_cookie,
@@ -114,6 +128,17 @@ def _declared(app: Litestar) -> Iterator[tuple[str, str, str]]:
         for method, (handler, _) in route.route_handler_map.items() if isinstance(route, HTTPRoute) else ():
             if "access" in handler.opt:
                 yield route.path_format, method.lower(), handler.opt["access"]
+
+
+def _keyed(app: Litestar) -> Iterator[str]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute) and any(_takes_keys(handler) for handler in route.route_handlers):
+            yield route.path_format
+
+
+def _takes_keys(handler: HTTPRouteHandler) -> bool:
+    """Whether its callers are known; an anonymous one has no keys."""
+    return "POST" in handler.http_methods and handler.opt.get("access") != Access.PUBLIC
 
 
 def _problems(faults: Facts) -> Mapping[int, ResponseSpec]:

@@ -32,7 +32,7 @@ _NAMED_FIELD = re.compile(r"Object (?P<flaw>contains unknown|missing required) f
 
 def refuse(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer any exception; only what is a fault of ours is logged with its trace. Errors: ClientGone."""
-    if isinstance(error, HTTPException) and error.detail == _CLIENT_GONE:
+    if isinstance(error, ClientGone) or (isinstance(error, HTTPException) and error.detail == _CLIENT_GONE):
         raise ClientGone
     fault = fault_of(error)
     record: Record = request.scope["state"]["edge_record"]

@@ -1,12 +1,14 @@
-"""`portico db`, and Litestar's `database` group: migrations by hand, on the database the settings name."""
+"""`portico db`, and Litestar's `database` group: migrations and retention by hand, on the database of the settings."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 
 from app.infra.db import migrate
 from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable
+from app.infra.durable import retention
 from app.infra.provider import database_options, embedded_postgres
 from app.settings import Settings, find_config, load_dotenv, read_settings
 from app.surfaces.cli.command_failed import CommandFailed
@@ -100,3 +102,19 @@ async def status() -> None:
     async with opened(settings) as database:
         at, head = await migrate.current_revision(database.engine, settings.postgres_schema), migrate.head_revision()
     print(f"at {at}, this version needs {head}" + ("" if at == head else ": run `portico db upgrade`"))
+
+
+async def forget(days: int) -> None:
+    async with opened(_settings()) as database:
+        done = await retention.forget(database, older_than=timedelta(days=days))
+    print(f"deleted {_words(done)}")
+
+
+async def count_forgettable(days: int) -> None:
+    async with opened(_settings()) as database:
+        found = await retention.count_forgettable(database, older_than=timedelta(days=days))
+    print(f"would delete {_words(found)}")
+
+
+def _words(found: retention.Forgotten) -> str:
+    return f"{found.events} events, {found.steps} steps and {found.signals} answers of {found.runs} runs"

@@ -22,7 +22,7 @@ import uvicorn
 from app.edge.asgi import Door
 from app.edge.protocol import EdgeProtocol
 from app.edge.protocol_lobby import Arrival, Lobby
-from app.kernel.worker import Draining
+from app.kernel.draining import Draining
 from app.surfaces.cli.accept_queue import has_waiting, refuse_newcomers
 from app.surfaces.cli.acceptor import Acceptor
 from app.surfaces.cli.cover import Cover
@@ -97,7 +97,7 @@ class GatewayServer(uvicorn.Server):
         """Go on serving, but neither ready nor for more than one answer a connection."""
         if self._draining.has_begun:
             return
-        self._draining.has_begun = True
+        self._draining.begin()
         log.info("gateway.draining")
 
     def stop(self) -> None:

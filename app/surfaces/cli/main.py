@@ -96,6 +96,12 @@ def _add_serve(commands: Commands) -> None:
     command.add_argument("--tls-cert", type=Path, help="certificate chain, PEM")
     command.add_argument("--tls-key", type=Path, help="its private key, PEM")
     command.add_argument("--workers", type=_workers, default=1, help="processes that serve (1)")
+    command.add_argument(
+        "--role",
+        choices=("all", "web", "worker"),
+        default="all",
+        help="answer requests with a worker for runs beside (all), answer only (web), work on runs only (worker)",
+    )
     command.add_argument("--reuse-port", action="store_true", help="share the port with the instance this one replaces")
     command.add_argument(
         "--drain-delay",
@@ -133,7 +139,7 @@ def _add_routes(commands: Commands) -> None:
 
 
 def _add_db(commands: Commands) -> None:
-    command = commands.add_parser("db", help="the database: upgrade, downgrade, revision, status")
+    command = commands.add_parser("db", help="the database: upgrade, downgrade, revision, status, forget")
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     upgrade = actions.add_parser("upgrade", help="apply migrations")
     upgrade.add_argument("revision", nargs="?", default="head")
@@ -143,6 +149,9 @@ def _add_db(commands: Commands) -> None:
     revision.add_argument("-m", "--message", required=True)
     revision.add_argument("--autogenerate", action="store_true", help="compare the tables with the database")
     actions.add_parser("status", help="which revision the database is at")
+    forget = actions.add_parser("forget", help="delete the events and steps of runs that are long over")
+    forget.add_argument("--older-than", type=_days, default=30, metavar="DAYS", help="days since a run was over (30)")
+    forget.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
     for name, action in actions.choices.items():
         action.set_defaults(run=_db, action=name)
 
@@ -174,6 +183,13 @@ def _workers(text: str) -> int:
     return int(text)
 
 
+def _days(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 36500:
+        msg = f"{text!r} is no number of days (1 to 36500)"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
 def _seconds(text: str) -> float:
     if not text.replace(".", "", 1).isdigit() or float(text) > 3600:
         msg = f"{text!r} is no number of seconds (0 to 3600)"
@@ -193,20 +209,30 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 
 def _serve(chosen: argparse.Namespace) -> int:
+    from app.kernel.worker import ProcessRole  # noqa: PLC0415
     from app.surfaces.cli import serve_command  # noqa: PLC0415
     from app.surfaces.cli.listener import Listener  # noqa: PLC0415
 
     listener = Listener(
         chosen.host, chosen.port, chosen.uds, chosen.tls_cert, chosen.tls_key, shares_port=chosen.reuse_port
     )
-    return serve_command.run(listener, config=chosen.config, workers=chosen.workers, drain_delay_s=chosen.drain_delay)
+    return serve_command.run(
+        listener,
+        role=ProcessRole(chosen.role),
+        config=chosen.config,
+        workers=chosen.workers,
+        drain_delay_s=chosen.drain_delay,
+    )
 
 
 def _worker(chosen: argparse.Namespace) -> int:
-    from app.surfaces.cli import worker_process  # noqa: PLC0415
+    from app.kernel.worker import ProcessRole  # noqa: PLC0415
+    from app.surfaces.cli import run_worker, worker_process  # noqa: PLC0415
     from app.surfaces.cli.worker_plan import WorkerPlan  # noqa: PLC0415
 
-    return worker_process.run(_root(chosen), WorkerPlan.from_text(chosen.plan))
+    plan = WorkerPlan.from_text(chosen.plan)
+    run = run_worker.run if plan.role is ProcessRole.WORKER else worker_process.run
+    return run(_root(chosen), plan)
 
 
 def _routes(chosen: argparse.Namespace) -> int:
@@ -227,6 +253,9 @@ def _db(chosen: argparse.Namespace) -> int:
         asyncio.run(database.make_revision(chosen.message, autogenerate=chosen.autogenerate))
     elif chosen.action == "status":
         asyncio.run(database.status())
+    elif chosen.action == "forget":
+        act_on_runs = database.count_forgettable if chosen.dry_run else database.forget
+        asyncio.run(act_on_runs(chosen.older_than))
     else:
         act = database.upgrade if chosen.action == "upgrade" else database.downgrade
         asyncio.run(act(chosen.revision))

@@ -1,17 +1,23 @@
 """What the command line asks of the composition root, which it is handed: nothing below `main` may import it."""
 
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
 from dishka import Provider
 from litestar import Litestar
 
+from app.kernel.worker import ProcessRole
 from app.settings import Settings
 
 
 class Root(Protocol):
-    def create_app(self, settings: Settings, *overrides: Provider) -> Litestar:
+    def create_app(self, settings: Settings, *overrides: Provider, role: ProcessRole) -> Litestar:
         """Build the gateway; nothing is opened before its lifespan begins."""
+        ...
+
+    def create_worker(self, settings: Settings, *overrides: Provider) -> AbstractAsyncContextManager[None]:
+        """Build what works on runs, for as long as the block lasts."""
         ...
 
     def load_settings(self, config: Path | None = None) -> Settings:

@@ -1,6 +1,7 @@
 """Serve the gateway in this process: look whether everything can be opened, then serve until told to stop.
 
-`portico serve` does this in each worker (worker_process.py), `portico demo` in its only process.
+`portico serve` does this in each worker that answers requests (worker_process.py), `portico demo` in its only process,
+which works on runs too.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ import uvicorn
 from dishka import Provider, Scope
 from litestar import Litestar
 
-from app.kernel.worker import Draining, WorkerPlace
+from app.kernel.draining import Draining
+from app.kernel.worker import ProcessRole, WorkerPlace
 from app.settings import Settings
 from app.surfaces.cli.command_failed import CommandFailed
 from app.surfaces.cli.database import embedded_running, opened
@@ -46,6 +48,7 @@ class Part:
     before it does, `on_serving` when it does, and `on_leaving` when it will accept nobody any more.
     """
 
+    role: ProcessRole = ProcessRole.ALL
     place: WorkerPlace = field(default_factory=WorkerPlace)
     drain_delay_s: float = 0
     reloads_on_hangup: bool = False
@@ -68,7 +71,7 @@ def serve(root: Root, settings: Settings, listener: Listener, bound: Bound, part
         asyncio.run(preflight(settings))
         part.on_checked()
         draining = Draining()
-        app = root.create_app(settings, _known_to_all(part.place, draining))
+        app = root.create_app(settings, known_to_all(part.place, draining), role=part.role)
         reload = partial(_reload, app)
         manners = Manners(where, reload, part.drain_delay_s, part.reloads_on_hangup, part.on_serving, part.on_leaving)
         server = GatewayServer(_config(app, listener), app.state["door"], draining, manners, Garbage())
@@ -76,7 +79,8 @@ def serve(root: Root, settings: Settings, listener: Listener, bound: Bound, part
         _until_told_to_stop(server, bound)
 
 
-def _known_to_all(place: WorkerPlace, draining: Draining) -> Provider:
+def known_to_all(place: WorkerPlace, draining: Draining) -> Provider:
+    """Provide what every part of a process may ask about the process."""
     provider = Provider(scope=Scope.APP)
     provider.provide(lambda: place, provides=WorkerPlace)
     provider.provide(lambda: draining, provides=Draining)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from app.kernel.worker import ProcessRole
 from app.surfaces.cli.listener import Bound, Listener, open_listener
 from app.surfaces.cli.processes import has_terminal
 from app.surfaces.cli.run_folder import run_folder
@@ -25,26 +26,33 @@ _START = "import sys; sys.path.append(sys.argv.pop(1)); from app.__main__ import
 _IMPORTED_FROM = Path(__file__).resolve().parents[3]
 
 
-def run(listener: Listener, *, config: Path | None, workers: int, drain_delay_s: float | None) -> int:
-    """Errors: CommandFailed."""
+def run(
+    listener: Listener, *, role: ProcessRole, config: Path | None, workers: int, drain_delay_s: float | None
+) -> int:
+    """Start `workers` processes that answer requests, with one beside them that works on runs; or of one kind alone.
+
+    Errors: CommandFailed.
+    """
+    web = 0 if role is ProcessRole.WORKER else workers
+    others = {ProcessRole.ALL: 1, ProcessRole.WEB: 0, ProcessRole.WORKER: workers}[role]
     notifier = Notifier()
     if drain_delay_s is None:
         drain_delay_s = 0 if has_terminal() else DRAIN_DELAY_S
     _raise_file_limit()
     with ExitStack() as stack:
-        bound = stack.enter_context(_open(listener, workers))
-        folder = stack.enter_context(run_folder()) if workers > 1 else None
+        bound = stack.enter_context(_open(listener, web))
+        folder = stack.enter_context(run_folder()) if web + others > 1 else None
 
         def hold_database(home: str) -> None:
             stack.enter_context(_holding(home))
 
-        crew = Crew(listener, workers, drain_delay_s, config, folder, _command, hold_database)
+        crew = Crew(listener, web, drain_delay_s, config, folder, _command, hold_database, run_workers=others)
         return Supervisor(crew, bound, notifier).run()
 
 
 @contextmanager
 def _open(listener: Listener, workers: int) -> Iterator[Bound]:
-    bound = open_listener(listener, workers=workers)
+    bound = open_listener(listener, workers=workers) if workers else Bound(())
     try:
         yield bound
     finally:

@@ -3,7 +3,8 @@
     STARTING --a worker serves--> SERVING --told to stop--> DRAINING --after the delay--> CLOSING --all ended--> over
         `--a worker cannot, or told to stop--> CLOSING        `--no worker can be started any more--> CLOSING
 
-In DRAINING the workers are not ready, and still accept; in CLOSING they finish what runs. It loads the standard library
+In DRAINING the workers are not ready, and still accept; in CLOSING they finish what runs. Those that work on runs hand
+them back in DRAINING already, for another instance to go on with. It loads the standard library
 and small modules of ours, so that hardly anything can go wrong here; importing anything else is a mistake (only the
 embedded database, where it is used, brings structlog in).
 """
@@ -17,9 +18,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from app.kernel.worker import WorkerPlace
+from app.kernel.worker import ProcessRole, WorkerPlace
 from app.surfaces.cli.command_failed import CommandFailed
-from app.surfaces.cli.listener import Bound, Listener
+from app.surfaces.cli.listener import Bound, Listener, url_of
 from app.surfaces.cli.processes import Signals, has_terminal, reap_strangers
 from app.surfaces.cli.supervisor_log import SupervisorLog
 from app.surfaces.cli.systemd import READY, STOPPING, Notifier, reloading
@@ -43,7 +44,10 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """Whom to start: `command` tells how, `hold_database` is called once when a worker uses the embedded one."""
+    """Whom to start: `command` tells how, `hold_database` is called once when a worker uses the embedded one.
+
+    `workers` answer requests, `run_workers` work on runs.
+    """
 
     listener: Listener
     workers: int
@@ -52,6 +56,11 @@ class Crew:
     folder: Path | None
     command: Callable[[WorkerPlan], Sequence[str]]
     hold_database: Callable[[str], None]
+    run_workers: int = 0
+
+    def seats(self) -> list[Seat]:
+        roles = [ProcessRole.WEB] * self.workers + [ProcessRole.WORKER] * self.run_workers
+        return [Seat(index, role) for index, role in enumerate(roles)]
 
 
 class Supervisor:
@@ -64,7 +73,7 @@ class Supervisor:
         self._bound = bound
         self._notifier = notifier
         self._log = SupervisorLog()
-        self._seats = [Seat(index) for index in range(crew.workers)]
+        self._seats = crew.seats()
         self._phase = Phase.STARTING
         self._had_terminal = has_terminal()
         self._failed_starts = 0
@@ -94,6 +103,16 @@ class Supervisor:
         return [seat.child for seat in self._seats if seat.child is not None]
 
     @property
+    def _web_seats(self) -> list[Seat]:
+        return [seat for seat in self._seats if seat.is_web]
+
+    @property
+    def _url(self) -> str:
+        """Tell where agents reach the front door, which is not on a Unix socket for them."""
+        sockets = [one for one in self._bound.sockets if one.family != socket.AF_UNIX]
+        return url_of(sockets[0], is_tls=self._crew.listener.is_tls) if sockets else ""
+
+    @property
     def _is_over(self) -> bool:
         return self._phase in {Phase.DRAINING, Phase.CLOSING} and not self._children
 
@@ -113,12 +132,15 @@ class Supervisor:
     def _start(self, seat: Seat) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
+            sockets = self._bound.sockets if seat.is_web else ()
             plan = WorkerPlan(
-                place=WorkerPlace(seat.index, self._crew.workers, self._crew.folder),
+                role=seat.role,
+                place=WorkerPlace(seat.index, self._crew.workers, self._crew.folder, self._crew.run_workers),
+                url=self._url,
                 listener=self._crew.listener,
                 config=self._crew.config,
                 drain_delay_s=self._crew.drain_delay_s,
-                socket_fds=tuple(one.fileno() for one in self._bound.sockets),
+                socket_fds=tuple(one.fileno() for one in sockets),
                 are_sockets_ours=self._bound.are_ours,
                 are_sockets_spread=self._bound.are_spread,
                 channel_fd=theirs.fileno(),
@@ -198,16 +220,17 @@ class Supervisor:
             child.order(Order.END)
 
     def _listen(self) -> None:
-        for child in self._children:
-            for report, text in child.reports():
-                self._note(child, report, text)
+        for seat in self._seats:
+            if (child := seat.child) is not None:
+                for report, text in child.reports():
+                    self._note(seat, child, report, text)
 
-    def _note(self, child: Child, report: Report, text: str) -> None:
+    def _note(self, seat: Seat, child: Child, report: Report, text: str) -> None:
         match report:
             case Report.CHECKED if self._phase is Phase.STARTING:
                 self._start_the_others(Found.from_text(text))
             case Report.SERVING:
-                self._serve(child)
+                self._serve(seat, child)
             case Report.LEAVING:
                 child.has_left = True
                 self._cover()
@@ -225,10 +248,10 @@ class Supervisor:
             if seat.child is None:
                 seat.start_at_s = time.monotonic()
 
-    def _serve(self, child: Child) -> None:
+    def _serve(self, seat: Seat, child: Child) -> None:
         child.serving_since_s = time.monotonic()
         self._failed_starts = 0
-        if self._phase is Phase.STARTING:
+        if self._phase is Phase.STARTING and seat.role is self._seats[0].role:
             self._phase = Phase.SERVING
             self._notifier.say(READY)
         self._cover()
@@ -237,10 +260,10 @@ class Supervisor:
         """Have the workers accept for those of their siblings who do not."""
         if not self._bound.are_spread or self._phase is Phase.CLOSING:
             return
-        vacant = [seat.index for seat in self._seats if seat.child is None or not seat.child.accepts]
-        for child in self._children:
-            if child.accepts:
-                child.order(Order.COVER, *vacant)
+        accepting = {seat.index: seat.child for seat in self._web_seats if seat.child and seat.child.accepts}
+        vacant = [seat.index for seat in self._web_seats if seat.index not in accepting]
+        for child in accepting.values():
+            child.order(Order.COVER, *vacant)
 
     def _bury(self) -> None:
         """Take those who have ended away, and what they reported last with them."""
@@ -257,7 +280,7 @@ class Supervisor:
                 self._failure = CommandFailed(f"a worker was ended by signal {-code} before it could serve")
             self._abandon()
         elif self._phase is Phase.SERVING:
-            self._log.warning("worker.ended", worker=seat.index, pid=child.process.pid, code=code)
+            self._log.warning("worker.ended", worker=seat.index, role=seat.role, pid=child.process.pid, code=code)
             self._failed_starts += not child.is_serving
             if self._failed_starts >= FAILED_STARTS and not any(one.is_serving for one in self._children):
                 words = f"the workers cannot start any more ({FAILED_STARTS} attempts); the lines above say why"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from app.kernel.worker import ProcessRole
 from app.surfaces.cli.worker_plan import Order, Report
 
 WELL_AFTER_S = 10.0
@@ -65,9 +66,14 @@ class Seat:
     """A worker's place, through all its starts. `start_at_s` is None while a child sits here."""
 
     index: int
+    role: ProcessRole = ProcessRole.WEB
     child: Child | None = None
     start_at_s: float | None = None
     _failures: int = 0
+
+    @property
+    def is_web(self) -> bool:
+        return self.role is ProcessRole.WEB
 
     def sit(self, child: Child) -> None:
         self.child, self.start_at_s = child, None

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from app.kernel.worker import WorkerPlace
+from app.kernel.worker import ProcessRole, WorkerPlace
 from app.surfaces.cli.listener import Listener
 
 DRAIN_S = 30
@@ -59,9 +59,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """`socket_fds` and `channel_fd` are inherited; `supervisor_pid` is the parent, if it is still there."""
+    """`socket_fds` and `channel_fd` are inherited; `supervisor_pid` is the parent, if it is still there.
 
+    `url` is where this machine reaches the sockets; empty where there are none, or none with a host.
+    """
+
+    role: ProcessRole
     place: WorkerPlace
+    url: str
     listener: Listener
     config: Path | None
     drain_delay_s: float
@@ -80,6 +85,7 @@ class WorkerPlan:
         place, listener = told.pop("place"), told.pop("listener")
         paths = {key: _path(listener[key]) for key in ("uds", "tls_cert", "tls_key")}
         return cls(
+            role=ProcessRole(told.pop("role")),
             place=WorkerPlace(**place | {"folder": _path(place["folder"])}),
             listener=Listener(**listener | paths),
             config=_path(told.pop("config")),

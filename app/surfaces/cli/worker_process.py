@@ -1,22 +1,17 @@
-"""A worker of `portico serve`: serves on inherited sockets, as its supervisor tells it, and never without it."""
+"""A worker of `portico serve` that answers requests, on inherited sockets, as its supervisor tells it."""
 
-import asyncio
-import os
 import socket
 from collections.abc import Sequence
 from functools import partial
 
-from app.infra.provider import embedded_postgres
-from app.settings import Settings
 from app.surfaces.cli.cover import Cover
 from app.surfaces.cli.gateway_server import GatewayServer
 from app.surfaces.cli.listener import Bound, inherit
-from app.surfaces.cli.processes import EXIT_ORPHANED, end_with_parent
+from app.surfaces.cli.processes import end_with_parent
 from app.surfaces.cli.root import Root
 from app.surfaces.cli.serve import Part, serve
-from app.surfaces.cli.worker_plan import Found, Order, Report, WorkerPlan
-
-_READ_BYTES = 4096
+from app.surfaces.cli.tether import Tether
+from app.surfaces.cli.worker_plan import Order, Report, WorkerPlan
 
 
 def run(root: Root, plan: WorkerPlan) -> int:
@@ -26,15 +21,17 @@ def run(root: Root, plan: WorkerPlan) -> int:
     bound = Bound((sockets.pop(plan.place.index),) if plan.are_sockets_spread else tuple(sockets.values()))
     cover = Cover(sockets if plan.are_sockets_spread else {})
     with socket.socket(fileno=plan.channel_fd) as channel:
-        tether = Tether(channel, cover, are_sockets_ours=plan.are_sockets_ours)
+        tether = Tether(channel)
+        orders = _Orders(tether, cover, are_sockets_ours=plan.are_sockets_ours)
         settings = root.load_settings(plan.config)
         part = Part(
+            role=plan.role,
             place=plan.place,
             drain_delay_s=plan.drain_delay_s,
             reloads_on_hangup=True,
-            on_checked=partial(tether.tell, Report.CHECKED, _found(settings).to_text()),
-            on_built=tether.hold,
-            on_serving=tether.begin,
+            on_checked=partial(tether.tell_found, settings),
+            on_built=orders.hold,
+            on_serving=partial(tether.begin, orders.obey),
             on_leaving=partial(tether.tell, Report.LEAVING),
         )
         try:
@@ -45,48 +42,27 @@ def run(root: Root, plan: WorkerPlan) -> int:
     return 0
 
 
-class Tether:
-    """The worker's end of the channel to its supervisor: orders come in, reports go out, and its end is ours."""
+class _Orders:
+    """What the supervisor's orders do to our server."""
 
-    def __init__(self, channel: socket.socket, cover: Cover, *, are_sockets_ours: bool) -> None:
-        self._channel = channel
+    def __init__(self, tether: Tether, cover: Cover, *, are_sockets_ours: bool) -> None:
+        self._tether = tether
         self._cover = cover
         self._are_sockets_ours = are_sockets_ours
         self._server: GatewayServer | None = None
-        self._heard = b""
-
-    def tell(self, report: Report, text: str = "") -> None:
-        try:
-            self._channel.sendall(f"{report} {text}\n".encode())
-        except OSError:
-            os._exit(EXIT_ORPHANED)
 
     def hold(self, server: GatewayServer) -> None:
         self._server = server
         server.cover = self._cover
 
-    def begin(self) -> None:
-        self._channel.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._channel, self._hear)
-        self.tell(Report.SERVING)
-
-    def _hear(self) -> None:
-        piece = self._channel.recv(_READ_BYTES)
-        if not piece:
-            os._exit(EXIT_ORPHANED)  # a front door that nobody could stop any more must not stay open
-        *lines, self._heard = (self._heard + piece).split(b"\n")
-        for line in lines:
-            word, *rest = line.decode().split()
-            self._obey(Order(word), rest)
-
-    def _obey(self, order: Order, rest: Sequence[str]) -> None:
+    def obey(self, order: Order, rest: Sequence[str]) -> None:
         server = self._server
         if server is None:
             return
         match order:
             case Order.RELOAD:
                 server.reload()
-                self.tell(Report.RELOADED)
+                self._tether.tell(Report.RELOADED)
             case Order.DRAIN:
                 server.drain()
             case Order.STOP:
@@ -96,8 +72,3 @@ class Tether:
                 server.end()
             case Order.COVER:
                 self._cover.want(map(int, rest))
-
-
-def _found(settings: Settings) -> Found:
-    home = None if settings.postgres_dsn else str(embedded_postgres(settings).home)
-    return Found(settings.log_level, settings.logs_are_json, home)

@@ -188,7 +188,9 @@ def test_an_entry_point_of_a_name_that_is_taken_stops_the_start(write: Write) ->
         AgentFactory.discover(installed=[point])
 
 
-@pytest.mark.parametrize("module", ["contract", "factory", "runner", "provider", "library.agenda"])
+@pytest.mark.parametrize(
+    "module", ["contract", "turns", "work", "factory", "runner", "provider", "library.agenda", "tools.calling"]
+)
 def test_no_model_library_is_imported_before_it_is_needed(module: str) -> None:
     code = (
         f"import sys, app.agents.{module}\n"
@@ -200,3 +202,23 @@ def test_no_model_library_is_imported_before_it_is_needed(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_desk_that_is_only_looked_at_imports_no_model_library() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from app.agents.factory import AgentFactory\n"
+        "from app.agents.llm.local_model import LocalModel\n"
+        "from app.agents.llm.models import Models\n"
+        "from app.agents.runner import AgentRunner\n"
+        "models = Models('scripted', LocalModel(Path('nowhere')))\n"
+        "runner = AgentRunner(AgentFactory.discover().agents, models=models, front_door=None)\n"
+        "asyncio.run(runner.check_health())\n"
+        "print(*[card.name for card in runner.cards()], runner.card('agenda').tools[0])\n"
+        "print([name for name in ('pydantic_ai', 'openai', 'xllamacpp') if name in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.splitlines() == ["agenda assistant echo list_calendars", "[]"]

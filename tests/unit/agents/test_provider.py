@@ -10,9 +10,13 @@ from app.agents.contract import AgentBroken, Agents, FrontDoor
 from app.agents.factory import AgentFactory
 from app.agents.provider import AgentsProvider, agent_flaws
 from app.agents.runner import AgentRunner
+from app.agents.turns import Unwritten
+from app.infra.durable.options import WorkerOptions
+from app.infra.durable.ports import Crew
 from app.infra.observability.background import Background
 from app.infra.observability.health import HealthRegistry
 from app.settings import Settings
+from tests.fakes.crew import FakeCrew
 from tests.fakes.front_door import FakeFrontDoor
 from tests.unit.agents.desk import a_turn, an_agent
 
@@ -23,6 +27,8 @@ async def container(tmp_path: Path) -> AsyncIterator[AsyncContainer]:
     rest = Provider(scope=Scope.APP)
     rest.provide(lambda: settings, provides=Settings)
     rest.provide(lambda: FakeFrontDoor(), provides=FrontDoor)  # noqa: PLW0108 - its fields are no dependencies
+    rest.provide(lambda: FakeCrew(), provides=Crew)  # noqa: PLW0108 - the same
+    rest.provide(lambda: WorkerOptions("worker-1"), provides=WorkerOptions)
     rest.provide(lambda: Background(), provides=Background)  # noqa: PLW0108 - its fields are no dependencies
     rest.provide(lambda: HealthRegistry(), provides=HealthRegistry)  # noqa: PLW0108 - the same
     container = make_async_container(AgentsProvider(), rest)
@@ -35,7 +41,7 @@ async def test_the_shipped_agents_answer(container: AsyncContainer) -> None:
     await runner.prepare()
     agents = await container.get(Agents)
 
-    answer = await agents.answer(agents.default_name, a_turn("Hello"), timeout_s=10)
+    answer = (await agents.answer(agents.default_name, a_turn("Hello"), journal=Unwritten(), timeout_s=10)).text
 
     assert agents is runner
     assert answer == "You said: Hello (turn 1)"

@@ -27,10 +27,12 @@ from app.agents.contract import (
     ToolRefused,
     Turn,
     TurnTooLong,
+    TurnUnreadable,
 )
 from app.agents.llm.models import Models
 from app.agents.llm.scripted import Call, ScriptedModel, Seen
-from app.agents.runner import ANSWER_LIMIT_CHARS
+from app.agents.turns import BudgetReached, Unwritten
+from app.agents.work import ANSWER_LIMIT_CHARS
 from app.kernel.errors import Conflict, Fault, NotFound
 from tests.fakes.front_door import FakeFrontDoor
 from tests.unit.agents.desk import a_caller, a_desk, a_turn, an_agent, an_exchange, models_of, no_local_model
@@ -95,7 +97,7 @@ async def test_a_model_answers_with_the_earlier_turns_in_its_prompt() -> None:
     async with a_desk(an_agent(), model=model) as desk:
         turn = a_turn("And now?", history=an_exchange("My name is Anna.", "Hello Anna."))
 
-        answer = await desk.answer("helper", turn, timeout_s=10)
+        answer = (await desk.answer("helper", turn, journal=Unwritten(), timeout_s=10)).text
 
     assert answer == "You said: And now? (turn 2; the first thing you said: My name is Anna.)"
     assert [(message.role, message.content) for message in model.seen[0].messages] == [
@@ -108,26 +110,26 @@ async def test_a_model_answers_with_the_earlier_turns_in_its_prompt() -> None:
 
 async def test_a_class_with_generate_answers() -> None:
     async with a_desk(Spoken("by code")) as desk:
-        assert await desk.answer("spoken", a_turn(), timeout_s=10) == "by code"
+        assert (await desk.answer("spoken", a_turn(), journal=Unwritten(), timeout_s=10)).text == "by code"
 
 
 async def test_the_pieces_of_a_generator_are_joined_and_it_is_closed() -> None:
     agent = Streaming("Hel", "lo", "")
     async with a_desk(agent) as desk:
-        assert await desk.answer("streaming", a_turn(), timeout_s=10) == "Hello"
+        assert (await desk.answer("streaming", a_turn(), journal=Unwritten(), timeout_s=10)).text == "Hello"
 
     assert agent.is_closed
 
 
 async def test_what_no_database_stores_is_taken_out_of_an_answer() -> None:
     async with a_desk(Spoken("a\0b\ud800c")) as desk:
-        assert await desk.answer("spoken", a_turn(), timeout_s=10) == "ab?c"
+        assert (await desk.answer("spoken", a_turn(), journal=Unwritten(), timeout_s=10)).text == "ab?c"
 
 
 async def test_an_unknown_agent_is_not_found_and_the_known_are_named() -> None:
     async with a_desk(Spoken()) as desk:
         with pytest.raises(AgentNotFound, match="spoken"):
-            await desk.answer("nobody", a_turn(), timeout_s=10)
+            await desk.answer("nobody", a_turn(), journal=Unwritten(), timeout_s=10)
         with pytest.raises(AgentNotFound):
             desk.card("nobody")
 
@@ -136,13 +138,13 @@ async def test_an_unknown_agent_is_not_found_and_the_known_are_named() -> None:
 async def test_an_empty_answer_is_a_failure(text: str) -> None:
     async with a_desk(Spoken(text)) as desk:
         with pytest.raises(AgentFailed, match="no answer"):
-            await desk.answer("spoken", a_turn(), timeout_s=10)
+            await desk.answer("spoken", a_turn(), journal=Unwritten(), timeout_s=10)
 
 
 async def test_a_model_that_says_nothing_is_a_failure() -> None:
     async with a_desk(an_agent(), model=ScriptedModel(*[""] * 5)) as desk:
         with pytest.raises(AgentFailed):
-            await desk.answer("helper", a_turn(), timeout_s=10)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=10)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ async def test_a_model_that_says_nothing_is_a_failure() -> None:
 async def test_an_endless_answer_is_a_failure(agent: Streaming | Spoken) -> None:
     async with a_desk(agent) as desk:
         with pytest.raises(AgentFailed, match="longer"):
-            await desk.answer(agent.name, a_turn(), timeout_s=10)
+            await desk.answer(agent.name, a_turn(), journal=Unwritten(), timeout_s=10)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ async def test_an_endless_answer_is_a_failure(agent: Streaming | Spoken) -> None
 async def test_a_models_failure_is_told_in_our_words(error: Exception, fact: type[Fault], words: str) -> None:
     async with a_desk(an_agent(), model=ScriptedModel(error)) as desk:
         with pytest.raises(fact, match=re.escape(words)) as caught:
-            await desk.answer("helper", a_turn(), timeout_s=10)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=10)
 
     assert not any(word in caught.value.detail for word in PROVIDER_WORDS.split())
     assert type(caught.value) is fact
@@ -188,7 +190,7 @@ async def test_the_provider_says_when_to_come_back() -> None:
     error = ModelHTTPError(429, "m", "busy", retry_after=6.2)
     async with a_desk(an_agent(), model=ScriptedModel(error)) as desk:
         with pytest.raises(ModelUnavailable) as caught:
-            await desk.answer("helper", a_turn(), timeout_s=10)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=10)
 
     assert caught.value.headers == {"Retry-After": "7"}
     assert caught.value.evidence["status"] == 429
@@ -197,9 +199,9 @@ async def test_the_provider_says_when_to_come_back() -> None:
 async def test_the_turn_after_a_failure_is_answered() -> None:
     async with a_desk(an_agent(), model=ScriptedModel(ModelHTTPError(503, "m"), "better")) as desk:
         with pytest.raises(ModelUnavailable):
-            await desk.answer("helper", a_turn(), timeout_s=10)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=10)
 
-        assert await desk.answer("helper", a_turn(), timeout_s=10) == "better"
+        assert (await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=10)).text == "better"
 
 
 @pytest.mark.parametrize("error", [ValueError("boom"), TimeoutError("its own"), NotFound("not for callers")], ids=repr)
@@ -207,23 +209,24 @@ async def test_an_agents_own_error_becomes_a_failure_with_its_trace_in_the_log(e
     with capture_logs() as logs:
         async with a_desk(Spoken(trouble=error)) as desk:
             with pytest.raises(AgentFailed) as caught:
-                await desk.answer("spoken", a_turn("my secret"), timeout_s=10)
+                await desk.answer("spoken", a_turn("my secret"), journal=Unwritten(), timeout_s=10)
 
     assert caught.value.__cause__ is error
     assert [(entry["event"], entry["exc_info"]) for entry in logs] == [("agent.failed", True)]
     assert "my secret" not in repr(logs)
 
 
-async def test_a_known_failure_passes_as_it_is() -> None:
-    async with a_desk(Spoken(trouble=FrontDoorUnavailable("gone"))) as desk:
-        with pytest.raises(FrontDoorUnavailable):
-            await desk.answer("spoken", a_turn(), timeout_s=10)
+@pytest.mark.parametrize("fact", [FrontDoorUnavailable, BudgetReached, TurnUnreadable])
+async def test_a_known_failure_passes_as_it_is(fact: type[Fault]) -> None:
+    async with a_desk(Spoken(trouble=fact("gone"))) as desk:
+        with pytest.raises(fact):
+            await desk.answer("spoken", a_turn(), journal=Unwritten(), timeout_s=10)
 
 
 async def test_neither_question_nor_answer_is_logged() -> None:
     with capture_logs() as logs:
         async with a_desk(an_agent(), model=ScriptedModel("the answer")) as desk:
-            await desk.answer("helper", a_turn("the question"), timeout_s=10)
+            await desk.answer("helper", a_turn("the question"), journal=Unwritten(), timeout_s=10)
 
     assert [entry["event"] for entry in logs] == ["model.answered", "agent.answered"]
     assert "the question" not in repr(logs)
@@ -235,7 +238,7 @@ async def test_a_deadline_cancels_the_call_to_the_model() -> None:
     async with a_desk(an_agent(), model=ScriptedModel(hanging.wait)) as desk:
         await desk.prepare()
         with pytest.raises(AgentTimedOut, match=r"0\.2 seconds"):
-            await desk.answer("helper", a_turn(), timeout_s=0.2)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=0.2)
 
     assert hanging.cancelled.is_set()
 
@@ -244,7 +247,7 @@ async def test_a_deadline_cancels_an_agent_of_code() -> None:
     hanging = Hanging()
     async with a_desk(hanging) as desk:
         with pytest.raises(AgentTimedOut):
-            await desk.answer("hanging", a_turn(), timeout_s=0.05)
+            await desk.answer("hanging", a_turn(), journal=Unwritten(), timeout_s=0.05)
 
     assert hanging.cancelled.is_set()
 
@@ -252,7 +255,7 @@ async def test_a_deadline_cancels_an_agent_of_code() -> None:
 async def test_a_cancelled_turn_cancels_the_call_to_the_model() -> None:
     hanging = Hanging()
     async with a_desk(an_agent(), model=ScriptedModel(hanging.wait)) as desk, asyncio.TaskGroup() as group:
-        turn = group.create_task(desk.answer("helper", a_turn(), timeout_s=60))
+        turn = group.create_task(desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=60))
         await hanging.started.wait()
 
         turn.cancel()
@@ -271,11 +274,15 @@ async def test_many_turns_are_answered_at_once_each_with_its_own_history() -> No
 
     async with a_desk(an_agent(), model=ScriptedModel(*[together] * 20)) as desk, asyncio.TaskGroup() as group:
         turns = [
-            group.create_task(desk.answer("helper", a_turn(history=an_exchange(f"I am {who}", "ok")), timeout_s=30))
+            group.create_task(
+                desk.answer(
+                    "helper", a_turn(history=an_exchange(f"I am {who}", "ok")), journal=Unwritten(), timeout_s=30
+                )
+            )
             for who in range(20)
         ]
 
-    assert [turn.result() for turn in turns] == [f"I am {who}" for who in range(20)]
+    assert [turn.result().text for turn in turns] == [f"I am {who}" for who in range(20)]
 
 
 async def whoami(ctx: ToolContext, greeting: str, times: int = 1) -> str:
@@ -290,7 +297,7 @@ async def whoami(ctx: ToolContext, greeting: str, times: int = 1) -> str:
 async def test_a_tool_gets_the_callers_identity_and_checked_arguments() -> None:
     model = ScriptedModel(Call("whoami", {"greeting": "Hi", "times": "2"}), "done")
     async with a_desk(an_agent(tools=[whoami]), model=model) as desk:
-        answer = await desk.answer("helper", a_turn(caller=a_caller("42")), timeout_s=10)
+        answer = (await desk.answer("helper", a_turn(caller=a_caller("42")), journal=Unwritten(), timeout_s=10)).text
 
     assert answer == "done"
     assert model.seen[0].tools == ("whoami",)
@@ -335,7 +342,7 @@ async def opaque(ctx: ToolContext) -> object:
 async def test_a_tools_failure_is_a_result_the_model_acts_on(tool: object, words: str) -> None:
     model = ScriptedModel(Call(getattr(tool, "__name__", ""), {}), "I see")
     async with a_desk(an_agent(tools=[tool]), model=model) as desk:
-        answer = await desk.answer("helper", a_turn(), timeout_s=10)
+        answer = (await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=10)).text
 
     assert answer == "I see"
     assert words in model.seen[1].results[0]
@@ -346,7 +353,7 @@ async def test_a_model_without_end_is_stopped_by_the_limits() -> None:
     calls = [Call("whoami", {"greeting": "Hi"})] * 60
     async with a_desk(an_agent(tools=[whoami]), model=ScriptedModel(*calls)) as desk:
         with pytest.raises(AgentFailed, match="more steps"):
-            await desk.answer("helper", a_turn(), timeout_s=30)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=30)
 
 
 async def canned(ctx: ToolContext) -> str:
@@ -356,7 +363,9 @@ async def canned(ctx: ToolContext) -> str:
 async def test_the_fallback_answers_where_the_model_calls_no_tools() -> None:
     model = ScriptedModel(calls_tools=False)
     async with a_desk(an_agent(tools=[whoami], fallback=canned), model=model) as desk:
-        assert await desk.answer("helper", a_turn("list"), timeout_s=10) == "fallback for 7: list"
+        assert (
+            await desk.answer("helper", a_turn("list"), journal=Unwritten(), timeout_s=10)
+        ).text == "fallback for 7: list"
 
     assert not model.seen
 
@@ -365,7 +374,7 @@ async def test_an_agent_of_tools_without_fallback_does_not_make_things_up() -> N
     async with a_desk(an_agent(tools=[whoami]), model=ScriptedModel(calls_tools=False)) as desk:
         await desk.prepare()
         with pytest.raises(ModelNotConfigured, match="call tools"):
-            await desk.answer("helper", a_turn(), timeout_s=10)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=10)
 
         assert desk.card("helper").health == "the configured model cannot call tools"
 
@@ -380,7 +389,7 @@ async def test_without_a_model_the_variable_is_named(no_default: Models) -> None
     async with a_desk(an_agent(), models=no_default) as desk:
         await desk.prepare()
         with pytest.raises(ModelNotConfigured, match="DEFAULT_MODEL"):
-            await desk.answer("helper", a_turn(), timeout_s=10)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=10)
 
         assert not desk.card("helper").is_healthy
         assert "DEFAULT_MODEL" in desk.card("helper").health
@@ -390,7 +399,7 @@ async def test_without_a_model_the_fallback_works_and_is_well(no_default: Models
     async with a_desk(an_agent(tools=[whoami], fallback=canned), models=no_default) as desk:
         await desk.prepare()
 
-        assert await desk.answer("helper", a_turn("x"), timeout_s=10) == "fallback for 7: x"
+        assert (await desk.answer("helper", a_turn("x"), journal=Unwritten(), timeout_s=10)).text == "fallback for 7: x"
         assert desk.card("helper").is_healthy
 
 
@@ -422,7 +431,7 @@ async def test_a_history_longer_than_the_window_loses_its_oldest_turns() -> None
     model = ScriptedModel(window_tokens=1000)
     history = [message for turn in range(100) for message in an_exchange(f"question {turn}", "answer " * 5)]
     async with a_desk(an_agent(), model=model) as desk:
-        await desk.answer("helper", a_turn(history=history), timeout_s=10)
+        await desk.answer("helper", a_turn(history=history), journal=Unwritten(), timeout_s=10)
 
     said = model.seen[0].said_by_user
     assert 2 < len(said) < 50
@@ -435,7 +444,7 @@ async def test_a_provider_that_finds_the_prompt_too_long_is_asked_again_with_hal
     model = ScriptedModel(too_long, too_long)
     history = [message for turn in range(8) for message in an_exchange(f"question {turn}", "answer")]
     async with a_desk(an_agent(), model=model) as desk:
-        await desk.answer("helper", a_turn(history=history), timeout_s=10)
+        await desk.answer("helper", a_turn(history=history), journal=Unwritten(), timeout_s=10)
 
     assert [len(seen.said_by_user) for seen in model.seen] == [9, 5, 3]
 
@@ -444,14 +453,14 @@ async def test_a_prompt_that_never_fits_is_the_callers_to_shorten() -> None:
     too_long = ModelHTTPError(400, "m", provider_error_type="exceed_context_size_error")
     async with a_desk(an_agent(), model=ScriptedModel(*[too_long] * 9)) as desk:
         with pytest.raises(TurnTooLong):
-            await desk.answer("helper", a_turn(history=an_exchange("a", "b")), timeout_s=10)
+            await desk.answer("helper", a_turn(history=an_exchange("a", "b")), journal=Unwritten(), timeout_s=10)
 
 
 async def test_a_message_larger_than_the_window_never_reaches_the_model() -> None:
     model = ScriptedModel(window_tokens=1000)
     async with a_desk(an_agent(), model=model) as desk:
         with pytest.raises(TurnTooLong):
-            await desk.answer("helper", a_turn("word " * 5000), timeout_s=10)
+            await desk.answer("helper", a_turn("word " * 5000), journal=Unwritten(), timeout_s=10)
 
     assert not model.seen
 
@@ -461,7 +470,7 @@ async def test_a_prompt_too_long_after_a_tool_acted_is_not_tried_again() -> None
     model = ScriptedModel(Call("whoami", {"greeting": "Hi"}), too_long, "again")
     async with a_desk(an_agent(tools=[whoami]), model=model) as desk:
         with pytest.raises(TurnTooLong):
-            await desk.answer("helper", a_turn(history=an_exchange("a", "b")), timeout_s=10)
+            await desk.answer("helper", a_turn(history=an_exchange("a", "b")), journal=Unwritten(), timeout_s=10)
 
     assert len(model.seen) == 2
 
@@ -517,7 +526,7 @@ async def test_an_agent_whose_local_model_is_not_there_is_not_well(monkeypatch: 
 async def test_a_turn_while_the_local_model_is_not_there_is_told_to_come_back() -> None:
     async with a_desk(an_agent(), models=Models("local", no_local_model())) as desk:
         with pytest.raises(ModelUnavailable) as caught:
-            await desk.answer("helper", a_turn(), timeout_s=20)
+            await desk.answer("helper", a_turn(), journal=Unwritten(), timeout_s=20)
 
     assert caught.value.headers["Retry-After"] == "2"
     assert "/" not in caught.value.detail
@@ -550,6 +559,6 @@ async def test_the_front_door_is_called_as_the_person_who_asked() -> None:
     door = FakeFrontDoor(refuses_with=403)
     caller = a_caller("42")
     async with a_desk(an_agent(tools=[fetch]), model=ScriptedModel(Call("fetch", {})), front_door=door) as desk:
-        await desk.answer("helper", a_turn(caller=caller), timeout_s=10)
+        await desk.answer("helper", a_turn(caller=caller), journal=Unwritten(), timeout_s=10)
 
     assert [(asked.caller, asked.path, asked.query) for asked in door.asked] == [(caller, "/api/v1/things", {"q": "1"})]

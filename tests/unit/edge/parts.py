@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 from hypothesis import settings
 
+from app.edge.claims import TokenRules
 from app.edge.keys import KeySet, read_pem
 from app.edge.record import Answer, Record
 from app.edge.routes import Route, RouteRegistry
 from app.edge.table import Table
-from app.edge.tokens import TokenRules, TokenVerifier
+from app.edge.tokens import TokenVerifier
 from app.edge.upstreams import open_upstreams
 from app.kernel.errors import Fault
 from app.settings import GatewayFile

@@ -3,13 +3,15 @@
 import json
 import logging
 from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
 
 from app.edge.access_log import BATCH_LINES, BatchedAccessLog, Fields, Line, as_json, as_readable, fields_of, line_of
 from app.edge.record import Record
 from app.infra.observability.lines import LineWriter
-from tests.builders import a_principal
+from app.kernel.ids import RunId
+from tests.builders import a_principal, acting_principal
 from tests.unit.edge.parts import a_record, a_route
 
 ESCAPES = "\x1b[2J \x9b31m \r\n\u2028 \N{PILE OF POO} \x00 \x7f"
@@ -74,6 +76,16 @@ def test_a_line_is_one_json_document_with_everything_in_it() -> None:
         "bytes_out": 4,
         "seconds": 0.001234,
     }
+
+
+def test_where_a_run_calls_in_a_users_name_the_line_names_both() -> None:
+    record = answered()
+    record.principal = acting_principal(RunId(UUID(int=7)), user_id="7")
+
+    line = json.loads(as_json(rendered(record)))
+
+    assert (line["user_id"], line["run_id"]) == ("7", "00000000-0000-0000-0000-000000000007")
+    assert "run_id" not in json.loads(as_json(rendered(answered())))
 
 
 def test_nobody_and_nowhere_are_null() -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from app.edge.claims import TokenRules
 from app.edge.faults import TokenInvalid
 from app.edge.keys import KeySet, read_pem
 from app.edge.revocations import Revocations
-from app.edge.tokens import TokenRules, TokenVerifier
+from app.edge.tokens import TokenVerifier
 from app.kernel.revocation import Mark, Revocation
 from tests.builders import ROLES, a_token, public_pem
 from tests.unit.edge.parts import NOW_S, StillClock

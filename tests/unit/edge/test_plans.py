@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 import pytest
 
@@ -7,7 +8,8 @@ from app.edge.keys import KeySet, read_pem
 from app.edge.plans import MAX_HEAD_BYTES, MAX_PLANS, Plan, Plans
 from app.edge.proxy import BodyFraming
 from app.edge.table import Table
-from app.kernel.identity import Principal
+from app.kernel.identity import Acting, Principal
+from app.kernel.ids import RunId
 from tests.builders import a_principal, public_pem
 from tests.unit.edge.parts import NOW_S, Checked, a_live_table, a_record
 from tests.unit.edge.test_revocations import a_revocation
@@ -106,6 +108,14 @@ def test_a_bad_token_on_a_public_row_is_looked_at_each_time() -> None:
         remembered.plans.keep(BLOCK, remembered.plan((name, "Bearer may-be-good-soon"), who=None))
 
         assert remembered.find() is None
+
+
+def test_a_runs_token_is_looked_at_each_time() -> None:
+    remembered = Remembered()
+
+    remembered.keep(who=replace(WHO, acting=Acting(RunId(UUID(int=1)), 1, ("assistant",))))
+
+    assert remembered.find() is None
 
 
 def test_a_handshake_a_local_row_and_a_long_head_are_not_kept() -> None:

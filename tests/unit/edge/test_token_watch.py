@@ -1,13 +1,21 @@
 """A connection goes on as long as its token: told once when it ends, and never after it was stopped."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
+from app.edge.live_runs import OVER, LiveRuns
+from app.edge.run_tokens import RunTokenVerifier
 from app.edge.token_watch import EXPIRED, WITHDRAWN, TokenWatch
+from app.kernel.clock import SystemClock
+from app.kernel.identity import Acting
+from app.kernel.ids import RunId
 from app.kernel.revocation import Mark, Revocation
 from tests.builders import a_principal
+from tests.fakes.live_tokens import FakeLiveTokens
 from tests.unit.edge.parts import NOW_S, Checked
 
 LEEWAY_S = 10
@@ -16,11 +24,11 @@ LEEWAY_S = 10
 class Watched:
     """A watch of user 1's token, which holds for so long; times of the clock are the test's, the loop's are real."""
 
-    def __init__(self, left_s: float) -> None:
+    def __init__(self, left_s: float, *, acting: Acting | None = None) -> None:
         self.checked = Checked()
         self.ends: list[str] = []
         self.is_over = asyncio.Event()
-        who = a_principal(user_id="1", expires_at=NOW_S - LEEWAY_S + left_s)
+        who = replace(a_principal(user_id="1", expires_at=NOW_S - LEEWAY_S + left_s), acting=acting)
         self.watch = TokenWatch(self.checked.verifier, who, self._on_end)
 
     def _on_end(self, reason: str) -> None:
@@ -86,6 +94,36 @@ async def test_what_has_happened_before_it_began_counts(left_s: float, reason: s
     watched.watch.begin()
 
     assert watched.ends == [reason]
+
+
+async def test_it_ends_with_the_run_that_opened_it() -> None:
+    run = Acting(RunId(UUID(int=1)), 1, ("assistant",))
+    source = FakeLiveTokens(epochs={run.run_id: run.epoch})
+    watched = Watched(left_s=100, acting=run)
+    live = LiveRuns(source, SystemClock())
+    watched.checked.verifier.runs = RunTokenVerifier(live)
+    watched.watch.begin()
+    await live.refresh()
+    was_over = list(watched.ends)
+    del source.epochs[run.run_id]
+
+    await live.refresh()
+    await live.refresh()
+
+    assert (was_over, watched.ends) == ([], [OVER])
+
+
+async def test_once_stopped_nothing_is_heard_of_the_run() -> None:
+    source, run = FakeLiveTokens(), Acting(RunId(UUID(int=1)), 1, ("assistant",))
+    watched = Watched(left_s=100, acting=run)
+    live = LiveRuns(source, SystemClock())
+    watched.checked.verifier.runs = RunTokenVerifier(live)
+    watched.watch.begin()
+    watched.watch.stop()
+
+    await live.refresh()
+
+    assert watched.ends == []
 
 
 async def test_once_stopped_nothing_is_heard() -> None:

@@ -7,9 +7,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from app.edge import tokens
+from app.edge.claims import TokenRules, principal_of
 from app.edge.faults import KeysUnavailable, TokenExpired, TokenInvalid
-from app.edge.keys import KeySet
-from app.edge.tokens import KeysStale, TokenRules, TokenVerifier, principal_of
+from app.edge.keys import KeySet, KeysStale
+from app.edge.tokens import TokenVerifier
 from app.kernel.errors import Fault
 from app.kernel.identity import Access, Principal
 from tests.builders import ROLES, a_token, public_pem, signing_key
@@ -51,6 +52,7 @@ def test_a_good_token_becomes_a_principal() -> None:
         expires_at=NOW_S + 60,
         token_id="t1",
         credential=token.decode(),
+        roles=("user", "manager"),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from app.features.chats.domain.storable import text_problem
 from app.kernel.errors import Conflict, FieldError, NotFound
-from app.kernel.ids import ChatId, MessageId, UserId
+from app.kernel.ids import ChatId, MessageId, RunId, UserId
 
 CONTENT_LIMIT_CHARS = 100_000
 ANSWER_LIMIT_CHARS = 1_000_000
@@ -22,8 +22,9 @@ class MessageRole(StrEnum):
 class MessageStatus(StrEnum):
     """What became of a message's turn.
 
-    A question is PENDING while its agent thinks, FAILED when the agent could not answer, INTERRUPTED when the turn
-    ended otherwise (a cancelled request, a crash, a deleted chat). Only COMPLETE messages are shown to a model.
+    A question is PENDING while it waits for its turn and while its agent thinks, FAILED when the agent could not
+    answer, INTERRUPTED when the run was cancelled, or its chat deleted. An answer has the status of its turn; one that
+    is not COMPLETE is the part of it that was said. Only COMPLETE messages are shown to a model.
     """
 
     COMPLETE = "complete"
@@ -34,7 +35,9 @@ class MessageStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing said. `in_prompt` is false where the owner keeps it out of what models see."""
+    """One thing said. `in_prompt` is false where the owner keeps it out of what models see, and where an answer was
+    replaced by another one to the same question. `run_id` is the run that asks, or has answered; None outside of runs.
+    """
 
     id: MessageId
     chat_id: ChatId
@@ -44,6 +47,7 @@ class Message:
     status: MessageStatus
     created_at: datetime
     updated_at: datetime
+    run_id: RunId | None = None
 
 
 class Said(Protocol):
@@ -75,9 +79,20 @@ class NewMessage:
     role: MessageRole
     content: str
     status: MessageStatus = MessageStatus.COMPLETE
+    run_id: RunId | None = None
 
     def problems(self) -> list[FieldError]:
         return content_problems(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class NewAnswer:
+    """What an agent said to a question, as far as it came; it stands in its question's place in a model's history."""
+
+    question: MessageId
+    content: str
+    status: MessageStatus
+    run_id: RunId
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +112,10 @@ class MessageNotFound(NotFound):
 
 
 class TurnLost(Conflict):
-    """The lease ran out and another turn began, or the chat was deleted, before the answer could be stored."""
+    """The run was cancelled, or its chat deleted, before the agent had answered."""
 
     type = "turn-lost"
-    title = "The turn was ended by somebody else"
+    title = "The turn was ended before it was answered"
 
 
 def content_problems(content: str) -> list[FieldError]:

@@ -5,13 +5,14 @@ from typing import Any
 
 from advanced_alchemy.filters import ComparisonFilter, NullFilter
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import BigInteger, Integer, Row, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Integer, Row, bindparam, case, func, insert, or_, select, update
 
 from app.features.chats.domain.message import (
     Message,
     MessageChange,
     MessageRole,
     MessageStatus,
+    NewAnswer,
     NewMessage,
     OwnedMessage,
     Said,
@@ -20,7 +21,7 @@ from app.features.chats.domain.message import (
 from app.features.chats.repository.filters import filters_of, is_storable_id
 from app.features.chats.tables import CHATS, MESSAGES, ChatRow, MessageRow
 from app.infra.db.engine import session_of
-from app.kernel.ids import ChatId, MessageId, UserId
+from app.kernel.ids import ChatId, MessageId, RunId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
@@ -30,8 +31,11 @@ _OF_LIVE_CHAT = MessageRow.chat_id.in_(select(ChatRow.id).where(ChatRow.deleted_
 # What an exchange needs is built once and tracks no rows: building and tracking cost more than running the statements.
 
 _SHOWN = tuple(
-    MESSAGES.c[name] for name in ("id", "chat_id", "role", "content", "in_prompt", "status", "created_at", "updated_at")
+    MESSAGES.c[name]
+    for name in ("id", "chat_id", "role", "content", "in_prompt", "status", "created_at", "updated_at", "run_id")
 )
+# where a message stands in a model's history: an answer behind its question, whatever was said between the two
+_PLACE = func.coalesce(MESSAGES.c.question_id, MESSAGES.c.id)
 
 # The update locks the chat's row until the commit (see the port), and marks the chat as active now.
 _TOUCHED = (
@@ -44,34 +48,83 @@ _TOUCHED = (
 _ADD = (
     insert(MESSAGES)
     .from_select(
-        ["chat_id", "role", "content", "status"],
+        ["chat_id", "role", "content", "status", "run_id"],
         select(
-            _TOUCHED.c.id, *(bindparam(name, type_=MESSAGES.c[name].type) for name in ("role", "content", "status"))
+            _TOUCHED.c.id,
+            *(bindparam(name, type_=MESSAGES.c[name].type) for name in ("role", "content", "status", "run_id")),
         ),
     )
     .returning(*_SHOWN)
 )
-_SETTLE = (
-    update(MESSAGES).where(MESSAGES.c.id == bindparam("message")).values(status=bindparam("status")).returning(*_SHOWN)
+
+# An answer enters a deleted chat too, where a change would show when it is restored.
+_ANSWERED = (
+    update(CHATS)
+    .where(CHATS.c.id == select(MESSAGES.c.chat_id).where(MESSAGES.c.id == bindparam("question")).scalar_subquery())
+    .values(updated_at=case((CHATS.c.deleted_at.is_(None), func.now()), else_=CHATS.c.updated_at))
+    .returning(CHATS.c.id)
+    .cte("answered")
 )
-_NEWEST = (
-    select(MESSAGES.c.id, func.octet_length(MESSAGES.c.content).label("size_bytes"))
+_ADD_ANSWER = (
+    insert(MESSAGES)
+    .from_select(
+        ["chat_id", "role", "question_id", "content", "status", "run_id"],
+        select(
+            _ANSWERED.c.id,
+            bindparam("role", MessageRole.ASSISTANT, type_=MESSAGES.c.role.type),
+            bindparam("question", type_=BigInteger()),
+            *(bindparam(name, type_=MESSAGES.c[name].type) for name in ("content", "status", "run_id")),
+        ),
+    )
+    .returning(*_SHOWN)
+)
+_REPLACE = (
+    update(MESSAGES)
     .where(
         MESSAGES.c.chat_id == bindparam("chat"),
-        MESSAGES.c.id < bindparam("before"),
+        bindparam("question", type_=BigInteger()) == _PLACE,
+        MESSAGES.c.question_id.is_not(None),
         MESSAGES.c.in_prompt,
-        MESSAGES.c.status == MessageStatus.COMPLETE,
+    )
+    .values(in_prompt=False)
+)
+_TURN = (
+    select(*_SHOWN)
+    .where(
+        MESSAGES.c.chat_id == bindparam("chat"),
+        bindparam("question", type_=BigInteger()) == _PLACE,
+        or_(MESSAGES.c.question_id.is_(None), MESSAGES.c.run_id == bindparam("run")),
+    )
+    .order_by(MESSAGES.c.id)
+)
+_IS_COMPLETE = MESSAGES.c.status == MessageStatus.COMPLETE
+_SETTLE = (
+    update(MESSAGES)
+    .where(MESSAGES.c.id == bindparam("message"))
+    .values(
+        status=case((_IS_COMPLETE, MessageStatus.COMPLETE), else_=bindparam("status", type_=MESSAGES.c.status.type))
+    )
+    .returning(*_SHOWN)
+)
+_NEWEST = (
+    select(MESSAGES.c.id, _PLACE.label("place"), func.octet_length(MESSAGES.c.content).label("size_bytes"))
+    .where(
+        MESSAGES.c.chat_id == bindparam("chat"),
+        bindparam("before", type_=BigInteger()) > _PLACE,
+        MESSAGES.c.in_prompt,
+        _IS_COMPLETE,
         MESSAGES.c.deleted_at.is_(None),
     )
-    .order_by(MESSAGES.c.id.desc())
+    .order_by(_PLACE.desc(), MESSAGES.c.id.desc())
     .limit(bindparam("limit_messages", type_=Integer()))
     .subquery("newest")
 )
-_SUMMED = select(
-    _NEWEST.c.id, func.sum(_NEWEST.c.size_bytes).over(order_by=_NEWEST.c.id.desc()).label("from_newest_bytes")
-).subquery("summed")
+_FROM_NEWEST = func.sum(_NEWEST.c.size_bytes).over(order_by=(_NEWEST.c.place.desc(), _NEWEST.c.id.desc()))
+_SUMMED = select(_NEWEST.c.id, _FROM_NEWEST.label("from_newest_bytes")).subquery("summed")
 _FITTING = select(_SUMMED.c.id).where(_SUMMED.c.from_newest_bytes <= bindparam("limit_bytes", type_=BigInteger()))
-_HISTORY = select(MESSAGES.c.role, MESSAGES.c.content).where(MESSAGES.c.id.in_(_FITTING)).order_by(MESSAGES.c.id)
+_HISTORY = (
+    select(MESSAGES.c.role, MESSAGES.c.content).where(MESSAGES.c.id.in_(_FITTING)).order_by(_PLACE, MESSAGES.c.id)
+)
 
 
 class MessageRows(SQLAlchemyAsyncRepository[MessageRow]):
@@ -83,8 +136,21 @@ class PostgresMessageStore:
         if not is_storable_id(draft.chat_id):
             return None
         values = {"chat": draft.chat_id, "role": draft.role, "content": draft.content, "status": draft.status}
-        row = (await session_of(tx).execute(_ADD, values)).first()
+        row = (await session_of(tx).execute(_ADD, {**values, "run_id": draft.run_id})).first()
         return _shown(row) if row else None
+
+    async def add_answer(self, tx: Tx, answer: NewAnswer) -> Message | None:
+        session = session_of(tx)
+        values = {"question": answer.question, "content": answer.content, "status": answer.status}
+        row = (await session.execute(_ADD_ANSWER, {**values, "run_id": answer.run_id})).first()
+        return _shown(row) if row else None
+
+    async def replace_answers(self, tx: Tx, chat_id: ChatId, question: MessageId) -> None:
+        await session_of(tx).execute(_REPLACE, {"chat": chat_id, "question": question})
+
+    async def read_turn(self, tx: Tx, chat_id: ChatId, question: MessageId, run_id: RunId) -> Sequence[Message]:
+        rows = await session_of(tx).execute(_TURN, {"chat": chat_id, "question": question, "run": run_id})
+        return [_shown(row) for row in rows]
 
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None:
         if not is_storable_id(message_id):
@@ -157,8 +223,8 @@ _STATUSES = {status.value: status for status in MessageStatus}
 
 def _shown(row: Row[Any]) -> Message:  # Any: a row of columns has no type of its own
     """Read a row of `_SHOWN` by position: reading by name costs more than the rest of it."""
-    id_, chat_id, role, content, in_prompt, status, created_at, updated_at = row  # type: ignore[misc] # typed as one
-    return Message(id_, chat_id, _ROLES[role], content, in_prompt, _STATUSES[status], created_at, updated_at)
+    id_, chat_id, role, content, in_prompt, status, created_at, updated_at, run_id = row  # type: ignore[misc] # typed as one
+    return Message(id_, chat_id, _ROLES[role], content, in_prompt, _STATUSES[status], created_at, updated_at, run_id)
 
 
 def _message(row: MessageRow) -> Message:
@@ -171,4 +237,5 @@ def _message(row: MessageRow) -> Message:
         status=MessageStatus(row.status),
         created_at=row.created_at,
         updated_at=row.updated_at,
+        run_id=None if row.run_id is None else RunId(row.run_id),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.agents.contract import Agents, AgentUnknown
+from app.agents.contract import AgentDirectory, AgentUnknown
 from app.features.chats.domain.chat import Chat, ChatNotFound, may_touch
 from app.features.chats.domain.message import Message, MessageNotFound
 from app.features.chats.ports import ChatStore, MessageStore
@@ -45,7 +45,7 @@ def refuse_invalid(problems: Sequence[FieldError]) -> None:
         raise ValidationFailed("Some fields are not valid.", errors=problems)
 
 
-def refuse_unknown_agent(agents: Agents, name: str | None) -> None:
+def refuse_unknown_agent(agents: AgentDirectory, name: str | None) -> None:
     """Errors: AgentUnknown."""
     known = [card.name for card in agents.cards()]
     if name is not None and name not in known:

@@ -5,27 +5,41 @@ from dataclasses import dataclass
 from app.features.chats.domain.chat import ChatNotFound
 from app.features.chats.domain.message import Message, NewMessage
 from app.features.chats.ports import ChatStore, MessageStore
-from app.features.chats.use_cases.access import open_chat, refuse_invalid
+from app.features.chats.use_cases.access import open_chat, open_message, refuse_invalid
 from app.kernel.identity import Principal
-from app.kernel.transaction import Begin
+from app.kernel.ids import MessageId
+from app.kernel.keyed_requests import KeyedRequest, Receipts
+from app.kernel.transaction import Begin, Tx
 
 
 @dataclass(frozen=True, slots=True)
 class AddMessage:
-    """Append a message of any role; agents see it in the turns after it.
+    """Append a message of any role; agents see it in the turns after it. A keyed request appends one.
 
-    Errors: ValidationFailed, ChatNotFound.
+    Errors: ValidationFailed, ChatNotFound; MessageNotFound when an earlier try's message was deleted meanwhile.
     """
 
     begin: Begin
     chats: ChatStore
     messages: MessageStore
+    receipts: Receipts
 
-    async def __call__(self, who: Principal, draft: NewMessage) -> Message:
+    async def __call__(self, who: Principal, draft: NewMessage, *, keyed: KeyedRequest | None = None) -> Message:
         refuse_invalid(draft.problems())
         async with self.begin() as tx:
             await open_chat(self.chats, tx, who, draft.chat_id)
-            message = await self.messages.add(tx, draft)
+            return await (self._add(tx, draft) if keyed is None else self._add_once(tx, draft, who, keyed))
+
+    async def _add_once(self, tx: Tx, draft: NewMessage, who: Principal, keyed: KeyedRequest) -> Message:
+        made = await self.receipts.find(tx, keyed)
+        if made is not None:
+            return await open_message(self.messages, tx, who, MessageId(int(made)))
+        message = await self._add(tx, draft)
+        await self.receipts.note(tx, keyed, str(message.id))
+        return message
+
+    async def _add(self, tx: Tx, draft: NewMessage) -> Message:
+        message = await self.messages.add(tx, draft)
         if message is None:
             raise ChatNotFound
         return message

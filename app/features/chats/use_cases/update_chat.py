@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.agents.contract import Agents
+from app.agents.contract import AgentDirectory
 from app.features.chats.domain.chat import KEPT, Chat, ChatChange
 from app.features.chats.ports import ChatStore
 from app.features.chats.use_cases.access import checked_chat, open_chat, refuse_invalid, refuse_unknown_agent
@@ -20,7 +20,7 @@ class UpdateChat:
 
     begin: Begin
     chats: ChatStore
-    agents: Agents
+    agents: AgentDirectory
 
     async def __call__(self, who: Principal, chat_id: ChatId, change: ChatChange) -> Chat:
         refuse_invalid(change.problems())

@@ -5,13 +5,15 @@ import pytest
 from app.agents.contract import FrontDoorUnavailable
 from app.agents.library.agenda import HELP, agent
 from app.agents.llm.scripted import Call, ScriptedModel
+from app.agents.turns import Unwritten
 from tests.fakes.front_door import BY_RANGE, CALENDARS, FakeFrontDoor
 from tests.unit.agents.desk import a_caller, a_desk, a_turn
 
 
 async def say(text: str, door: FakeFrontDoor, *, user_id: str = "7") -> str:
     async with a_desk(agent, model=ScriptedModel(calls_tools=False), front_door=door) as desk:
-        return await desk.answer("agenda", a_turn(text, caller=a_caller(user_id)), timeout_s=10)
+        said = await desk.answer("agenda", a_turn(text, caller=a_caller(user_id)), journal=Unwritten(), timeout_s=10)
+        return said.text
 
 
 async def test_calendars_are_made_listed_and_deleted() -> None:
@@ -109,7 +111,9 @@ async def test_a_model_with_tools_does_the_same_work() -> None:
     )
 
     async with a_desk(agent, model=model, front_door=door) as desk:
-        answer = await desk.answer("agenda", a_turn("Tidy up", caller=a_caller("42")), timeout_s=10)
+        answer = (
+            await desk.answer("agenda", a_turn("Tidy up", caller=a_caller("42")), journal=Unwritten(), timeout_s=10)
+        ).text
 
     assert answer == "All done."
     assert model.seen[-1].results == (
@@ -130,6 +134,6 @@ async def test_a_model_that_is_refused_is_told_why() -> None:
     model = ScriptedModel(Call("delete_calendar", {"calendar_id": 1}), "Sorry.")
 
     async with a_desk(agent, model=model, front_door=FakeFrontDoor(refuses_with=403)) as desk:
-        await desk.answer("agenda", a_turn(), timeout_s=10)
+        await desk.answer("agenda", a_turn(), journal=Unwritten(), timeout_s=10)
 
     assert "You may not do this in the agenda." in model.seen[-1].results[0]

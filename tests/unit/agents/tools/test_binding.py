@@ -1,6 +1,5 @@
 """Our tools as the model library sees them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -8,7 +7,7 @@ import msgspec
 import pytest
 from pydantic import Field
 
-from app.agents.contract import Tool, ToolContext, ToolRefused
+from app.agents.contract import ToolContext, ToolRefused
 from app.agents.tools.binding import bind
 from app.agents.tools.results import LIMIT_BYTES, as_result
 
@@ -24,12 +23,8 @@ async def look_up(
     return f"{order_id} {kind} {deep}"
 
 
-async def never(tool: Tool, context: ToolContext, arguments: Mapping[str, object]) -> object:
-    raise AssertionError
-
-
 def test_the_signature_is_the_schema_and_the_docstring_the_description() -> None:
-    tool = bind(look_up, never)
+    tool = bind(look_up)
 
     schema = tool.tool_def.parameters_json_schema
     assert tool.name == "look_up"
@@ -50,7 +45,7 @@ async def exotic(ctx: ToolContext) -> msgspec.Raw:
 
 
 def test_what_a_tool_returns_needs_no_schema() -> None:
-    assert bind(exotic, never).name == "exotic"
+    assert bind(exotic).name == "exotic"
 
 
 class Order(msgspec.Struct):

@@ -1,10 +1,9 @@
 import pytest
 
 from app.edge.faults import OriginNotAllowed, TokenInvalid, TokenMissing
-from app.edge.keys import KeySet
+from app.edge.keys import KeySet, KeysStale
 from app.edge.middleware.auth import Authenticate
 from app.edge.record import Record
-from app.edge.tokens import KeysStale
 from tests.builders import a_token, signing_key
 from tests.unit.edge.parts import NOW_S, Checked, a_record, a_route, outcome
 
@@ -142,6 +141,39 @@ def test_a_cookie_that_opens_a_websocket_must_come_from_here(fields: list[Field]
     record = came("GET", cookie(TOKEN), *fields, is_upgrade=True)
 
     assert outcome(stage(), record) == ("goes on" if allowed else "origin-not-allowed")
+
+
+def subprotocols(*named: str) -> Field:
+    return ("Sec-WebSocket-Protocol", ", ".join(named))
+
+
+HANDSHAKES: dict[str, tuple[list[Field], str]] = {
+    "a token among the subprotocols": ([subprotocols("portico.events", f"portico.bearer.{TOKEN}")], "7"),
+    "alone": ([subprotocols(f"portico.bearer.{TOKEN}")], "7"),
+    "in a field of its own": ([subprotocols("portico.events"), subprotocols(f"portico.bearer.{TOKEN}")], "7"),
+    "the same as the cookie": ([subprotocols(f"portico.bearer.{TOKEN}"), cookie(TOKEN)], "7"),
+    "another than the cookie": ([subprotocols(f"portico.bearer.{TOKEN}"), cookie(OTHER)], "token-invalid"),
+    "beside a bearer": ([subprotocols(f"portico.bearer.{TOKEN}"), bearer(TOKEN)], "token-invalid"),
+    "two": ([subprotocols(f"portico.bearer.{TOKEN}", f"portico.bearer.{OTHER}")], "token-invalid"),
+    "expired": ([subprotocols(f"portico.bearer.{EXPIRED}")], "token-expired"),
+    "empty": ([subprotocols("portico.bearer.")], "token-invalid"),
+    "in capitals": ([subprotocols(f"Portico.Bearer.{TOKEN}")], "token-missing"),
+    "without our name": ([subprotocols(TOKEN)], "token-missing"),
+    "from a stranger's page": ([subprotocols(f"portico.bearer.{TOKEN}"), ("Origin", "http://evil.test")], "7"),
+}
+
+
+@pytest.mark.parametrize(("fields", "result"), HANDSHAKES.values(), ids=HANDSHAKES.keys())
+def test_a_page_attaches_its_token_to_a_handshake_as_a_subprotocol(fields: list[Field], result: str) -> None:
+    record = came("GET", *fields, is_upgrade=True)
+
+    found = outcome(stage(), record)
+
+    assert (record.principal.user_id if record.principal else found) == result
+
+
+def test_a_subprotocol_of_no_handshake_is_no_token() -> None:
+    assert outcome(stage(), came("GET", subprotocols(f"portico.bearer.{TOKEN}"))) == "token-missing"
 
 
 @pytest.mark.parametrize(("fields", "allowed"), ORIGINS.values(), ids=ORIGINS.keys())

@@ -9,13 +9,17 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.testing import TestClient
 
-from app.agents.contract import Agents
+from app.agents.contract import AgentDirectory
 from app.features.chats.clients import HttpMessageHook, NoMessageHook, PostJson
 from app.features.chats.controller import CONTROLLERS, MessageController
-from app.features.chats.ports import ChatStore, MessageHook, MessageStore, TurnStore
+from app.features.chats.ports import ChatStore, MessageHook, MessageStore
 from app.features.chats.provider import ChatsProvider
+from app.features.runs.ports import RunStore
+from app.infra.durable.ports import Engine, RunQueue
+from app.infra.events.ports import EventLog
 from app.infra.observability.background import Background
 from app.kernel.identity import Principal
+from app.kernel.keyed_requests import Receipts
 from app.kernel.transaction import Begin
 from app.settings import Settings
 from tests.fakes.chat_slice import ADMIN, Slice
@@ -35,7 +39,12 @@ def surroundings(settings: Settings, desk: Slice) -> Provider:
     provider.provide(lambda: post_nothing, provides=PostJson)
     provider.provide(lambda: desk.begin, provides=Begin)
     provider.provide(lambda: Background(), provides=Background)  # noqa: PLW0108 - its fields are no dependencies
-    provider.provide(lambda: desk.agents, provides=Agents)
+    provider.provide(lambda: desk.agents, provides=AgentDirectory)
+    provider.provide(lambda: desk.runs, provides=RunStore)
+    provider.provide(lambda: desk.queue, provides=RunQueue)
+    provider.provide(lambda: desk.engine, provides=Engine)
+    provider.provide(lambda: desk.log, provides=EventLog)
+    provider.provide(lambda: desk.receipts, provides=Receipts)
     return provider
 
 
@@ -43,7 +52,6 @@ def fake_stores(desk: Slice) -> Provider:
     provider = Provider(scope=Scope.APP)
     provider.provide(lambda: desk.chats, provides=ChatStore, override=True)
     provider.provide(lambda: desk.messages, provides=MessageStore, override=True)
-    provider.provide(lambda: desk.turns, provides=TurnStore, override=True)
     provider.provide(lambda: desk.hook, provides=MessageHook, override=True)
     return provider
 
@@ -60,6 +68,7 @@ def client() -> Iterator[TestClient[Litestar]]:
         dependencies={
             "principal": Provide(principal, sync_to_thread=False),
             "request_id": Provide(lambda: "r1", sync_to_thread=False),
+            "keyed": Provide(lambda: None, sync_to_thread=False),
         },
         openapi_config=None,
     )
@@ -94,20 +103,6 @@ def test_chats_are_listed_by_page(client: TestClient[Litestar]) -> None:
 
     assert [chat["title"] for chat in page["items"]] == ["two"]
     assert (page["total"], page["limit"], page["offset"]) == (3, 2, 2)
-
-
-def test_an_exchange_answers_with_both_messages(client: TestClient[Litestar]) -> None:
-    client.post("/api/v1/chats/", json={})
-
-    exchanged = client.post("/api/v1/messages/1/exchange", json={"content": "hello", "chat_id": 1, "role": "user"})
-
-    question, answer = exchanged.json()
-    assert exchanged.status_code == 201
-    assert set(question) == {
-        "id", "chat_id", "role", "content", "in_prompt", "run_id", "status", "created_at", "updated_at"
-    }  # fmt: skip
-    assert [question["role"], answer["role"]] == ["user", "assistant"]
-    assert (answer["content"], answer["status"], answer["run_id"]) == ("hello", "complete", None)
 
 
 def test_messages_are_added_read_in_order_changed_and_deleted(client: TestClient[Litestar]) -> None:

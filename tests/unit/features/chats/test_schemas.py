@@ -3,6 +3,7 @@ import pytest
 
 from app.features.chats.domain.chat import ChatChange, NewChat
 from app.features.chats.domain.message import MessageChange
+from app.features.chats.domain.turn import Wish
 from app.features.chats.schemas import ChatCreate, ChatUpdate, ExchangeIn, MessageCreate, MessageUpdate
 from app.kernel.errors import ValidationFailed
 from app.kernel.ids import ChatId, UserId
@@ -64,7 +65,8 @@ def test_a_message_changes_only_where_named(body: str, change: MessageChange) ->
         (MessageUpdate, '{"role": "system"}'),
         (MessageCreate, '{"role": "tool", "content": "a"}'),
         (MessageCreate, '{"role": "user", "content": ""}'),
-        (ExchangeIn, '{"content": "a", "context_data": {}}'),
+        (ExchangeIn, '{"content": "a", "context_data": []}'),
+        (ExchangeIn, '{"content": "a", "on_busy": "wait"}'),
         (ExchangeIn, "{}"),
     ],
 )
@@ -76,16 +78,26 @@ def test_what_is_not_in_the_contract_is_refused(kind: type[msgspec.Struct], body
 def test_the_originals_extra_fields_are_accepted_where_they_agree() -> None:
     body = '{"chat_id": 7, "role": "user", "content": "hello", "run_mode": "sync"}'
 
-    assert msgspec.json.decode(body, type=ExchangeIn).text(ChatId(7)) == "hello"
+    assert msgspec.json.decode(body, type=ExchangeIn).wish(ChatId(7), request_id="r1") == Wish("hello", request_id="r1")
 
 
-def test_contradictions_and_what_is_not_served_yet_are_all_named() -> None:
-    body = '{"chat_id": 8, "role": "assistant", "content": "hello", "run_mode": "background"}'
+def test_what_is_wished_of_a_turn_is_passed_on() -> None:
+    body = '{"content": "hello", "on_busy": "queue", "on_disconnect": "cancel", "context_data": {"a": [1]}}'
+
+    wish = msgspec.json.decode(body, type=ExchangeIn).wish(ChatId(7), request_id="r1")
+
+    assert wish == Wish("hello", waits=True, is_cancelled_on_leaving=True, context={"a": [1]}, request_id="r1")
+
+
+def test_contradictions_are_all_named() -> None:
+    body = (
+        '{"chat_id": 8, "role": "assistant", "content": "hello", "run_mode": "background", "on_disconnect": "cancel"}'
+    )
 
     with pytest.raises(ValidationFailed) as refused:
-        msgspec.json.decode(body, type=ExchangeIn).text(ChatId(7))
+        msgspec.json.decode(body, type=ExchangeIn).wish(ChatId(7), request_id="r1")
 
-    assert [error.field for error in refused.value.errors] == ["chat_id", "role", "run_mode"]
+    assert [error.field for error in refused.value.errors] == ["chat_id", "role", "on_disconnect"]
 
 
 def test_a_message_for_another_chat_than_the_paths_is_refused() -> None:

@@ -101,3 +101,15 @@ async def test_every_acts_at_once_and_again() -> None:
         await asyncio.wait_for(has_acted_often.wait(), PATIENCE_S)
 
     assert len(acts) >= 20
+
+
+async def late() -> None:
+    """Nobody ever starts it."""
+
+
+async def test_work_that_comes_too_late_is_refused_rather_than_never_begun() -> None:
+    background = Background()
+
+    async with background.running():
+        with pytest.raises(RuntimeError, match="came too late"):
+            background.add("late", late)

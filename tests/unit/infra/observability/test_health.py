@@ -6,8 +6,8 @@ from structlog.testing import capture_logs
 
 from app.infra.observability import health as health_module
 from app.infra.observability.health import HealthRegistry, NotWell, Wellness
+from app.kernel.draining import Draining
 from app.kernel.errors import Unavailable
-from app.kernel.worker import Draining
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ async def test_a_process_that_was_told_to_stop_is_not_ready_however_well_everyth
     await registry.check_all()
     before = registry.is_ready
 
-    draining.has_begun = True
+    draining.begin()
 
     assert before
     assert not registry.is_ready

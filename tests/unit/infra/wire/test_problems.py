@@ -90,6 +90,13 @@ def test_fields_are_listed() -> None:
     ]
 
 
+def test_what_a_fault_adds_stands_beside_the_rest_and_replaces_nothing() -> None:
+    answer = problem_of(TeapotUpset(members={"pot": "7", "status": "200"}), instance="/tea", request_id="r1")
+
+    document = json.loads(answer.body)
+    assert (document["pot"], document["status"], document["type"]) == ("7", 409, "teapot-upset")
+
+
 def test_evidence_stays_with_us() -> None:
     answer = problem_of(TeapotUpset(evidence={"cause": "swordfish"}), instance="/", request_id="r1")
 

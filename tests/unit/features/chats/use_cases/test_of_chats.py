@@ -15,6 +15,7 @@ from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, UserId
 from app.kernel.paging import ListQuery
 from tests.fakes.chat_slice import ADMIN, ANN, BEN, MANAGER, Slice
+from tests.fakes.keyed_requests import a_keyed_request
 
 type Act = Callable[[Slice, Principal, ChatId], Awaitable[object]]
 
@@ -23,7 +24,7 @@ ON_A_CHAT: dict[str, Act] = {
     "update": lambda desk, who, chat_id: UpdateChat(desk.begin, desk.chats, desk.agents)(
         who, chat_id, ChatChange(title="theirs")
     ),
-    "delete": lambda desk, who, chat_id: DeleteChat(desk.begin, desk.chats)(who, chat_id),
+    "delete": lambda desk, who, chat_id: DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine)(who, chat_id),
     "restore": lambda desk, who, chat_id: RestoreChat(desk.begin, desk.chats)(who, chat_id),
 }
 acts = pytest.mark.parametrize("act", ON_A_CHAT.values(), ids=ON_A_CHAT.keys())
@@ -59,14 +60,16 @@ async def test_the_owner_and_an_admin_may(act: Act, caller: Principal) -> None:
 async def test_a_chat_belongs_to_whoever_opens_it() -> None:
     desk = Slice()
 
-    chat = await CreateChat(desk.begin, desk.chats, desk.agents)(ANN, NewChat(ANN.user_id, title="Plans", agent="echo"))
+    chat = await CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)(
+        ANN, NewChat(ANN.user_id, title="Plans", agent="echo")
+    )
 
     assert (chat.user_id, chat.title, chat.agent) == ("ann", "Plans", "echo")
 
 
 async def test_only_an_admin_opens_a_chat_for_somebody_else() -> None:
     desk = Slice()
-    create = CreateChat(desk.begin, desk.chats, desk.agents)
+    create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)
 
     assert (await create(ADMIN, NewChat(UserId("42")))).user_id == "42"
     for caller in (ANN, MANAGER):
@@ -79,7 +82,7 @@ async def test_every_field_that_is_wrong_is_named_at_once() -> None:
     draft = NewChat(ANN.user_id, title="x" * 201, metadata={"a": "\0"})
 
     with pytest.raises(ValidationFailed) as refused:
-        await CreateChat(desk.begin, desk.chats, desk.agents)(ANN, draft)
+        await CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)(ANN, draft)
 
     assert [error.field for error in refused.value.errors] == ["title", "metadata"]
 
@@ -89,7 +92,7 @@ async def test_an_agent_that_does_not_exist_is_refused_with_those_that_do() -> N
     chat = await desk.a_chat()
 
     with pytest.raises(AgentUnknown) as on_create:
-        await CreateChat(desk.begin, desk.chats, desk.agents)(ANN, NewChat(ANN.user_id, agent="nobody"))
+        await CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)(ANN, NewChat(ANN.user_id, agent="nobody"))
     with pytest.raises(AgentUnknown):
         await UpdateChat(desk.begin, desk.chats, desk.agents)(ANN, chat.id, ChatChange(agent="nobody"))
 
@@ -135,7 +138,7 @@ async def test_somebody_elses_list_is_refused() -> None:
 async def test_a_deleted_chat_is_gone_until_its_owner_restores_it() -> None:
     desk = Slice()
     chat = await desk.a_chat(title="Plans")
-    await DeleteChat(desk.begin, desk.chats)(ANN, chat.id)
+    await DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine)(ANN, chat.id)
 
     for act in (ON_A_CHAT["read"], ON_A_CHAT["update"], ON_A_CHAT["delete"]):
         with pytest.raises(ChatNotFound):
@@ -150,3 +153,27 @@ async def test_restoring_a_live_chat_changes_nothing() -> None:
     chat = await desk.a_chat()
 
     assert await RestoreChat(desk.begin, desk.chats)(ANN, chat.id) == chat
+
+
+async def test_a_keyed_request_opens_one_chat_however_often_it_comes() -> None:
+    desk = Slice()
+    create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)
+    keyed = await a_keyed_request(desk.receipts, ANN.user_id)
+
+    tries = [await create(ANN, NewChat(ANN.user_id, title="Plans"), keyed=keyed) for _ in range(3)]
+
+    assert len({chat.id for chat in tries}) == 1
+    assert len(desk.world.state.chats) == 1
+
+
+async def test_a_keyed_request_whose_chat_was_deleted_meanwhile_opens_no_other() -> None:
+    desk = Slice()
+    create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)
+    keyed = await a_keyed_request(desk.receipts, ANN.user_id)
+    chat = await create(ANN, NewChat(ANN.user_id), keyed=keyed)
+    await DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine)(ANN, chat.id)
+
+    with pytest.raises(ChatNotFound):
+        await create(ANN, NewChat(ANN.user_id), keyed=keyed)
+
+    assert len(desk.world.state.chats) == 1

@@ -15,6 +15,7 @@ from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId
 from app.kernel.paging import ListQuery
 from tests.fakes.chat_slice import ADMIN, ANN, BEN, MANAGER, Slice
+from tests.fakes.keyed_requests import a_keyed_request
 
 type OnMessage = Callable[[Slice, Principal, MessageId], Awaitable[object]]
 type OnChat = Callable[[Slice, Principal, ChatId], Awaitable[object]]
@@ -30,7 +31,7 @@ IN_A_CHAT: dict[str, OnChat] = {
     "read": lambda desk, who, chat_id: ReadMessages(desk.begin, desk.chats, desk.messages)(
         who, chat_id, after=0, limit=10
     ),
-    "add": lambda desk, who, chat_id: AddMessage(desk.begin, desk.chats, desk.messages)(
+    "add": lambda desk, who, chat_id: AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts)(
         who, NewMessage(chat_id, MessageRole.USER, "hello")
     ),
 }
@@ -122,7 +123,9 @@ async def test_content_that_cannot_be_stored_is_refused(content: str) -> None:
     message = await desk.a_message(chat)
 
     with pytest.raises(ValidationFailed) as on_add:
-        await AddMessage(desk.begin, desk.chats, desk.messages)(ANN, NewMessage(chat.id, MessageRole.USER, content))
+        await AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts)(
+            ANN, NewMessage(chat.id, MessageRole.USER, content)
+        )
     with pytest.raises(ValidationFailed) as on_update:
         await UpdateMessage(desk.begin, desk.messages)(ANN, message.id, MessageChange(content=content))
 
@@ -149,3 +152,29 @@ async def test_nobody_else_does() -> None:
 
     with pytest.raises(Forbidden):
         await ListMessages(desk.begin, desk.messages)(ANN, ListQuery())
+
+
+async def test_a_keyed_request_writes_one_message_however_often_it_comes() -> None:
+    desk = Slice()
+    chat = await desk.a_chat(ANN)
+    add = AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts)
+    keyed = await a_keyed_request(desk.receipts, ANN.user_id)
+
+    tries = [await add(ANN, NewMessage(chat.id, MessageRole.USER, "hello"), keyed=keyed) for _ in range(3)]
+
+    assert len({message.id for message in tries}) == 1
+    assert await desk.said(chat.id) == [("user", "hello", "complete")]
+
+
+async def test_a_keyed_request_whose_message_was_deleted_meanwhile_writes_no_other() -> None:
+    desk = Slice()
+    chat = await desk.a_chat(ANN)
+    add = AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts)
+    keyed = await a_keyed_request(desk.receipts, ANN.user_id)
+    message = await add(ANN, NewMessage(chat.id, MessageRole.USER, "hello"), keyed=keyed)
+    await DeleteMessage(desk.begin, desk.messages)(ANN, message.id)
+
+    with pytest.raises(MessageNotFound):
+        await add(ANN, NewMessage(chat.id, MessageRole.USER, "hello"), keyed=keyed)
+
+    assert await desk.said(chat.id) == []

@@ -1,0 +1,116 @@
+"""What is known of the agents where none of them works: their names from here, their health from the workers.
+
+A worker tells the crew how its agents are (`Presence`); a process that only answers requests reads it (`Reception`), so
+it never loads a model library.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+
+from app.agents.contract import (
+    DEFAULT_AGENT,
+    Agent,
+    AgentCard,
+    AgentDirectory,
+    AgentNotFound,
+    Responder,
+)
+from app.infra.durable.ports import Crew, Present
+from app.kernel.errors import Unavailable
+from app.kernel.values import Json
+
+REPORT_S = 5.0
+GOODBYE_S = 2.0
+NOBODY = "no worker is there to ask this agent: start `portico serve --role worker`"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A worker's side. `keep` runs in the background, and says goodbye when it is cancelled."""
+
+    directory: AgentDirectory
+    crew: Crew
+    name: str
+    version: str
+    every_s: float = REPORT_S
+
+    async def keep(self) -> None:
+        try:
+            while True:
+                await self._report()
+                await asyncio.sleep(self.every_s)
+        finally:
+            with anyio.move_on_after(GOODBYE_S, shield=True):
+                await self._leave()
+
+    async def _report(self) -> None:
+        report: Json = {
+            "agents": {card.name: None if card.is_healthy else card.health for card in self.directory.cards()}
+        }
+        try:
+            await self.crew.report(self.name, version=self.version, report=report)
+        except Unavailable as away:
+            log.warning("worker.not_reported", **away.evidence)
+
+    async def _leave(self) -> None:
+        try:
+            await self.crew.leave(self.name)
+        except Unavailable:
+            return
+
+
+@dataclass(slots=True)
+class Reception:
+    """Implements `AgentDirectory` where no agent works. An agent is as the worker that reported last found it."""
+
+    agents: Mapping[str, Agent | Responder]
+    crew: Crew
+    workers: Sequence[Present] = ()
+    _troubles: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def default_name(self) -> str:
+        return default_of(self.agents)
+
+    def cards(self) -> Sequence[AgentCard]:
+        return [self.card(name) for name in self.agents]
+
+    def card(self, name: str) -> AgentCard:
+        if name not in self.agents:
+            raise AgentNotFound(f"There is no agent of this name; there are: {', '.join(self.agents)}.")
+        return card_of(name, self.agents[name], self._troubles.get(name, NOBODY))
+
+    async def look(self) -> None:
+        """Read what the workers say. Errors: StorageUnavailable."""
+        self.workers = await self.crew.present()
+        self._troubles = _troubles(self.workers[0].report) if self.workers else {}
+
+
+def default_of(agents: Mapping[str, Agent | Responder]) -> str:
+    return DEFAULT_AGENT if DEFAULT_AGENT in agents else next(iter(agents))
+
+
+def card_of(name: str, member: Agent | Responder, trouble: str | None) -> AgentCard:
+    """Write an agent's card; `trouble` is None where it is well."""
+    tools = member.tools if isinstance(member, Agent) else ()
+    return AgentCard(
+        name=name,
+        description=getattr(member, "description", ""),
+        is_healthy=trouble is None,
+        health=trouble or "ok",
+        tools=tuple(getattr(tool, "__name__", "tool") for tool in tools),
+    )
+
+
+def _troubles(report: Json) -> dict[str, str | None]:
+    """Read a report as this version or another has written it."""
+    match report:
+        case {"agents": {**found}}:
+            return {str(name): None if trouble is None else str(trouble) for name, trouble in found.items()}
+    return {}

@@ -1,0 +1,180 @@
+"""One turn under way: what its model requests, its tool calls and its own code share, and how they speak.
+
+Knows no model library. Rule: whatever is said goes through a `Speech` or `Work.tell`, within the step that does it, so
+that a finished step says nothing again.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.agents.contract import AgentFailed, FrontDoor, Turn
+from app.agents.turns import BudgetReached, InDoubt, Journal, Spending, TurnEvent, Usage
+from app.kernel.values import Json
+
+ANSWER_LIMIT_CHARS = 256 * 1024
+GOODBYE_TIMEOUT_S = 2
+"""how long what was spent may take to be written down when a request or a call was cut off"""
+BETWEEN_REQUESTS = "\n\n"
+"""stands between what a model said before it called a tool and what it said after"""
+
+
+class JournalLost(BaseException):
+    """The journal or the ledger raised something of its own; nobody on the way may take it for the agent's failure."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(repr(cause))
+        self.cause = cause
+
+
+@dataclass(slots=True)
+class Work:
+    """Concurrency: of one task; its steps come one after another.
+
+    `request` counts the model's requests from 1; `text` and `usage` are of those that are finished, `key` is the step
+    under way's.
+    """
+
+    turn: Turn
+    front_door: FrontDoor
+    journal: Journal
+    spending: Spending
+    request: int = 1
+    text: str = ""
+    usage: Usage = field(default_factory=Usage)
+    key: str = ""
+    _is_suspect: bool = False
+
+    def __post_init__(self) -> None:
+        self._is_suspect = self.journal.is_resumed
+
+    async def tell(self, type_: str, **data: Json) -> None:
+        try:
+            await self.journal.tell(TurnEvent(type_, data))
+        except Exception as error:
+            raise JournalLost(error) from error
+
+    async def step(
+        self,
+        name: str,
+        body: Callable[[str], Awaitable[Json]],
+        *,
+        said_under: Mapping[str, Json],
+        is_idempotent: bool = True,
+    ) -> Json:
+        """Do something once. What an earlier process said of the step it was interrupted in is void.
+
+        Errors: what the body raises; InDoubt.
+        """
+        raised: list[Exception] = []
+
+        async def begin(key: str) -> Json:
+            self.key = key
+            if self._is_suspect:
+                self._is_suspect = False
+                await self.tell("stream_retry", **said_under, reason="resumed")
+            try:
+                return await body(key)
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        try:
+            return await self.journal.step(name, begin, is_idempotent=is_idempotent)
+        except InDoubt:
+            raise
+        except Exception as error:
+            if any(error is one for one in raised):
+                raise
+            raise JournalLost(error) from error
+
+    async def reserve(self, key: str, estimate: Usage) -> None:
+        """Errors: BudgetReached."""
+        try:
+            await self.spending.reserve(key, estimate)
+        except BudgetReached:
+            raise
+        except Exception as error:
+            raise JournalLost(error) from error
+
+    async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:
+        try:
+            await self.spending.settle(key, spent, model=model)
+        except Exception as error:
+            raise JournalLost(error) from error
+
+    async def tell_spent(self, spent: Usage, *, model: str, is_estimated: bool) -> None:
+        await self.tell(
+            "usage",
+            request=self.request,
+            model=model,
+            input_tokens=spent.input_tokens,
+            output_tokens=spent.output_tokens,
+            cost=None if spent.cost is None else f"{spent.cost:f}",
+            is_estimated=is_estimated,
+        )
+
+
+class Speech:
+    """What one request says, told piece by piece."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pieces: list[str] = []
+        self._left_chars = ANSWER_LIMIT_CHARS - len(self._work.text)
+        self.thoughts_chars = 0
+
+    @property
+    def text(self) -> str:
+        """What was told so far, and belongs to the answer."""
+        return "".join(self._pieces)
+
+    async def say(self, piece: str) -> None:
+        """Errors: AgentFailed, when the answer grows longer than one may be."""
+        text = sayable(piece)
+        if not text:
+            return
+        if not self._pieces:
+            text = opening(self._work.text) + text
+        self._left_chars -= len(text)
+        if self._left_chars < 0:
+            raise AgentFailed(f"The agent's answer is longer than {ANSWER_LIMIT_CHARS} characters.")
+        self._pieces.append(text)
+        await self._work.tell("text_delta", request=self._work.request, text=text)
+
+    async def think(self, piece: str) -> None:
+        text = sayable(piece)
+        if text and self.thoughts_chars < ANSWER_LIMIT_CHARS:
+            self.thoughts_chars += len(text)
+            await self._work.tell("thinking_delta", request=self._work.request, text=text)
+
+    async def take_back(self, reason: str, **more: Json) -> None:
+        """Make void what this request said so far, and begin afresh."""
+        await self._work.tell("stream_retry", request=self._work.request, reason=reason, **more)
+        self._begin()
+
+
+def opening(before: str) -> str:
+    """Give what stands between what was said before and what comes now."""
+    return BETWEEN_REQUESTS if before else ""
+
+
+def sayable(text: str) -> str:
+    """Take out what no database stores: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def storable(value: Any) -> Any:  # Any: JSON in, JSON out
+    """Take out of every text what no database stores."""
+    match value:
+        case str():
+            return value if value.isprintable() else sayable(value)
+        case Mapping():
+            return {storable(key): storable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [storable(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,125 @@
+"""A turn as a run: what is asked for, what its run is told, and how its end is told to whoever waited for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from app.agents.contract import (
+    AgentFailed,
+    AgentNotFound,
+    AgentTimedOut,
+    FrontDoorUnavailable,
+    ModelNotConfigured,
+    ModelUnavailable,
+    TurnTooLong,
+    TurnUnreadable,
+)
+from app.agents.turns import BudgetReached
+from app.features.chats.domain.message import Message, MessageStatus
+from app.features.chats.domain.storable import json_problem
+from app.infra.durable.ports import Job, RunError, RunState
+from app.kernel.authority import Authority
+from app.kernel.errors import Fault, FieldError
+from app.kernel.identity import Principal
+from app.kernel.ids import ChatId, MessageId, RunId
+from app.kernel.values import Json
+
+KIND = "turn"
+AGENT_FAILURES = (
+    AgentFailed,
+    AgentNotFound,
+    AgentTimedOut,
+    BudgetReached,
+    FrontDoorUnavailable,
+    ModelNotConfigured,
+    ModelUnavailable,
+    TurnTooLong,
+    TurnUnreadable,
+)
+"""what the agent's side may end a turn with: trying again by ourselves would not help"""
+CONTEXT_LIMIT_BYTES = 64 * 1024
+MAX_WAITING = 20
+"""turns of one chat that may wait behind the one that runs"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks of a turn. `waits` is whether it may stand in line behind the chat's other turns."""
+
+    text: str
+    waits: bool = False
+    is_cancelled_on_leaving: bool = False
+    context: Mapping[str, Json] = field(default_factory=dict)
+    request_id: str = ""
+
+    def problems(self) -> list[FieldError]:
+        problem = json_problem(self.context, limit_bytes=CONTEXT_LIMIT_BYTES)
+        return [FieldError("context_data", problem)] if problem else []
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A turn that will be answered, whoever is there to hear it."""
+
+    question: Message
+    run_id: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    question: Message
+    answer: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a turn's run is told: which question, in whose name. Never the caller's token."""
+
+    chat_id: ChatId
+    question: MessageId
+    authority: Authority
+    request_id: str
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Errors: OrderUnreadable, for what this version has not written."""
+        match job.input:
+            case {"question_id": int(question), "authority": authority, "request_id": str(request_id)}:
+                pass
+            case _:
+                raise OrderUnreadable
+        if job.chat_id is None:
+            raise OrderUnreadable
+        try:
+            return cls(job.chat_id, MessageId(question), Authority.from_json(authority), request_id)
+        except ValueError as error:
+            raise OrderUnreadable from error
+
+
+class OrderUnreadable(ValueError):
+    """The input of a run is not that of a turn."""
+
+
+def input_of(wish: Wish, who: Principal, question: Message) -> Mapping[str, Json]:
+    """Write the same down. Errors: DelegatedTooDeep."""
+    return {
+        "question_id": question.id,
+        "authority": Authority.of(who).as_json(),
+        "request_id": wish.request_id,
+        "context_data": wish.context,
+    }
+
+
+STATUS_AT_END: Mapping[RunState, MessageStatus] = {
+    RunState.COMPLETED: MessageStatus.COMPLETE,
+    RunState.FAILED: MessageStatus.FAILED,
+    RunState.INTERRUPTED: MessageStatus.INTERRUPTED,
+}
+
+
+def lane_of(chat_id: ChatId) -> str:
+    return f"chat:{chat_id}"
+
+
+def error_of(fault: Fault) -> RunError:
+    return RunError(fault.type, fault.detail or fault.title)

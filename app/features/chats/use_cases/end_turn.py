@@ -1,0 +1,58 @@
+"""End a turn: store what was answered, in the transaction that ends its run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from app.agents.turns import Fold
+from app.features.chats.domain.message import MessageStatus, NewAnswer
+from app.features.chats.domain.turn import STATUS_AT_END, Order, OrderUnreadable
+from app.features.chats.ports import MessageStore
+from app.features.runs.ports import RunStore
+from app.infra.durable.ports import Ended, RunContext
+from app.infra.events.ports import EventType, NewEvent
+from app.kernel.ids import RunId
+from app.kernel.transaction import Tx
+from app.kernel.values import Json
+
+TEXT = (EventType.TEXT_DELTA, EventType.STREAM_RETRY)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """What every process knows of turns: how one ends. The handler of those where no agent works.
+
+    The answer is what the run's events come to, however it ended and whoever worked on it; the part of one that was
+    said is kept, with the status of its turn. An answer that is whole takes the place of earlier ones in the prompt.
+    """
+
+    messages: MessageStore
+    runs: RunStore
+
+    async def run(self, context: RunContext) -> Json:
+        raise RuntimeError(f"no agent works in this process; it took the run {context.job.id}")
+
+    async def settle(self, tx: Tx, ended: Ended) -> Sequence[NewEvent]:
+        try:
+            order = Order.of(ended.job)
+        except OrderUnreadable:
+            log.warning("turn.unreadable", run_id=str(ended.job.id))
+            return ()
+        status = STATUS_AT_END[ended.state]
+        question = await self.messages.settle(tx, order.question, status)
+        text = await self._said(tx, ended.job.id)
+        if question is None or not text.strip():
+            return ()
+        if status is MessageStatus.COMPLETE:
+            await self.messages.replace_answers(tx, question.chat_id, question.id)
+        answer = await self.messages.add_answer(tx, NewAnswer(question.id, text, status, ended.job.id))
+        return () if answer is None else (NewEvent(EventType.RUN_PROGRESS, {"message_id": answer.id}),)
+
+    async def _said(self, tx: Tx, run_id: RunId) -> str:
+        fold = Fold()
+        for event in await self.runs.events(tx, run_id, TEXT):
+            fold.add(event.type, event.data)
+        return fold.text

@@ -1,0 +1,56 @@
+"""The endpoints of runs, but for those that stream, which are in `surfaces/streams`."""
+
+from uuid import UUID
+
+from dishka.integrations.litestar import FromDishka, inject
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
+
+from app.features.runs.domain import Run, path_of
+from app.features.runs.schemas import RunBegun, RunOut
+from app.features.runs.use_cases.cancel_run import CancelRun
+from app.features.runs.use_cases.read_run import ReadRun
+from app.features.runs.use_cases.rerun_run import RerunRun
+from app.infra.db.errors import StorageUnavailable
+from app.infra.durable.ports import RunNotFound, RunNotOver
+from app.kernel.identity import Principal
+from app.kernel.ids import RunId
+
+Who = NamedDependency[Principal]
+ABOUT_A_RUN = (RunNotFound, StorageUnavailable)
+
+
+class RunController(Controller):
+    path = "/api/v1/runs"
+    tags = ("runs",)
+    opt = {"faults": ABOUT_A_RUN}  # noqa: RUF012 - Litestar reads it as a mapping
+
+    @get("/{run_id:str}", summary="Read a run")
+    @inject
+    async def read_run(self, run_id: FromPath[UUID], principal: Who, use_case: FromDishka[ReadRun]) -> RunOut:
+        return RunOut.of(await use_case(principal, RunId(run_id)))
+
+    @post("/{run_id:str}/cancel", summary="Stop a run; what it said is kept", status_code=HTTP_200_OK)
+    @inject
+    async def cancel_run(self, run_id: FromPath[UUID], principal: Who, use_case: FromDishka[CancelRun]) -> RunOut:
+        return RunOut.of(await use_case(principal, RunId(run_id)))
+
+    @post(
+        "/{run_id:str}/rerun",
+        summary="Begin again what is over, as a new run",
+        status_code=HTTP_202_ACCEPTED,
+        opt={"faults": (*ABOUT_A_RUN, RunNotOver)},
+    )
+    @inject
+    async def rerun(self, run_id: FromPath[UUID], principal: Who, use_case: FromDishka[RerunRun]) -> Response[RunBegun]:
+        return accepted(await use_case(principal, RunId(run_id)))
+
+
+CONTROLLERS: tuple[type[Controller], ...] = (RunController,)
+
+
+def accepted(run: Run) -> Response[RunBegun]:
+    """Answer 202: it is stored, and will be done."""
+    return Response(RunBegun(RunOut.of(run)), status_code=HTTP_202_ACCEPTED, headers={"location": path_of(run.id)})

@@ -1,0 +1,24 @@
+"""What the use cases of runs ask of the outside, beside the engine and the event log, whose ports are those of `infra`.
+
+Rule: runs are written by the engine alone; this store reads them.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from app.features.runs.domain import Run
+from app.infra.events.ports import EventType, RunEvent
+from app.kernel.ids import ChatId, RunId
+from app.kernel.transaction import Tx
+
+
+class RunStore(Protocol):
+    async def find(self, tx: Tx, run_id: RunId) -> Run | None: ...
+
+    async def unfinished(self, tx: Tx, chat_id: ChatId) -> Sequence[Run]:
+        """Read the runs of a chat that are not over, the oldest first; at most a hundred."""
+        ...
+
+    async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:
+        """Read every event of these types, in order: in the transaction that ends a run, all there will be of them."""
+        ...

@@ -1,0 +1,128 @@
+"""What clients get about runs; interface contracts, field by field."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Self
+
+import msgspec
+from msgspec import Struct
+
+from app.features.runs.domain import Run, RunUsage
+from app.features.runs.use_cases.read_events import EventStretch
+from app.infra.durable.ports import RunState
+from app.infra.events.ports import EventType, RunEvent
+
+
+class UsageOut(Struct, frozen=True, kw_only=True):
+    """`cost` in USD, as text; null where a price is not known."""
+
+    input_tokens: int
+    output_tokens: int
+    requests: int
+    tool_calls: int
+    cost: str | None
+
+    @classmethod
+    def of(cls, usage: RunUsage) -> Self:
+        return cls(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            requests=usage.requests,
+            tool_calls=usage.tool_calls,
+            cost=usage.cost,
+        )
+
+
+class RunErrorOut(Struct, frozen=True):
+    """`type` is a problem's type."""
+
+    type: str
+    detail: str
+
+
+class RunOut(Struct, frozen=True, kw_only=True):
+    id: str
+    chat_id: int | None
+    task_id: str | None
+    agent: str | None
+    trigger: str
+    status: RunState
+    usage: UsageOut
+    error: RunErrorOut | None
+    rerun_of: str | None
+    scheduled_for: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        return cls(
+            id=str(run.id),
+            chat_id=run.chat_id,
+            task_id=None if run.task_id is None else str(run.task_id),
+            agent=run.agent,
+            trigger=run.trigger,
+            status=run.status,
+            usage=UsageOut.of(run.usage),
+            error=None if run.error is None else RunErrorOut(run.error.type, run.error.detail),
+            rerun_of=None if run.rerun_of is None else str(run.rerun_of),
+            scheduled_for=run.scheduled_for,
+            created_at=run.created_at,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+        )
+
+
+class RunBegun(Struct, frozen=True):
+    """A run that was accepted; `Location` says where it is found."""
+
+    run: RunOut
+
+
+class EventOut(Struct, frozen=True, kw_only=True):
+    """One event, the same at every door."""
+
+    seq: int
+    type: EventType
+    run_id: str
+    chat_id: int | None
+    at: datetime
+    data: Mapping[str, object]
+
+    @classmethod
+    def of(cls, event: RunEvent) -> Self:
+        return cls(
+            seq=event.seq,
+            type=event.type,
+            run_id=str(event.run_id),
+            chat_id=event.chat_id,
+            at=event.at,
+            data=event.data,
+        )
+
+
+class EventsOut(Struct, frozen=True):
+    """A stretch of a run's events; ask again with `after` set to `next`, which is null when nothing is left for now."""
+
+    items: Sequence[EventOut]
+    next: int | None
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def event_json(event: RunEvent) -> str:
+    """Write an event as every door says it. Cost: one pass; called once for each reader."""
+    out = EventOut.of(event)
+    try:
+        return _encoder.encode(out).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which a tool may have said: JSON can, UTF-8 cannot
+        return json.dumps(msgspec.to_builtins(out))
+
+
+def events_json(stretch: EventStretch) -> bytes:
+    """Write an `EventsOut`."""
+    items = ",".join(map(event_json, stretch.items))
+    return f'{{"items":[{items}],"next":{"null" if stretch.next is None else stretch.next}}}'.encode()

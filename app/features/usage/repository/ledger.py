@@ -1,0 +1,248 @@
+"""The ledger of the budgets, in PostgreSQL.
+
+Facts
+- A reservation is one INSERT ... ON CONFLICT over all its accounts: each row is looked at as it is once it is locked,
+  and rows are locked in the order of their keys, so that two reservations cannot wait for each other. Where one account
+  has no room, the transaction is rolled back, and nothing was set aside.
+- An account that was made just now holds nothing of the past: what was spent before is read from `usage` while the
+  row is locked. Whoever settles at the same moment has either committed, and is read, or waits for the lock and adds
+  itself afterwards.
+- A settlement locks its usage's row, its reservation and the accounts, in this order, in one statement.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.agents.turns import Usage
+from app.features.usage.domain.budget import Account, Claim, Limit, Purse, Scope, fits
+from app.features.usage.domain.spent import Settlement
+from app.features.usage.ports import Full, Reservation
+from app.infra.db.engine import session_of
+from app.kernel.ids import RunId
+from app.kernel.transaction import Begin, Tx
+
+FORGOTTEN_AFTER = timedelta(days=2)
+
+_RESERVE = text("""
+    WITH asked AS (
+        SELECT * FROM unnest(
+            CAST(:keys AS bytea[]), CAST(:amounts AS bigint[]), CAST(:mosts AS bigint[])
+        ) AS asked (key, amount, most)
+    ), moved AS (
+        INSERT INTO budget_accounts AS kept (key, spent, held, most, is_counted, touched_at)
+        SELECT key, 0, amount, most, false, now() FROM asked ORDER BY key
+        ON CONFLICT (key) DO UPDATE
+        SET held = kept.held + excluded.held, most = excluded.most, touched_at = now()
+        WHERE NOT kept.is_counted OR kept.spent + kept.held + excluded.held <= excluded.most
+            OR (kept.held = 0 AND kept.spent < excluded.most)
+        RETURNING key, spent, held, is_counted
+    ), noted AS (
+        INSERT INTO budget_reservations (session, key, run_id, accounts, amounts, expires_at)
+        VALUES (:session, :key, :run_id, CAST(:keys AS bytea[]), CAST(:amounts AS bigint[]),
+            now() + CAST(:life AS interval))
+    )
+    SELECT key, spent, held, is_counted FROM moved
+""")
+_LOOK = text("SELECT key, spent, held FROM budget_accounts WHERE key = ANY(CAST(:keys AS bytea[]))")
+_PAST = """
+    SELECT coalesce(sum(requests), 0), coalesce(sum(tool_calls), 0),
+        coalesce(sum(input_tokens) + sum(output_tokens), 0), coalesce(sum(cost) * 1000000000, 0),
+        coalesce(sum(milliseconds), 0)
+    FROM usage WHERE {whose}
+"""
+_PAST_OF = {
+    Scope.RUN: text(
+        _PAST.format(whose="run_id = CAST(CAST(:name AS text) AS uuid) AND day = coalesce(CAST(:day AS date), day)")
+    ),
+    Scope.CHAT: text(
+        _PAST.format(whose="chat_id = CAST(CAST(:name AS text) AS bigint) AND day = coalesce(CAST(:day AS date), day)")
+    ),
+    Scope.USER: text(_PAST.format(whose="user_id = :name AND day = CAST(:day AS date)")),
+    Scope.DAY: text(_PAST.format(whose="day = CAST(:day AS date) AND :name = ''")),
+}
+_LIMITS_OF_THE_PAST = (Limit.REQUESTS, Limit.TOOL_CALLS, Limit.TOKENS, Limit.COST, Limit.SECONDS)
+_COUNT = text("""
+    UPDATE budget_accounts SET spent = :spent, held = greatest(held, :own), is_counted = true WHERE key = :key
+    RETURNING held
+""")
+_FREED = """
+    gone AS (
+        DELETE FROM budget_reservations WHERE {which} RETURNING accounts, amounts
+    ), freed AS (
+        SELECT account, -amount AS held, CAST(0 AS bigint) AS spent
+        FROM gone, unnest(accounts, amounts) AS f (account, amount)
+    )
+"""
+_MOVED = """
+    moved AS (
+        INSERT INTO budget_accounts AS kept (key, spent, held, most, is_counted, touched_at)
+        SELECT account, CAST(sum(spent) AS bigint), CAST(sum(held) AS bigint), 0, false, now() FROM moves
+        GROUP BY account ORDER BY account
+        ON CONFLICT (key) DO UPDATE
+        SET spent = kept.spent + excluded.spent, held = greatest(0, kept.held + excluded.held), touched_at = now()
+    )
+"""
+_SETTLE = """
+    WITH {freed}, moves AS (
+        SELECT account, held, spent FROM freed
+        UNION ALL
+        SELECT account, 0, amount
+        FROM unnest(CAST(:accounts AS bytea[]), CAST(:amounts AS bigint[])) AS s (account, amount)
+    ), {moved}
+    INSERT INTO usage AS known (
+        run_id, day, model, user_id, chat_id, agent, requests, tool_calls, input_tokens, output_tokens, cost,
+        unpriced_requests, milliseconds
+    ) VALUES (
+        :run_id, :day, :model, :user_id, :chat_id, :agent, :requests, :tool_calls, :input_tokens, :output_tokens, :cost,
+        :unpriced_requests, :milliseconds
+    )
+    ON CONFLICT (run_id, day, model) DO UPDATE SET
+        requests = known.requests + excluded.requests,
+        tool_calls = known.tool_calls + excluded.tool_calls,
+        input_tokens = known.input_tokens + excluded.input_tokens,
+        output_tokens = known.output_tokens + excluded.output_tokens,
+        cost = CASE WHEN known.cost IS NULL THEN excluded.cost ELSE known.cost + coalesce(excluded.cost, 0) END,
+        unpriced_requests = known.unpriced_requests + excluded.unpriced_requests,
+        milliseconds = known.milliseconds + excluded.milliseconds,
+        updated_at = now()
+"""
+_GIVE_BACK = """
+    WITH {freed}, moves AS (SELECT * FROM freed), {moved} SELECT count(*) FROM gone
+"""
+_OLD = """(session, key) IN (
+    SELECT session, key FROM budget_reservations WHERE expires_at <= now() FOR UPDATE SKIP LOCKED
+)"""
+
+
+def _freeing(statement: str, *, which: str) -> TextClause:
+    return text(statement.format(freed=_FREED.format(which=which), moved=_MOVED))
+
+
+_SETTLE_ONE = _freeing(_SETTLE, which="session = :session AND key = :key")
+_RELEASE = _freeing(_GIVE_BACK, which="run_id = :run_id")
+_EXPIRE = _freeing(_GIVE_BACK, which=_OLD)
+_CLOSE_PURSE = text("DELETE FROM budget_accounts WHERE key = ANY(CAST(:keys AS bytea[]))")
+_OF_RUN = text("""
+    SELECT CAST(coalesce(sum(requests), 0) AS bigint) AS requests,
+        CAST(coalesce(sum(tool_calls), 0) AS bigint) AS tool_calls,
+        CAST(coalesce(sum(input_tokens), 0) AS bigint) AS input_tokens,
+        CAST(coalesce(sum(output_tokens), 0) AS bigint) AS output_tokens,
+        sum(cost) AS cost
+    FROM usage WHERE run_id = :run_id
+""")
+_TELL = text("UPDATE runs SET usage = CAST(:usage AS jsonb), cost = :cost WHERE id = :run_id")
+_FORGET = text("DELETE FROM budget_accounts WHERE touched_at < now() - CAST(:age AS interval)")
+
+
+class _NoRoom(Exception):
+    """Ends the transaction, and with it what was set aside on the other accounts."""
+
+    def __init__(self, full: Full) -> None:
+        super().__init__("an account has no room")
+        self.full = full
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresLedger:
+    begin: Begin
+
+    async def reserve(self, reservation: Reservation) -> Full | None:
+        by_key = {claim.account.key: claim for claim in reservation.claims}
+        values = {
+            "keys": list(by_key),
+            "amounts": [claim.amount for claim in by_key.values()],
+            "mosts": [claim.most for claim in by_key.values()],
+            "session": reservation.session,
+            "key": reservation.key,
+            "run_id": reservation.run_id,
+            "life": reservation.life,
+        }
+        try:
+            async with self.begin() as tx:
+                session = session_of(tx)
+                moved = (await session.execute(_RESERVE, values)).all()
+                found = {bytes(row.key): row for row in moved}
+                await _refuse_full(session, [claim for key, claim in by_key.items() if key not in found])
+                for key, row in found.items():
+                    if not row.is_counted:
+                        await _count_past(session, by_key[key])
+        except _NoRoom as none:
+            return none.full
+        return None
+
+    async def settle(self, session: UUID, key: str, spent: Sequence[tuple[Account, int]], what: Settlement) -> None:
+        usage, payer = what.spent, what.payer
+        values = {
+            "session": session,
+            "key": key,
+            "accounts": [account.key for account, _ in spent],
+            "amounts": [amount for _, amount in spent],
+            "run_id": payer.run_id,
+            "day": what.day,
+            "model": what.model[:255],
+            "user_id": payer.user_id,
+            "chat_id": payer.chat_id,
+            "agent": payer.agent[:255],
+            "requests": usage.requests,
+            "tool_calls": usage.tool_calls,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cost": usage.cost,
+            "unpriced_requests": usage.requests if usage.cost is None else 0,
+            "milliseconds": what.milliseconds,
+        }
+        async with self.begin() as tx:
+            await session_of(tx).execute(_SETTLE_ONE, values)
+
+    async def release(self, run_id: RunId) -> None:
+        async with self.begin() as tx:
+            await session_of(tx).execute(_RELEASE, {"run_id": run_id})
+
+    async def close(self, tx: Tx, run_id: RunId) -> Usage:
+        session = session_of(tx)
+        await session.execute(_RELEASE, {"run_id": run_id})
+        purse = Purse(Scope.RUN, str(run_id))
+        await session.execute(_CLOSE_PURSE, {"keys": sorted(Account(purse, limit).key for limit in Limit)})
+        row = (await session.execute(_OF_RUN, {"run_id": run_id})).one()
+        spent = Usage(row.input_tokens, row.output_tokens, row.requests, row.tool_calls, row.cost)
+        await session.execute(_TELL, {"usage": _document(spent), "cost": spent.cost, "run_id": run_id})
+        return spent
+
+    async def sweep(self) -> None:
+        async with self.begin() as tx:
+            await session_of(tx).execute(_EXPIRE)
+        async with self.begin() as tx:
+            await session_of(tx).execute(_FORGET, {"age": FORGOTTEN_AFTER})
+
+
+def _document(spent: Usage) -> str:
+    counted = ("input_tokens", "output_tokens", "requests", "tool_calls")
+    return json.dumps({name: getattr(spent, name) for name in counted})
+
+
+async def _refuse_full(session: AsyncSession, refused: Sequence[Claim]) -> None:
+    """Errors: _NoRoom, of an account that is full for good before one that others may empty."""
+    if not refused:
+        return
+    rows = await session.execute(_LOOK, {"keys": [claim.account.key for claim in refused]})
+    known = {bytes(row.key): row for row in rows}
+    found = [Full(claim, known[claim.account.key].spent, known[claim.account.key].held) for claim in refused]
+    raise _NoRoom(max(found, key=lambda full: full.is_for_good))
+
+
+async def _count_past(session: AsyncSession, claim: Claim) -> None:
+    """Errors: _NoRoom."""
+    account = claim.account
+    values = {"name": account.purse.name, "day": account.purse.day}
+    past = (await session.execute(_PAST_OF[account.purse.scope], values)).one()
+    spent = int(past[_LIMITS_OF_THE_PAST.index(account.limit)])
+    held = await session.scalar(_COUNT, {"spent": spent, "own": claim.amount, "key": account.key})
+    others = (held or 0) - claim.amount
+    if not fits(claim, spent=spent, held=others):
+        raise _NoRoom(Full(claim, spent, others))

@@ -1,0 +1,295 @@
+"""The engine of durable runs as everybody else sees it. It speaks no PostgreSQL: another engine may take its place.
+
+A run is a row that was committed together with what it belongs to (`RunQueue.put`, in the caller's transaction), and is
+offered to the engine by its id afterwards (`Engine.dispatch`). An offer may be lost; a sweep finds what was not taken.
+A worker runs the `Handler` of the run's kind. What the handler does in steps is done once: a run that is begun again,
+in whatever process, is handed the results of the steps that were finished.
+
+Facts the handlers are written against
+- A lane is first in, first out, one run at a time; a waiting run keeps its lane, a slot and memory it does not.
+- Whatever a run writes is fenced by its epoch: a worker that was frozen for longer than its lease writes nothing more.
+- A body may run again if the process dies behind its effect: pass on the step's key, or say that it is not idempotent.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType, Protocol
+
+from app.infra.events.ports import NewEvent
+from app.kernel.errors import Conflict, NotFound
+from app.kernel.ids import ChatId, RunId, UserId
+from app.kernel.transaction import Tx
+from app.kernel.values import Json
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_final(self) -> bool:
+        return self in {RunState.COMPLETED, RunState.FAILED, RunState.INTERRUPTED}
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be committed. `kind` names its handler, `input` is what the handler is given, at most 256 KB.
+
+    `priority`: the lower goes first, across lanes only. `dedupe`: a second run of the same word is not made.
+    """
+
+    id: RunId
+    kind: str
+    owner: UserId
+    trigger: str
+    input: Mapping[str, Json]
+    lane: str | None = None
+    chat_id: ChatId | None = None
+    task_id: RunId | None = None
+    parent_id: RunId | None = None
+    rerun_of: RunId | None = None
+    agent: str | None = None
+    priority: int = 0
+    scheduled_for: datetime | None = None
+    max_attempts: int = 3
+    dedupe: str | None = None
+    on_disconnect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run as its handler gets it; `attempt` counts from 1, a hand-over or a crash is no new attempt."""
+
+    id: RunId
+    kind: str
+    owner: UserId
+    trigger: str
+    input: Mapping[str, Json]
+    lane: str | None
+    chat_id: ChatId | None
+    agent: str | None
+    attempt: int
+    epoch: int
+    code_version: str
+    """of the program that began the run"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run failed: `type` is a problem's type, `detail` is for its owner."""
+
+    type: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run at its end, for whoever settles what belongs to it."""
+
+    job: Job
+    state: RunState
+    result: Json = None
+    error: RunError | None = None
+
+
+class RunFailed(Exception):
+    """Raised by a handler: the run is over, trying again would not help. Anything else that is raised is retried."""
+
+    def __init__(self, error: RunError) -> None:
+        super().__init__(error.detail)
+        self.error = error
+
+
+class JournalUnreadable(RunFailed):
+    """This program cannot go on from the steps that another version of it wrote down; nothing was done on a guess."""
+
+    def __init__(self, *, begun_by: str, now: str) -> None:
+        detail = f"The run was begun by version {begun_by}, and version {now} cannot go on with it. Run it again."
+        super().__init__(RunError("run-code-changed", detail))
+
+
+class Suspended(BaseException):
+    """The run waits for something and leaves its slot; handlers let it pass."""
+
+
+class Fenced(BaseException):
+    """The run belongs to another worker by now, or was cancelled; handlers let it pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepKey:
+    """Names one step of one run, the same in every attempt: what an effect outside is keyed with."""
+
+    run_id: RunId
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.name}"
+
+
+type Body = Callable[[StepKey], Awaitable[Json]]
+
+
+class RunContext(Protocol):
+    """A run's hand on the engine while its handler works. Concurrency: of one task; steps come one after another."""
+
+    @property
+    def job(self) -> Job: ...
+
+    async def step(self, name: str, body: Body, *, is_idempotent: bool = True) -> Json:
+        """Do something once: a finished step gives its kept result, and the body is not called.
+
+        The same name again is the next step of that name. A body that is not idempotent is preceded by a written
+        intent; where the process died between the two, StepInDoubt is raised instead of doing it twice.
+        Errors: what the body raises, StepInDoubt; Fenced, Suspended pass through.
+        """
+        ...
+
+    async def wait(self, key: str, *, until: datetime | None = None) -> Json:
+        """Give what was signalled under `key`, now or in a later process; None when `until` passed before."""
+        ...
+
+    async def sleep(self, name: str, until: datetime) -> None:
+        """Go on when `until` has passed, in whatever process; a short rest of it is slept on the spot."""
+        ...
+
+    async def progress(self, events: Sequence[NewEvent]) -> int:
+        """Append events; they are committed, and may be shown, when this returns. Gives the number of the last."""
+        ...
+
+
+class StepInDoubt(Exception):
+    """A step that must not be done twice was begun and never reported; only a person knows."""
+
+    def __init__(self, key: StepKey) -> None:
+        super().__init__(f"it is not known whether {key.name} was done")
+        self.key = key
+
+
+class Handler(Protocol):
+    """What a kind of run does. One value in each process; knows of a run only what it is handed."""
+
+    async def run(self, context: RunContext) -> Json:
+        """Do the work; what is returned is the run's result."""
+        ...
+
+    async def settle(self, tx: Tx, ended: Ended) -> Sequence[NewEvent]:
+        """Write what belongs to the run's end, in the transaction that ends it; give what is to be said before.
+
+        Called exactly once a run that ends, whichever way and wherever: also where no handler ever ran.
+        """
+        ...
+
+
+Handlers = NewType("Handlers", Mapping[str, Handler])
+"""By the kind of run."""
+
+
+class RunQueue(Protocol):
+    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> RunId:
+        """Take the end of a lane until the transaction is over, for a run that is to be named before it is put.
+
+        Gives the id the run will have. Concurrency: as that of `put`.
+        """
+        ...
+
+    async def put(self, tx: Tx, run: NewRun) -> RunId:
+        """Commit a run with the caller's transaction, its first event `run_queued` with it.
+
+        Gives the id of the run there is, which is another one where `dedupe` was met before, or where the proposed one
+        would not sort behind the lane and the chat (two hosts' clocks differ).
+        Concurrency: holds the lane's lock until the transaction ends. Call it before anything that locks rows which a
+        handler's `settle` writes, or the two may wait for each other and one of them is refused.
+        """
+        ...
+
+    async def signal(self, tx: Tx, run_id: RunId, key: str, payload: Json) -> bool:
+        """Do what `Engine.signal` does with the caller's transaction; `dispatch` the run when that is committed."""
+        ...
+
+
+class Engine(Protocol):
+    """Any process may ask; errors of the storage pass through."""
+
+    async def dispatch(self, run_id: RunId) -> None:
+        """Offer a committed run; a hint."""
+        ...
+
+    async def cancel(self, run_id: RunId, *, reason: str = "") -> RunState:
+        """Stop a run: at once where it is queued or waiting, else within 100 ms, wherever it runs.
+
+        Gives the state of the run there and then; a final one stays what it is. Errors: RunNotFound.
+        """
+        ...
+
+    async def signal(self, run_id: RunId, key: str, payload: Json) -> bool:
+        """Answer what a run waits for, or will wait for; the first answer counts, False for any later.
+
+        Errors: RunNotFound.
+        """
+        ...
+
+    async def rerun(self, run_id: RunId) -> RunId:
+        """Begin again what is over, as a new run. Errors: RunNotFound, RunNotOver."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNumbers:
+    """How it goes, for metrics and health: runs that are not over, and what this process counted since its start.
+
+    `oldest_queued_s` is the age of the run that may be begun for longest.
+    """
+
+    by_state: Mapping[RunState, int] = field(default_factory=dict)
+    oldest_queued_s: float = 0.0
+    lease_expiries: int = 0
+    fenced_writes: int = 0
+
+
+class Worker(Protocol):
+    """Takes runs and has them handled, within one process."""
+
+    async def work(self) -> None:
+        """Take, run and end runs until cancelled; then hand back what runs, at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A worker that was heard of a moment ago, and what it said of itself."""
+
+    name: str
+    version: str
+    report: Json
+    seen_at: datetime
+
+
+class Crew(Protocol):
+    """Which workers there are, on whatever host. Errors: StorageUnavailable from every method."""
+
+    async def report(self, name: str, *, version: str, report: Json) -> None:
+        """Say that a worker is there; to be said again every few seconds. `report` has at most 64 KB."""
+        ...
+
+    async def leave(self, name: str) -> None: ...
+
+    async def present(self) -> Sequence[Present]:
+        """Read who reported in the last twenty seconds; the last first."""
+        ...
+
+
+class RunNotFound(NotFound):
+    type = "run-not-found"
+    title = "There is no such run"
+
+
+class RunNotOver(Conflict):
+    type = "run-not-over"
+    title = "The run is not over yet"

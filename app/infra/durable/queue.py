@@ -1,0 +1,110 @@
+"""How a run is committed: one row, at the end of its lane, and its first event."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.infra.db.engine import session_of
+from app.infra.durable import lanes
+from app.infra.durable.limits import MAX_INPUT_BYTES, MAX_SIGNAL_BYTES
+from app.infra.durable.ports import NewRun, RunNotFound, RunState
+from app.infra.wire.json_text import written
+from app.kernel.ids import ChatId, RunId, new_run_id
+from app.kernel.transaction import Tx
+from app.kernel.values import Json
+
+_NEWEST = text("""
+SELECT newest FROM (
+  (SELECT id AS newest FROM runs
+    WHERE lane = CAST(:lane AS varchar) AND state IN ('queued', 'running', 'waiting') ORDER BY id DESC LIMIT 1)
+  UNION ALL
+  (SELECT id FROM runs WHERE chat_id = CAST(:chat_id AS bigint) ORDER BY id DESC LIMIT 1)
+) AS known ORDER BY newest DESC LIMIT 1""")
+
+_PUT = text("""
+WITH made AS (
+  INSERT INTO runs (id, kind, owner, trigger, agent, chat_id, task_id, parent_id, rerun_of, input, on_disconnect, lane,
+                    priority, scheduled_for, max_attempts, dedupe, state, run_at, event_seq, is_ready)
+  VALUES (:id, :kind, :owner, :trigger, :agent, :chat_id, :task_id, :parent_id, :rerun_of, CAST(:input AS json),
+          :on_disconnect, CAST(:lane AS varchar), :priority, CAST(:scheduled_for AS timestamptz), :max_attempts,
+          :dedupe, 'queued', coalesce(CAST(:scheduled_for AS timestamptz), now()), 1,
+          CAST(:lane AS varchar) IS NULL OR NOT EXISTS (
+            SELECT FROM runs WHERE lane = CAST(:lane AS varchar) AND state IN ('queued', 'running', 'waiting')))
+  ON CONFLICT (dedupe) WHERE dedupe IS NOT NULL DO NOTHING
+  RETURNING id, chat_id
+), said AS (
+  INSERT INTO run_events (run_id, seq, chat_id, type, data) SELECT id, 1, chat_id, 'run_queued', '{}' FROM made
+)
+SELECT id FROM made""")
+
+_KNOWN = text("SELECT id FROM runs WHERE dedupe = :dedupe")
+
+# locked first: a run that begins to wait at this moment sees the answer, or is seen waiting
+_LOCK = text("SELECT state FROM runs WHERE id = :id FOR UPDATE")
+_ANSWER = text("""
+INSERT INTO run_signals (run_id, key, payload) VALUES (:id, :key, CAST(:payload AS json))
+ON CONFLICT (run_id, key) DO NOTHING RETURNING key""")
+_WAKE = text("""
+UPDATE runs SET state = 'queued', is_ready = true, run_at = now()
+WHERE id = :id AND state = 'waiting' AND wait_key = :key""")
+
+
+class PostgresRunQueue:
+    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> RunId:
+        return RunId(await _place(session_of(tx), new_run_id(), lane, chat_id))
+
+    async def put(self, tx: Tx, run: NewRun) -> RunId:
+        session = session_of(tx)
+        values = _values(run)
+        values["id"] = await _place(session, run.id, run.lane, run.chat_id)
+        made = (await session.execute(_PUT, values)).scalar_one_or_none()
+        if made is None:
+            made = (await session.execute(_KNOWN, {"dedupe": run.dedupe})).scalar_one()
+        return RunId(made)
+
+    async def signal(self, tx: Tx, run_id: RunId, key: str, payload: Json) -> bool:
+        session = session_of(tx)
+        state = (await session.execute(_LOCK, {"id": run_id})).scalar_one_or_none()
+        if state is None:
+            raise RunNotFound
+        if RunState(state).is_final:
+            return False
+        values = {"id": run_id, "key": key, "payload": written(payload, limit_bytes=MAX_SIGNAL_BYTES)}
+        if (await session.execute(_ANSWER, values)).first() is None:
+            return False
+        await session.execute(_WAKE, {"id": run_id, "key": key})
+        return True
+
+
+async def _place(session: AsyncSession, run_id: RunId, lane: str | None, chat_id: ChatId | None) -> UUID:
+    """Take the lane's and the chat's end; tell the id to have there, which sorts behind all others."""
+    words = [lanes.of_lane(lane)] if lane is not None else []
+    words += [lanes.of_chat(chat_id)] if chat_id is not None else []
+    if not words:
+        return run_id
+    await lanes.lock(session, words)
+    found = await session.execute(_NEWEST, {"lane": lane, "chat_id": chat_id})
+    newest: UUID | None = found.scalar_one_or_none()
+    return run_id if newest is None or run_id > newest else new_run_id(after=RunId(newest))
+
+
+def _values(run: NewRun) -> dict[str, Any]:  # Any: of every column its own type
+    return {
+        "kind": run.kind,
+        "owner": run.owner,
+        "trigger": run.trigger,
+        "agent": run.agent,
+        "chat_id": run.chat_id,
+        "task_id": run.task_id,
+        "parent_id": run.parent_id,
+        "rerun_of": run.rerun_of,
+        "input": written(run.input, limit_bytes=MAX_INPUT_BYTES),
+        "on_disconnect": run.on_disconnect,
+        "lane": run.lane,
+        "priority": run.priority,
+        "scheduled_for": run.scheduled_for,
+        "max_attempts": run.max_attempts,
+        "dedupe": run.dedupe,
+    }

@@ -1,0 +1,74 @@
+"""How the texts of settings are read: lists, networks, origins, keys and limits, each checked as a whole."""
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+LARGEST_LIMIT = 10**9
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _split(value: object) -> object:
+    return _parts(value) if isinstance(value, str) else value
+
+
+def _network(value: object) -> object:
+    return ipaddress.ip_network(value, strict=False) if isinstance(value, str) else value
+
+
+def _pem(value: object) -> object:
+    # a PEM in one line of a .env file carries its newlines as \n
+    return value.replace("\\n", "\n").strip() if isinstance(value, str) else value
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no browser sends as `Origin`, and what stands for any: `*`, `null`, a URL with a path."""
+    wrong = [value for value in values if not ORIGIN.fullmatch(value)]
+    if wrong:
+        msg = f"no origins: {', '.join(wrong)}; write scheme://host or scheme://host:port, in lower case"
+        raise ValueError(msg)
+    return values
+
+
+def _dsn(value: object) -> object:
+    # what other programs write; asyncpg is the one driver here
+    return re.sub(r"^postgres(ql)?://", "postgresql+asyncpg://", value) if isinstance(value, str) else value
+
+
+type Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
+type Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
+type Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+type Pem = Annotated[str, BeforeValidator(_pem)]
+type Dsn = Annotated[str, BeforeValidator(_dsn)]
+
+
+def _pairs(value: object) -> object:
+    """Read `requests=50,cost=5`; a part without "=" is a limit without a number, and is refused as one."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.partition("=")[::2] for part in _parts(value)]
+    found = dict(parts)
+    if len(found) < len(parts):
+        msg = "names a limit more than once"
+        raise ValueError(msg)
+    return found
+
+
+def _document(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+type Counted = Literal["requests", "tool_calls", "tokens", "cost", "seconds"]
+type Most = Annotated[Decimal, Field(ge=0, le=LARGEST_LIMIT)]
+type Limits = Annotated[Mapping[Counted, Most], NoDecode, BeforeValidator(_pairs)]
+type LimitsByAgent = Annotated[Mapping[str, Limits], NoDecode, BeforeValidator(_document)]

@@ -1,0 +1,172 @@
+"""A run's events as an answer of server-sent events: as they come, until the last word, the reader or the process goes.
+
+Facts
+- A reader that connects again sends the id of the last event it has (WHATWG HTML §9.2.3), so an end is never a loss.
+- nginx holds an answer back in buffers unless it says `X-Accel-Buffering: no`.
+- Litestar's own streaming answers swallow a body that was not read before; handlers that give one of ours have read it.
+
+Rule: nothing here takes anything of the request's scope, which stays open as long as the stream does.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, override
+
+from litestar import Request, Response
+from litestar.response.base import ASGIResponse
+
+from app.edge.asgi_client import ClientGone, Receive, Send
+from app.features.runs.schemas import event_json
+from app.infra.db.errors import StorageUnavailable
+from app.infra.events.ports import ReaderTooSlow, RunEvent
+from app.infra.wire import sse
+from app.surfaces.streams.open_streams import Ending, OpenStreams
+
+ROOM_BYTES = 64 * 1024
+"""encoded and not sent yet; what waits behind it waits in the event log's own bounded queue"""
+RETRY_MS = 1000
+_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+_WORDS = {
+    Ending.DRAINED: "this server is about to stop; read on from event {seq}",
+    Ending.TOO_SLOW: "you read too slowly; read on from event {seq}",
+    Ending.LOST: "the events cannot be read at the moment; read on from event {seq}",
+}
+
+type OnGone = Callable[[], Awaitable[None]]
+
+
+async def _nothing() -> None:
+    pass
+
+
+class EventStream(Response[None]):
+    """`on_gone` is called when the reader left before the run was over."""
+
+    def __init__(
+        self,
+        events: AsyncGenerator[RunEvent],
+        streams: OpenStreams,
+        *,
+        after: int = 0,
+        on_gone: OnGone = _nothing,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(None, status_code=200, media_type=sse.CONTENT_TYPE, headers={**_HEADERS, **(headers or {})})
+        self._flow = EventFlow(events, streams, after)
+        self._on_gone = on_gone
+
+    # Any: Litestar's own parameters, most of which are for answers that have a content
+    @override
+    def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **_: Any) -> ASGIResponse:
+        return _StreamedAnswer(self._flow, self._on_gone, headers=self.headers)
+
+
+class _StreamedAnswer(ASGIResponse):
+    _should_set_content_length = False
+
+    def __init__(self, flow: "EventFlow", on_gone: OnGone, *, headers: dict[str, Any]) -> None:
+        super().__init__(status_code=200, media_type=sse.CONTENT_TYPE, headers=headers)
+        self._flow = flow
+        self._on_gone = on_gone
+
+    @override
+    async def send_body(self, send: Send, receive: Receive) -> None:  # type: ignore[override] # ASGI's types, or Litestar's
+        if await self._flow.run(receive, send) is Ending.GONE:
+            await self._on_gone()
+            raise ClientGone
+
+
+@dataclass(slots=True)
+class EventFlow:
+    """From the event log to one reader. `seq` is the last event that was taken for it."""
+
+    events: AsyncGenerator[RunEvent]
+    streams: OpenStreams
+    seq: int = 0
+    _ending: Ending | None = None
+    _waiting: bytearray = field(default_factory=bytearray)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, receive: Receive, send: Send) -> Ending:
+        """Send until there is a reason to end. The stream is ended properly unless the reader is gone."""
+        with self.streams.counted("sse", self._wake):
+            async with asyncio.TaskGroup() as group:
+                others = [group.create_task(self._read()), group.create_task(self._watch(receive))]
+                try:
+                    ending = await self._write(send)
+                except ClientGone:
+                    ending = Ending.GONE
+                finally:
+                    for task in others:
+                        task.cancel()
+        self.streams.ended["sse", ending] += 1
+        return ending
+
+    async def _read(self) -> None:
+        try:
+            async with aclosing(self.events) as events:
+                async for event in events:
+                    self._waiting += sse.event(event_json(event), id_=str(event.seq), type_=event.type)
+                    self.seq = event.seq
+                    self._wake.set()
+                    if len(self._waiting) > ROOM_BYTES:
+                        self._room.clear()
+                        await self._room.wait()
+        except ReaderTooSlow:
+            self._end(Ending.TOO_SLOW)
+        except StorageUnavailable:
+            self._end(Ending.LOST)
+        else:
+            self._end(Ending.OVER)
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._end(Ending.GONE)
+
+    def _end(self, ending: Ending) -> None:
+        self._ending = self._ending or ending
+        self._wake.set()
+
+    async def _write(self, send: Send) -> Ending:
+        await send(_piece(sse.HEARTBEAT))  # the head leaves with the first of the body: the reader sees it is let in
+        while True:
+            if not await self._is_woken():
+                await send(_piece(sse.HEARTBEAT))
+                continue
+            if self._ending is Ending.GONE:
+                return Ending.GONE
+            if self._waiting:
+                piece = bytes(self._waiting)
+                self._waiting.clear()
+                self._room.set()
+                await send(_piece(piece))
+            ending = Ending.DRAINED if self.streams.are_to_end and self._ending is None else self._ending
+            if ending is not None and not self._waiting:
+                await send({**_piece(self._farewell(ending)), "more_body": False})
+                return ending
+
+    async def _is_woken(self) -> bool:
+        try:
+            async with asyncio.timeout(self.streams.heartbeat_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        self._wake.clear()
+        return True
+
+    def _farewell(self, ending: Ending) -> bytes:
+        words = _WORDS.get(ending)
+        if words is None:
+            return b""
+        # readers that are all sent away at once come back one after another
+        retry_ms = RETRY_MS + random.randrange(RETRY_MS)  # noqa: S311 - no secret
+        return sse.comment(words.format(seq=self.seq), retry_ms=retry_ms)
+
+
+def _piece(body: bytes) -> dict[str, Any]:  # Any: an ASGI message
+    return {"type": "http.response.body", "body": body, "more_body": True}

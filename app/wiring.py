@@ -1,0 +1,126 @@
+"""Which parts a process is made of, by what it does, and what one slice needs from another."""
+
+from collections.abc import Sequence
+
+from dishka import Provider, Scope, alias, provide
+
+from app.agents.contract import AgentDirectory, FrontDoor
+from app.agents.presence import Presence
+from app.agents.provider import AgentsElsewhere, AgentsProvider
+from app.agents.runner import AgentRunner
+from app.agents.tools.front_door import Credentials, FrontDoorAddress, HttpFrontDoor
+from app.edge.edge import OnRequest
+from app.edge.keys import Fetch
+from app.edge.live_runs import RunSource
+from app.edge.provider import EdgeProvider, role_table
+from app.edge.rate_limit_ledger import QuotaLedger
+from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
+from app.features.chats.clients import PostJson
+from app.features.chats.ports import MessageHook
+from app.features.chats.provider import ChatsProvider, ChatStores, TurnsElsewhere, TurnsProvider
+from app.features.runs.provider import RunsProvider
+from app.features.usage.ports import Ledger, UsageStore
+from app.features.usage.provider import UsageProvider
+from app.infra.db.engine import Database
+from app.infra.db.quotas import PostgresQuotaLedger
+from app.infra.db.revocation_feed import PostgresRevocationFeed
+from app.infra.db.revocations import PostgresRevocationStore
+from app.infra.durable.live_tokens import PostgresRunSource
+from app.infra.durable.ports import Engine
+from app.infra.durable.run_tokens import RunTokens
+from app.infra.durable.watch import EngineWatch
+from app.infra.durable.withdrawn_runs import ActiveRuns, StopWithdrawnRuns
+from app.infra.http_client.client import HttpClient
+from app.infra.observability.background import Background
+from app.infra.observability.siblings import Siblings
+from app.infra.openapi.fleet import FleetDescription
+from app.infra.provider import DescriptionProvider, InfraProvider
+from app.kernel.identity import RoleTable
+from app.kernel.worker import ProcessRole, WorkerPlace
+from app.settings import Settings
+from app.surfaces.api.keyed_requests import KeyedRequests
+from app.surfaces.api.provider import ApiProvider
+from app.surfaces.streams.open_streams import OpenStreams
+from app.surfaces.streams.provider import StreamsProvider
+
+_EVERYWHERE: Sequence[type] = (Database, EngineWatch, Ledger, UsageStore)
+_AT_THE_DOOR: Sequence[type] = (MessageHook, FleetDescription, StopWithdrawnRuns, KeyedRequests, OpenStreams)
+_AT_WORK: Sequence[type] = (AgentRunner, Presence)
+
+
+def parts_of(role: ProcessRole) -> Sequence[type]:
+    """List what is to be opened, in order; each brings its own background work."""
+    match role:
+        case ProcessRole.WEB:
+            return (*_EVERYWHERE, AgentDirectory, *_AT_THE_DOOR)
+        case ProcessRole.WORKER:
+            return (*_EVERYWHERE, Siblings, *_AT_WORK)
+        case ProcessRole.ALL:
+            return (*_EVERYWHERE, *_AT_WORK, *_AT_THE_DOOR)
+
+
+def providers_of(role: ProcessRole) -> Sequence[Provider]:
+    """List what a process is made of. One that only answers requests never loads a model library."""
+    shared = (InfraProvider(), Wiring(), RunsProvider(), UsageProvider())
+    door = (EdgeProvider(), DescriptionProvider(), DoorWiring(), ChatsProvider(), ApiProvider(), StreamsProvider())
+    match role:
+        case ProcessRole.WEB:
+            return (*shared, *door, AgentsElsewhere(), TurnsElsewhere())
+        case ProcessRole.WORKER:
+            return (*shared, ChatStores(), AgentsProvider(), TurnsProvider())
+        case ProcessRole.ALL:
+            return (*shared, *door, AgentsProvider(), TurnsProvider())
+
+
+class Wiring(Provider):
+    """What every process needs."""
+
+    scope = Scope.APP
+
+    credentials = alias(RunTokens, provides=Credentials)
+
+    @provide
+    def roles(self, settings: Settings) -> RoleTable:
+        return role_table(settings)
+
+    @provide
+    def front_door_address(self, settings: Settings) -> FrontDoorAddress:
+        return FrontDoorAddress(settings.front_door_url)
+
+    @provide
+    def front_door(self, http: HttpClient, address: FrontDoorAddress, run_tokens: Credentials) -> FrontDoor:
+        return HttpFrontDoor(http, address, run_tokens)
+
+
+class DoorWiring(Provider):
+    """What those need that answer requests."""
+
+    scope = Scope.APP
+
+    revocation_store = provide(PostgresRevocationStore, provides=RevocationStore)
+    quota_ledger = provide(PostgresQuotaLedger, provides=QuotaLedger)
+    revocation_feed = provide(PostgresRevocationFeed, provides=RevocationFeed)
+    run_source = alias(PostgresRunSource, provides=RunSource)
+
+    @provide
+    def withdrawn_runs(
+        self, runs: ActiveRuns, engine: Engine, known: Revocations, background: Background, place: WorkerPlace
+    ) -> StopWithdrawnRuns:
+        stop = StopWithdrawnRuns(runs, engine, known.refuses)
+        known.subscribe(stop.hear)
+        if place.index == 0:  # one of them is enough to look at what was withdrawn while nobody was there
+            stop.look_at_all()
+        background.add("withdrawn runs", stop.work)
+        return stop
+
+    @provide
+    def on_request(self, address: FrontDoorAddress) -> OnRequest:
+        return address.learn
+
+    @provide
+    def fetch_keys(self, http: HttpClient) -> Fetch:
+        return http.fetch
+
+    @provide
+    def post_json(self, http: HttpClient) -> PostJson:
+        return http.post_json

@@ -1,0 +1,112 @@
+"""A journal in memory, with a program that dies when it is told to, and a ledger that counts and refuses."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from app.agents.turns import BudgetReached, Fold, InDoubt, TurnEvent, Usage
+from app.kernel.values import Json
+
+
+class Died(BaseException):
+    """The program was killed; nothing behind this point was done."""
+
+
+@dataclass
+class FakeJournal:
+    """What one process sees of a turn's journal; `resumed` is what the next one sees.
+
+    It dies at the `dies_at`th border there is, counted from 1: before and behind every body, behind what is kept, and
+    behind everything that is told.
+    """
+
+    kept: dict[str, Json] = field(default_factory=dict)
+    intents: set[str] = field(default_factory=set)
+    told: list[TurnEvent] = field(default_factory=list)
+    is_resumed: bool = False
+    dies_at: int = 0
+    borders: int = 0
+    is_told: asyncio.Event = field(default_factory=asyncio.Event)
+    _names: Counter[str] = field(default_factory=Counter)
+
+    def resumed(self, *, dies_at: int = 0) -> "FakeJournal":
+        return FakeJournal(self.kept, self.intents, self.told, is_resumed=True, dies_at=dies_at)
+
+    @property
+    def is_dead(self) -> bool:
+        return 0 < self.dies_at <= self.borders
+
+    async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
+        if self.is_dead:
+            raise Died
+        self._names[name] += 1
+        key = f"run/{name}#{self._names[name]}"
+        if key in self.kept:
+            return self.kept[key]
+        if not is_idempotent:
+            if key in self.intents:
+                raise InDoubt(name)
+            self.intents.add(key)
+        self._border()
+        result = await body(key)
+        self._border()
+        self.kept[key] = json.loads(json.dumps(result, allow_nan=False))
+        self._border()
+        return self.kept[key]
+
+    async def tell(self, event: TurnEvent) -> None:
+        if self.is_dead:
+            raise Died
+        self.told.append(TurnEvent(event.type, json.loads(json.dumps(event.data, allow_nan=False))))
+        self.is_told.set()
+        self._border()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until what was told makes it so."""
+        while not condition():
+            self.is_told.clear()
+            await self.is_told.wait()
+
+    def _border(self) -> None:
+        self.borders += 1
+        if self.is_dead:
+            raise Died
+
+    @property
+    def types(self) -> list[str]:
+        return [event.type for event in self.told]
+
+    def of(self, type_: str) -> list[TurnEvent]:
+        return [event for event in self.told if event.type == type_]
+
+    @property
+    def fold(self) -> Fold:
+        folded = Fold()
+        for event in self.told:
+            folded.add(event.type, event.data)
+        return folded
+
+
+@dataclass
+class FakeSpending:
+    """Lets so many reservations through; `open` are those that were never settled, `models` are of those that were."""
+
+    allows: int = 1_000_000
+    reserved: list[tuple[str, Usage]] = field(default_factory=list)
+    settled: list[tuple[str, Usage]] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+
+    async def reserve(self, key: str, estimate: Usage) -> None:
+        if len(self.reserved) >= self.allows:
+            raise BudgetReached("The budget of this run is used up.")
+        self.reserved.append((key, estimate))
+
+    async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:
+        self.settled.append((key, spent))
+        self.models.append(model)
+
+    @property
+    def open(self) -> set[str]:
+        return {key for key, _ in self.reserved} - {key for key, _ in self.settled}

@@ -1,0 +1,47 @@
+"""Runs as the use cases read them, over the engine in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.features.runs.domain import Run
+from app.infra.events.ports import EventType, RunEvent
+from app.kernel.ids import ChatId, RunId
+from app.kernel.transaction import Tx
+from tests.fakes.durable import FakeRun, FakeRuns
+
+
+@dataclass
+class FakeRunStore:
+    kept: FakeRuns
+
+    async def find(self, tx: Tx, run_id: RunId) -> Run | None:
+        found = self.kept.runs.get(run_id)
+        return run_of(found) if found else None
+
+    async def unfinished(self, tx: Tx, chat_id: ChatId) -> Sequence[Run]:
+        runs = sorted(self.kept.runs.values(), key=lambda run: run.new.id)
+        return [run_of(run) for run in runs if run.new.chat_id == chat_id and not run.state.is_final]
+
+    async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:
+        found = self.kept.runs.get(run_id)
+        return [event for event in found.events if event.type in types] if found else []
+
+
+def run_of(run: FakeRun) -> Run:
+    new = run.new
+    started = [event.at for event in run.events if event.type is EventType.RUN_STARTED]
+    return Run(
+        id=new.id,
+        owner=new.owner,
+        chat_id=new.chat_id,
+        task_id=new.task_id,
+        agent=new.agent,
+        trigger=new.trigger,
+        status=run.state,
+        error=run.error,
+        rerun_of=new.rerun_of,
+        scheduled_for=new.scheduled_for,
+        created_at=run.events[0].at,
+        started_at=started[0] if started else None,
+        finished_at=run.events[-1].at if run.state.is_final else None,
+    )

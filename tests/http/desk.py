@@ -1,0 +1,37 @@
+"""Somebody who may use every endpoint there is, and has what each of them is about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from tests.http.calls import open_chat, say, somebody, write
+from tests.http.endpoints import ID, Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A person with a chat, a message in it, and a run that is over; no refusal changes any of them."""
+
+    owner: str
+    ids: Mapping[str, object]
+
+    def send(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
+        """Send what would be right for the owner."""
+        path = endpoint.path.format(name="echo", **self.ids)
+        return caller.request(endpoint.method, path, json=endpoint.body, headers=headers)
+
+    def send_malformed(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
+        flaw = endpoint.malformed
+        ids = {**self.ids, endpoint.flawed: "abc"} if flaw is ID and endpoint.flawed else self.ids
+        query = f"?{flaw}" if isinstance(flaw, str) and flaw is not ID else ""
+        body = flaw if isinstance(flaw, Mapping) else endpoint.body
+        return caller.request(endpoint.method, endpoint.path.format(**ids) + query, json=body, headers=headers)
+
+
+def a_desk(caller: httpx.Client) -> Desk:
+    owner = somebody()
+    chat_id = open_chat(caller, owner)["id"]
+    message_id = write(caller, owner, chat_id, "hello")["id"]
+    run_id = say(caller, owner, open_chat(caller, owner)["id"], "hello").json()[0]["run_id"]
+    return Desk(owner, {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "revocation_id": 1})

@@ -1,0 +1,71 @@
+"""What a worker does beside the gateway, done by a test of the gateway: runs that run, and tokens signed for them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row, text
+
+from app.infra.db.engine import Database, DatabaseOptions
+from app.infra.durable.key_ring import KeyRing
+from app.infra.durable.run_tokens import RunTokens
+from app.infra.durable.signing_keys import PostgresSigningKeys
+from app.kernel.authority import INPUT_KEY, Authority
+from app.kernel.clock import SystemClock
+from app.kernel.ids import RunId
+from tests.builders import ROLES
+from tests.conftest import SCHEMA
+from tests.db.runs import a_queued_run, a_running_run, set_run
+
+
+@dataclass
+class Workplace:
+    """A worker's hand on the database. Each act has a loop of its own, as the tests have none."""
+
+    dsn: str
+    _keys: list[Any] = field(default_factory=list)  # Any: the ring keeps its own kind
+
+    def run_for(self, asker: Authority, *, state: str = "running") -> RunId:
+        """Begin a run that somebody asked for; it is left as it is."""
+
+        async def begin(database: Database) -> RunId:
+            told = {INPUT_KEY: asker.as_json()}
+            if state == "running":
+                return await a_running_run(database, owner=asker.user_id, told=told)
+            run_id = await a_queued_run(database, owner=asker.user_id, told=told)
+            await set_run(database, run_id, f"state = '{state}'")
+            return run_id
+
+        return self._do(begin)
+
+    def token(self, run_id: RunId, asker: Authority, *, epoch: int = 1, agent: str = "assistant") -> str:
+        async def sign(database: Database) -> str:
+            ring = KeyRing(PostgresSigningKeys(database.begin), SystemClock())
+            ring._keys = self._keys
+            caller = asker.in_run(run_id, epoch, agent=agent, table=ROLES)
+            token = await RunTokens(ring, SystemClock()).token_for(caller)
+            self._keys = ring._keys
+            return token
+
+        return self._do(sign)
+
+    def set(self, run_id: RunId, change: str) -> None:
+        self._do(lambda database: set_run(database, run_id, change))
+
+    def row(self, run_id: RunId) -> Mapping[str, Any]:  # Any: the columns, which have no type of their own
+        async def read(database: Database) -> Row[Any]:
+            async with database.engine.connect() as connection:
+                return (await connection.execute(text("SELECT * FROM runs WHERE id = :id"), {"id": run_id})).one()
+
+        return dict(self._do(read)._mapping)
+
+    def _do[T](self, act: Callable[[Database], Awaitable[T]]) -> T:
+        async def done() -> T:
+            database = Database(DatabaseOptions(dsn=self.dsn, schema=SCHEMA))
+            try:
+                return await act(database)
+            finally:
+                await database.aclose()
+
+        return asyncio.run(done())
