@@ -7,8 +7,9 @@ import pytest
 
 from app.agents.turns import InDoubt, Journal, TurnEvent
 from app.features.chats.domain.repetition import Telling
-from app.features.chats.use_cases.turn_journal import TurnJournal, Unbatched
+from app.features.chats.use_cases.turn_journal import TurnJournal
 from app.infra.durable.ports import NewRun, RunState
+from app.infra.events.batch import EventBatch
 from app.kernel.ids import ChatId, UserId, new_run_id
 from app.kernel.values import Json
 from tests.fakes.durable import FakeRun, FakeRunContext, FakeRuns
@@ -57,7 +58,7 @@ def of_a_run() -> Processes:
     def begin() -> Journal:
         run.epoch += 1
         context = FakeRunContext(kept, run, run.job("1"), "1")
-        return TurnJournal(context, Unbatched(context), Telling())
+        return TurnJournal(context, EventBatch(context.progress), Telling())
 
     return begin
 

@@ -11,8 +11,8 @@ from app.features.chats.domain.turn import KIND
 from app.features.chats.use_cases.answer_turn import AnswerTurn
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
-from app.features.chats.use_cases.turn_journal import Unbatched
-from app.infra.durable.ports import Handlers
+from app.infra.durable.ports import Handlers, RunContext
+from app.infra.events.batch import EventBatch
 from app.infra.events.ports import RunEvent
 from app.kernel.identity import Access, Principal, RoleTable
 from app.kernel.ids import ChatId, RunId, UserId
@@ -73,7 +73,7 @@ class Slice:
 
     def answering(self) -> AnswerTurn:
         end = EndTurn(self.messages, self.runs)
-        return AnswerTurn(self.begin, self.messages, self.runs, self.agents, ROLES, end, Unbatched)
+        return AnswerTurn(self.begin, self.messages, self.runs, self.agents, ROLES, end, _batch_of)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -117,3 +117,7 @@ class Slice:
         async with self.begin() as tx:
             found = await self.messages.read_after(tx, chat_id, after=0, limit=1000)
         return [(message.role.value, message.content, message.status.value) for message in found]
+
+
+def _batch_of(context: RunContext) -> EventBatch:
+    return EventBatch(context.progress)

@@ -22,11 +22,11 @@ from app.features.chats.use_cases.read_chat import ReadChat
 from app.features.chats.use_cases.read_message import ReadMessage
 from app.features.chats.use_cases.read_messages import ReadMessages
 from app.features.chats.use_cases.restore_chat import RestoreChat
-from app.features.chats.use_cases.turn_journal import Unbatched
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
 from app.features.runs.ports import RunStore
-from app.infra.durable.ports import Handlers
+from app.infra.durable.ports import Handlers, RunContext
+from app.infra.events.batch import EventBatch
 from app.infra.events.ports import EventLog
 from app.infra.observability.background import Background
 from app.kernel.identity import RoleTable
@@ -85,7 +85,7 @@ class TurnsProvider(Provider):
     def handlers(
         self, begin: Begin, messages: MessageStore, runs: RunStore, agents: Agents, roles: RoleTable, end: EndTurn
     ) -> Handlers:
-        return Handlers({KIND: AnswerTurn(begin, messages, runs, agents, roles, end, Unbatched)})
+        return Handlers({KIND: AnswerTurn(begin, messages, runs, agents, roles, end, _batch_of)})
 
 
 class TurnsElsewhere(Provider):
@@ -98,3 +98,7 @@ class TurnsElsewhere(Provider):
     @provide
     def handlers(self, end: EndTurn) -> Handlers:
         return Handlers({KIND: end})
+
+
+def _batch_of(context: RunContext) -> EventBatch:
+    return EventBatch(context.progress)

@@ -73,14 +73,3 @@ def _storable(event: TurnEvent) -> Sequence[TurnEvent]:
     text = storable_text(text_of(event))
     pieces = [text[start : start + PIECE_LIMIT_CHARS] for start in range(0, len(text), PIECE_LIMIT_CHARS)]
     return [TurnEvent(event.type, {**event.data, "text": piece}) for piece in pieces]
-
-
-@dataclass(frozen=True, slots=True)
-class Unbatched:
-    context: RunContext
-
-    async def add(self, event: NewEvent) -> None:
-        await self.context.progress([event])
-
-    async def flush(self) -> None:
-        pass
