@@ -8,6 +8,8 @@ import signal
 import socket
 from collections.abc import Sequence
 
+import uvloop
+
 from app.kernel.draining import Draining
 from app.settings import Settings
 from app.surfaces.cli.database import embedded_running
@@ -27,7 +29,7 @@ def run(root: Root, plan: WorkerPlan) -> int:
         if not settings.front_door_url:
             settings = settings.model_copy(update={"front_door_url": plan.url})
         with embedded_running(settings):
-            asyncio.run(_work(root, settings, plan, tether))
+            asyncio.run(_work(root, settings, plan, tether), loop_factory=uvloop.new_event_loop)
     return 0
 
 
