@@ -50,9 +50,6 @@ class Crowd:
     calls: int = 3
     made: int = 0
     refused: int = 0
-    under_way: int = 0
-    most_under_way: int = 0
-    pause_s: float = 0.0
     _clock: SystemClock = field(default_factory=SystemClock)
 
     async def spend(self, count: int) -> None:
@@ -64,19 +61,16 @@ class Crowd:
         begin = self.processes[number % len(self.processes)].begin
         meter = MeterRun(PostgresLedger(begin), self.budgets, self._clock, patience_s=0)
         payer = Payer(RunId(uuid4()), UserId("ann"), ChatId(number % 7), "echo")
-        spending = await meter(payer, is_resumed=False)
-        for call in range(self.calls):
-            try:
-                await spending.reserve(str(call), ESTIMATE)
-            except BudgetReached:
-                self.refused += 1
-                continue
-            self.under_way += 1
-            self.most_under_way = max(self.most_under_way, self.under_way)
-            await asyncio.sleep(self.pause_s)
-            self.under_way -= 1
-            self.made += 1
-            await spending.settle(str(call), TAKEN, model="small")
+        async with meter(payer, is_resumed=False) as spending:
+            for call in range(self.calls):
+                try:
+                    await spending.reserve(str(call), ESTIMATE)
+                except BudgetReached:
+                    self.refused += 1
+                    continue
+                await asyncio.sleep(0)
+                self.made += 1
+                await spending.settle(str(call), TAKEN, model="small")
 
 
 async def spent(database: Database, limit: Limit) -> Decimal:
@@ -153,9 +147,10 @@ async def test_after_a_crash_of_the_database_accounts_begin_with_what_was_spent(
 async def test_a_run_that_ends_has_its_usage_in_its_row(database: Database) -> None:
     run_id = new_run_id()
     ledger = PostgresLedger(database.begin)
-    spending = await MeterRun(ledger, Budgets(), SystemClock())(Payer(run_id, UserId("ann")), is_resumed=False)
-    await spending.settle("a", TAKEN, model="small")
-    await spending.settle("b", Usage(tool_calls=1))
+    meter = MeterRun(ledger, Budgets(), SystemClock())
+    async with meter(Payer(run_id, UserId("ann")), is_resumed=False) as spending:
+        await spending.settle("a", TAKEN, model="small")
+        await spending.settle("b", Usage(tool_calls=1))
 
     async with database.begin() as tx:
         await PostgresRunQueue().put(tx, NewRun(run_id, "turn", UserId("ann"), "exchange", {}))
@@ -176,12 +171,12 @@ async def test_runs_that_end_while_others_spend_and_sweep_wait_for_nobody_for_ev
     async def work(number: int) -> None:
         begin = processes[number % len(processes)].begin
         ledger, run_id = PostgresLedger(begin), new_run_id()
-        spending = await MeterRun(ledger, budgets, SystemClock())(
-            Payer(run_id, UserId(f"user-{number % 3}"), ChatId(number % 5), "echo"), is_resumed=True
-        )
-        await spending.reserve("a", ESTIMATE)
-        await spending.settle("a", TAKEN, model="small")
-        await spending.reserve("left behind", ESTIMATE)
+        meter = MeterRun(ledger, budgets, SystemClock())
+        payer = Payer(run_id, UserId(f"user-{number % 3}"), ChatId(number % 5), "echo")
+        async with meter(payer, is_resumed=True) as spending:
+            await spending.reserve("a", ESTIMATE)
+            await spending.settle("a", TAKEN, model="small")
+            await spending.reserve("left behind", ESTIMATE)
         async with begin() as tx:
             await ledger.close(tx, run_id)
 

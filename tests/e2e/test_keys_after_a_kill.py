@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
@@ -18,7 +19,7 @@ import httpx
 import pytest
 
 from tests.builders import public_pem
-from tests.e2e.program import PORTICO, Program, a_home, becomes_true, free_port, running
+from tests.e2e.program import PORTICO, Program, a_home, free_port, running
 from tests.http.calls import Json, as_, history, open_chat
 
 OWNER = "ann"
@@ -47,14 +48,17 @@ class Storage:
 
         asyncio.run(act())
 
-    def count(self, table: str) -> int:
+    def value(self, query: str) -> int:
         async def act() -> int:
             connection = await self._connect()
-            found: int = await connection.fetchval(f"SELECT count(*) FROM {table}")
+            found: int = await connection.fetchval(query)
             await connection.close()
             return found
 
         return asyncio.run(act())
+
+    def count(self, table: str) -> int:
+        return self.value(f"SELECT count(*) FROM {table}")
 
     @contextmanager
     def no_answer_kept(self) -> Iterator[None]:
@@ -82,34 +86,31 @@ class Storage:
         return await asyncpg.connect(dsn, server_settings={"search_path": self.schema})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def storage(migrated_dsn: str) -> Iterator[Storage]:
     storage = Storage(migrated_dsn, f"keys_{uuid4().hex}")
     yield storage
     storage.execute(f"DROP SCHEMA {storage.schema} CASCADE")
 
 
-@pytest.fixture(scope="module")
-def gateway(storage: Storage) -> Iterator[Program]:
-    port = free_port()
+@contextmanager
+def serving(home: Path, storage: Storage, port: int, role: str) -> Iterator[Program]:
+    config = home / "gateway.toml"
+    config.write_text(
+        '[[routes]]\nprefix = "/api/health"\nlocal = true\naccess = "PUBLIC"\n'
+        '[[routes]]\nprefix = "/api/v1"\nlocal = true\naccess = "COMMON"\n'
+    )
     environment = {
         "POSTGRES_DSN": storage.dsn,
         "POSTGRES_SCHEMA": storage.schema,
         "JWT_PUBLIC_KEY": public_pem(),
         "DEFAULT_MODEL": "scripted",
         "LOG_JSON": "true",
+        "FRONT_DOOR_URL": f"http://127.0.0.1:{port}",
     }
-    with a_home() as home:
-        config = home / "gateway.toml"
-        config.write_text(
-            '[[routes]]\nprefix = "/api/health"\nlocal = true\naccess = "PUBLIC"\n'
-            '[[routes]]\nprefix = "/api/v1"\nlocal = true\naccess = "COMMON"\n'
-        )
-        command = (PORTICO, "serve", "--port", str(port), "--workers", "1", "--config", str(config))
-        with running(home, *command, url=f"http://127.0.0.1:{port}", **environment) as program:
-            program.awaits(program.is_ready)
-            storage.execute(WAIT_FOR_THE_LOCK)
-            yield program
+    command = (PORTICO, "serve", "--port", str(port), "--workers", "1", "--role", role, "--config", str(config))
+    with running(home, *command, url=f"http://127.0.0.1:{port}", **environment) as program:
+        yield program
 
 
 @dataclass
@@ -119,7 +120,7 @@ class Phone:
     url: str
     path: str
     body: Json
-    key: str
+    key: str = field(default_factory=lambda: str(uuid4()))
 
     def send(self) -> httpx.Response:
         headers = {**as_(OWNER), "Idempotency-Key": self.key}
@@ -148,40 +149,37 @@ class Phone:
             time.sleep(float(answer.headers["retry-after"]))
 
 
-def kill_in_the_moment(gateway: Program, storage: Storage, phone: Phone, table: str, *, more: int) -> None:
-    """Kill the process that serves once it has committed so many rows, and before it answers."""
-    before = storage.count(table)
-    with storage.no_answer_kept():
-        sending = phone.begin()
-        assert becomes_true(lambda: storage.count(table) == before + more, within_s=PATIENCE_S)
-        for pid in gateway.workers():
-            os.kill(pid, signal.SIGKILL)
-        sending.join()
-    gateway.awaits(gateway.is_ready)
+def test_what_was_done_before_a_kill_is_not_done_again_behind_it(storage: Storage) -> None:
+    port = free_port()
+    with a_home() as home, serving(home, storage, port, "web") as gateway:
+        gateway.awaits(gateway.is_ready)
+        storage.execute(WAIT_FOR_THE_LOCK)
+        with httpx.Client(base_url=gateway.url) as client:
+            written, said = (open_chat(client, OWNER)["id"] for _ in range(2))
+        a_chat = Phone(gateway.url, "/api/v1/chats/", {"title": "Plans"})
+        a_message = Phone(
+            gateway.url, f"/api/v1/messages/chats/{written}/messages", {"role": "user", "content": "hello"}
+        )
+        a_turn = Phone(gateway.url, f"/api/v1/messages/{said}/exchange", {"content": "hello"})
 
+        with storage.no_answer_kept():
+            sending = [phone.begin() for phone in (a_chat, a_message, a_turn)]
+            gateway.awaits(lambda: (storage.count("chats"), storage.count("messages")) == (3, 2))
+            for pid in gateway.workers():
+                os.kill(pid, signal.SIGKILL)
+            for thread in sending:
+                thread.join()
+        with serving(home, storage, port, "worker"), httpx.Client(base_url=gateway.url) as client:
+            opened, wrote, answered = (phone.insist() for phone in (a_chat, a_message, a_turn))
+            again = [phone.insist() for phone in (a_chat, a_message, a_turn)]
+            messages = [history(client, OWNER, chat_id) for chat_id in (written, said)]
 
-def test_a_chat_is_opened_once(gateway: Program, storage: Storage) -> None:
-    phone = Phone(gateway.url, "/api/v1/chats/", {"title": "Plans"}, str(uuid4()))
-    before = storage.count("chats")
-
-    kill_in_the_moment(gateway, storage, phone, "chats", more=1)
-    answers = [phone.insist(), phone.insist()]
-
-    assert storage.count("chats") == before + 1
-    assert [answer.status_code for answer in answers] == [201, 201]
-    assert answers[0].content == answers[1].content
-    assert "idempotent-replayed" in answers[1].headers
-
-
-def test_a_message_is_written_once(gateway: Program, storage: Storage) -> None:
-    with httpx.Client(base_url=gateway.url) as client:
-        chat_id = open_chat(client, OWNER)["id"]
-        path = f"/api/v1/messages/chats/{chat_id}/messages"
-        phone = Phone(gateway.url, path, {"role": "user", "content": "hello"}, str(uuid4()))
-
-        kill_in_the_moment(gateway, storage, phone, "messages", more=1)
-        answer = phone.insist()
-        said = history(client, OWNER, chat_id)
-
-    assert answer.status_code == 201
-    assert [message["id"] for message in said] == [answer.json()["id"]]
+    assert [answer.status_code for answer in (opened, wrote, answered)] == [201, 201, 201]
+    assert storage.count("chats") == 3
+    assert [message["id"] for message in messages[0]] == [wrote.json()["id"]]
+    assert [message["id"] for message in messages[1]] == [message["id"] for message in answered.json()]
+    assert len(messages[1]) == 2
+    assert storage.count("runs") == 1
+    assert storage.value("SELECT sum(requests) FROM usage") == 1
+    assert [answer.content for answer in again] == [opened.content, wrote.content, answered.content]
+    assert all("idempotent-replayed" in answer.headers for answer in again)

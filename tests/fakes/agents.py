@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from app.agents.contract import UNMETERED, AgentCard, AgentNotFound, Turn
 from app.agents.turns import Journal, Said, Spending, TurnEvent, Usage
 
+REQUEST = Usage(requests=1)
+
 type Reply = str | BaseException | Callable[[Turn], str]
 
 
 @dataclass
 class ScriptedAgents:
-    """Gives one reply per turn, word by word, then echoes. After `hold()`, answers wait for `release()`."""
+    """Gives one reply per turn, word by word, for one request, then echoes. After `hold()` it waits for `release()`."""
 
     replies: list[Reply] = field(default_factory=list)
     names: tuple[str, ...] = ("echo", "support")
@@ -50,6 +52,7 @@ class ScriptedAgents:
         self.asked.append((name, turn))
         self.timeouts_s.append(timeout_s)
         self.is_asked.set()
+        await spending.reserve(f"{len(self.asked)}", REQUEST)
         await self._may_answer.wait()
         reply = self.replies.pop(0) if self.replies else turn.text
         if isinstance(reply, BaseException):
@@ -57,7 +60,8 @@ class ScriptedAgents:
         text = reply if isinstance(reply, str) else reply(turn)
         for piece in _words(text):
             await journal.tell(TurnEvent("text_delta", {"request": 1, "text": piece}))
-        return Said(text, Usage(requests=1))
+        await spending.settle(f"{len(self.asked)}", REQUEST, model="scripted")
+        return Said(text, REQUEST)
 
     @property
     def last_turn(self) -> Turn:

@@ -11,9 +11,13 @@ from app.features.chats.domain.turn import KIND
 from app.features.chats.use_cases.answer_turn import AnswerTurn
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
+from app.features.usage.domain.budget import Budgets
+from app.features.usage.use_cases.close_run import CloseRun
+from app.features.usage.use_cases.meter_run import MeterRun
 from app.infra.durable.ports import Handlers, RunContext
 from app.infra.events.batch import EventBatch
 from app.infra.events.ports import RunEvent
+from app.kernel.clock import SystemClock
 from app.kernel.identity import Access, Principal, RoleTable
 from app.kernel.ids import ChatId, RunId, UserId
 from app.kernel.transaction import Tx
@@ -21,6 +25,7 @@ from tests.fakes.agents import ScriptedAgents
 from tests.fakes.chats import FakeChatStore, FakeMessageStore, RecordingHook, World
 from tests.fakes.durable import FakeEngine, FakeEventLog, FakeRunQueue, FakeRuns, FakeWorker
 from tests.fakes.keyed_requests import FakeKeyedRequests
+from tests.fakes.ledger import FakeLedger
 from tests.fakes.runs import FakeRunStore
 
 NEVER_EXPIRES = 4e9
@@ -50,6 +55,8 @@ class Slice:
     agents: ScriptedAgents = field(default_factory=ScriptedAgents)
     hook: RecordingHook = field(default_factory=RecordingHook)
     receipts: FakeKeyedRequests = field(default_factory=FakeKeyedRequests)
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+    budgets: Budgets = field(default_factory=Budgets)
 
     def __post_init__(self) -> None:
         self.chats = FakeChatStore(self.world)
@@ -72,8 +79,9 @@ class Slice:
                 raise
 
     def answering(self) -> AnswerTurn:
-        end = EndTurn(self.messages, self.runs)
-        return AnswerTurn(self.begin, self.messages, self.runs, self.agents, ROLES, end, _batch_of)
+        end = EndTurn(self.messages, self.runs, CloseRun(self.ledger))
+        meter = MeterRun(self.ledger, self.budgets, SystemClock())
+        return AnswerTurn(self.begin, self.messages, self.runs, self.agents, ROLES, meter, end, _batch_of)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:

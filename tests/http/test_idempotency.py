@@ -4,6 +4,7 @@ import itertools
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -210,42 +211,73 @@ def test_the_same_while_the_first_is_under_way_waits_for_its_answer(
     assert len(history(client, owner, chat_id)) == 2
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"], ids=["whole", "streamed"])
 def test_a_phone_that_loses_the_answer_at_any_byte_gets_the_same_two_messages(
-    client: httpx.Client, gateway_url: str
+    client: httpx.Client, gateway_url: str, accept: str
 ) -> None:
     owner = somebody()
     chat_id = open_chat(client, owner)["id"]
-    whole = len(_raw_exchange(gateway_url, owner, chat_id, a_key(), keep_bytes=10**6))
+    phone = Phone(gateway_url, owner, chat_id, accept)
+    whole = len(phone.send(a_key(), keep_bytes=10**6))
 
-    for keep_bytes in (*range(0, 60, 7), *range(60, whole, 97), whole - 1):
+    for keep_bytes in (*range(0, 60, 13), *range(60, whole, whole // 12), whole - 1):
         key, before = a_key(), len(history(client, owner, chat_id))
-        lost = _raw_exchange(gateway_url, owner, chat_id, key, keep_bytes=keep_bytes)
+        lost = phone.send(key, keep_bytes=keep_bytes)
         again = exchange(client, owner, chat_id, "hello", key)
-        said = history_from(client, owner, chat_id, before)
+        said = history(client, owner, chat_id)[before:]
 
         assert len(lost) <= keep_bytes
         assert again.status_code == 201
         assert [message["id"] for message in said] == [one["id"] for one in again.json()]
 
 
-def history_from(client: httpx.Client, owner: str, chat_id: int, count: int) -> list[dict[str, object]]:
-    return history(client, owner, chat_id)[count:]
+def test_a_stream_under_a_key_attaches_to_the_turn_that_the_key_began(client: httpx.Client, gateway_url: str) -> None:
+    owner, key = somebody(), a_key()
+    chat_id = open_chat(client, owner)["id"]
+    phone = Phone(gateway_url, owner, chat_id, "text/event-stream")
+
+    first, second = (phone.send(key, keep_bytes=10**6) for _ in range(2))
+    whole = exchange(client, owner, chat_id, "hello", key)
+
+    assert events_of(first) == events_of(second)
+    assert b"run_completed" in second
+    assert len(history(client, owner, chat_id)) == len(whole.json()) == 2
 
 
-def _raw_exchange(url: str, owner: str, chat_id: int, key: str, *, keep_bytes: int) -> bytes:
-    """Send a turn and close the connection after so many bytes of the answer."""
-    body = b'{"content":"hello"}'
-    fields = {**with_key(owner, key), "host": "x", "content-type": "application/json", "content-length": str(len(body))}
-    head = f"POST /api/v1/messages/{chat_id}/exchange HTTP/1.1\r\n" + "".join(
-        f"{name}: {value}\r\n" for name, value in fields.items()
-    )
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=PATIENCE_S) as line:
-        line.sendall(head.encode() + b"\r\n" + body)
-        kept = b""
-        while len(kept) < keep_bytes and not (kept and kept.endswith(b"}]")):
-            kept += line.recv(min(65536, keep_bytes - len(kept)))
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """Says hello on a connection of its own, and loses it."""
+
+    url: str
+    owner: str
+    chat_id: int
+    accept: str
+
+    def send(self, key: str, *, keep_bytes: int) -> bytes:
+        """Send a turn, and close the connection after so many bytes of the answer, or at its end."""
+        body = b'{"content":"hello"}'
+        fields = {
+            **with_key(self.owner, key),
+            "host": "x",
+            "accept": self.accept,
+            "connection": "close",
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+        }
+        head = f"POST /api/v1/messages/{self.chat_id}/exchange HTTP/1.1\r\n" + "".join(
+            f"{name}: {value}\r\n" for name, value in fields.items()
+        )
+        parts = urlsplit(self.url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=PATIENCE_S) as line:
+            line.sendall(head.encode() + b"\r\n" + body)
+            kept = b""
+            while len(kept) < keep_bytes and (piece := line.recv(min(65536, keep_bytes - len(kept)))):
+                kept += piece
         return kept
+
+
+def events_of(stream: bytes) -> list[bytes]:
+    return [line for line in stream.splitlines() if line.startswith(b"data:")]
 
 
 def test_what_is_behind_the_door_gets_the_key_and_every_try(migrated_dsn: str, tmp_path: Path) -> None:

@@ -29,19 +29,19 @@ async def spend_all(dsn: str, tokens: int, life_s: float, count: int) -> None:
     meter = MeterRun(ledger, budgets, SystemClock(), patience_s=0, life=timedelta(seconds=life_s))
 
     async def spend(number: int) -> None:
-        spending = await meter(
-            Payer(RunId(uuid4()), UserId(f"user-{number % 50}"), ChatId(number), "echo"), is_resumed=False
-        )
-        for call in range(sys.maxsize):
-            try:
-                await spending.reserve(str(call), MOST)
-            except BudgetReached as reached:
-                if reached.evidence["held"] == 0:
-                    return
-                await asyncio.sleep(random.uniform(0.1, 1))
-                continue
-            await asyncio.sleep(random.uniform(0, 0.2))
-            await spending.settle(str(call), Usage(random.randint(1, 900), random.randint(1, 100), 1), model="small")
+        payer = Payer(RunId(uuid4()), UserId(f"user-{number % 50}"), ChatId(number), "echo")
+        async with meter(payer, is_resumed=False) as spending:
+            for call in range(sys.maxsize):
+                try:
+                    await spending.reserve(str(call), MOST)
+                except BudgetReached as reached:
+                    if reached.evidence["held"] == 0:
+                        return
+                    await asyncio.sleep(random.uniform(0.1, 1))
+                    continue
+                await asyncio.sleep(random.uniform(0, 0.2))
+                taken = Usage(random.randint(1, 900), random.randint(1, 100), 1)
+                await spending.settle(str(call), taken, model="small")
 
     async with asyncio.TaskGroup() as group:
         for number in range(count):

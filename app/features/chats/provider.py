@@ -25,6 +25,7 @@ from app.features.chats.use_cases.restore_chat import RestoreChat
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
 from app.features.runs.ports import RunStore
+from app.features.usage.use_cases.meter_run import MeterRun
 from app.infra.durable.ports import Handlers, RunContext
 from app.infra.events.batch import EventBatch
 from app.infra.events.ports import EventLog
@@ -83,9 +84,16 @@ class TurnsProvider(Provider):
 
     @provide
     def handlers(
-        self, begin: Begin, messages: MessageStore, runs: RunStore, agents: Agents, roles: RoleTable, end: EndTurn
+        self,
+        begin: Begin,
+        messages: MessageStore,
+        runs: RunStore,
+        agents: Agents,
+        roles: RoleTable,
+        meter: MeterRun,
+        end: EndTurn,
     ) -> Handlers:
-        return Handlers({KIND: AnswerTurn(begin, messages, runs, agents, roles, end, _batch_of)})
+        return Handlers({KIND: AnswerTurn(begin, messages, runs, agents, roles, meter, end, _batch_of)})
 
 
 class TurnsElsewhere(Provider):

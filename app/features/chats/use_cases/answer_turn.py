@@ -16,6 +16,8 @@ from app.features.chats.ports import MessageStore
 from app.features.chats.use_cases.end_turn import TEXT, EndTurn
 from app.features.chats.use_cases.turn_journal import Batch, TurnJournal
 from app.features.runs.ports import RunStore
+from app.features.usage.domain.budget import Payer
+from app.features.usage.use_cases.meter_run import MeterRun
 from app.infra.durable.ports import Ended, Job, RunContext, RunFailed
 from app.infra.events.ports import EventType, NewEvent
 from app.kernel.errors import Fault
@@ -34,7 +36,8 @@ class AnswerTurn:
     """The handler of runs of the kind "turn".
 
     Reads what was said before the question, then asks the agent with no transaction open; what the agent says and does
-    goes into the run's journal. The transaction that ends the run stores the answer (`end_turn.py`).
+    goes into the run's journal, and what it spends onto the accounts of its budgets. The transaction that ends the run
+    stores the answer (`end_turn.py`).
     """
 
     begin: Begin
@@ -42,6 +45,7 @@ class AnswerTurn:
     runs: RunStore
     agents: Agents
     roles: RoleTable
+    meter: MeterRun
     end: EndTurn
     batching: Callable[[RunContext], Batch]
     limit_s: float = LIMIT_S
@@ -52,8 +56,10 @@ class AnswerTurn:
         agent = job.agent or self.agents.default_name
         turn, telling = await self._read(job, order, agent)
         journal = TurnJournal(context, self.batching(context), telling)
+        payer = Payer(job.id, job.owner, job.chat_id, agent)
         try:
-            await self.agents.answer(agent, turn, journal=journal, timeout_s=self.limit_s)
+            async with self.meter(payer, is_resumed=journal.is_resumed) as spending:
+                await self.agents.answer(agent, turn, journal=journal, timeout_s=self.limit_s, spending=spending)
             await journal.settle()
             if not journal.telling.text.strip():
                 raise AgentFailed("The agent gave no answer.")

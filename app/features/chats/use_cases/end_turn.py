@@ -10,6 +10,7 @@ from app.features.chats.domain.message import MessageStatus, NewAnswer
 from app.features.chats.domain.turn import STATUS_AT_END, Order, OrderUnreadable
 from app.features.chats.ports import MessageStore
 from app.features.runs.ports import RunStore
+from app.features.usage.use_cases.close_run import CloseRun
 from app.infra.durable.ports import Ended, RunContext
 from app.infra.events.ports import EventType, NewEvent
 from app.kernel.ids import RunId
@@ -31,11 +32,17 @@ class EndTurn:
 
     messages: MessageStore
     runs: RunStore
+    close: CloseRun
 
     async def run(self, context: RunContext) -> Json:
         raise RuntimeError(f"no agent works in this process; it took the run {context.job.id}")
 
     async def settle(self, tx: Tx, ended: Ended) -> Sequence[NewEvent]:
+        said = await self._store(tx, ended)
+        await self.close(tx, ended.job.id)
+        return said
+
+    async def _store(self, tx: Tx, ended: Ended) -> Sequence[NewEvent]:
         try:
             order = Order.of(ended.job)
         except OrderUnreadable:

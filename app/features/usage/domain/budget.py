@@ -148,11 +148,11 @@ _WHOSE = {
     Scope.DAY: "everybody's budget of {} for a day",
 }
 _OF_WHAT = {
-    Limit.REQUESTS: "model requests",
-    Limit.TOOL_CALLS: "tool calls",
-    Limit.TOKENS: "tokens",
-    Limit.COST: "USD",
-    Limit.SECONDS: "seconds of work",
+    Limit.REQUESTS: ("model request", "model requests"),
+    Limit.TOOL_CALLS: ("tool call", "tool calls"),
+    Limit.TOKENS: ("token", "tokens"),
+    Limit.COST: ("USD", "USD"),
+    Limit.SECONDS: ("second of work", "seconds of work"),
 }
 
 
@@ -160,7 +160,7 @@ def said_of(claim: Claim, *, is_for_good: bool) -> str:
     """Tell in words which budget has no room, and when it has again."""
     purse, limit = claim.account.purse, claim.account.limit
     most = Decimal(claim.most) / UNITS.get(limit, 1)
-    whose = _WHOSE[purse.scope].format(f"{most.normalize():f} {_OF_WHAT[limit]}")
+    whose = _WHOSE[purse.scope].format(f"{most.normalize():f} {_OF_WHAT[limit][most != 1]}")
     if not is_for_good:
         return f"What is left of {whose} is set aside for calls that are under way; try again shortly."
     again = free_again(purse)

@@ -10,7 +10,6 @@ Facts
 - A settlement locks its usage's row, its reservation and the accounts, in this order, in one statement.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -127,16 +126,29 @@ def _freeing(statement: str, *, which: str) -> TextClause:
 _SETTLE_ONE = _freeing(_SETTLE, which="session = :session AND key = :key")
 _RELEASE = _freeing(_GIVE_BACK, which="run_id = :run_id")
 _EXPIRE = _freeing(_GIVE_BACK, which=_OLD)
-_CLOSE_PURSE = text("DELETE FROM budget_accounts WHERE key = ANY(CAST(:keys AS bytea[]))")
-_OF_RUN = text("""
-    SELECT CAST(coalesce(sum(requests), 0) AS bigint) AS requests,
-        CAST(coalesce(sum(tool_calls), 0) AS bigint) AS tool_calls,
-        CAST(coalesce(sum(input_tokens), 0) AS bigint) AS input_tokens,
-        CAST(coalesce(sum(output_tokens), 0) AS bigint) AS output_tokens,
-        sum(cost) AS cost
-    FROM usage WHERE run_id = :run_id
-""")
-_TELL = text("UPDATE runs SET usage = CAST(:usage AS jsonb), cost = :cost WHERE id = :run_id")
+_CLOSE = _freeing(
+    """
+    WITH {freed}, moves AS (
+        SELECT * FROM freed WHERE account <> ALL(CAST(:purse AS bytea[]))
+    ), {moved}, closed AS (
+        DELETE FROM budget_accounts WHERE key = ANY(CAST(:purse AS bytea[]))
+    ), total AS (
+        SELECT CAST(coalesce(sum(requests), 0) AS bigint) AS requests,
+            CAST(coalesce(sum(tool_calls), 0) AS bigint) AS tool_calls,
+            CAST(coalesce(sum(input_tokens), 0) AS bigint) AS input_tokens,
+            CAST(coalesce(sum(output_tokens), 0) AS bigint) AS output_tokens,
+            sum(cost) AS cost
+        FROM usage WHERE run_id = :run_id
+    ), told AS (
+        UPDATE runs SET cost = total.cost, usage = jsonb_build_object(
+            'requests', total.requests, 'tool_calls', total.tool_calls,
+            'input_tokens', total.input_tokens, 'output_tokens', total.output_tokens
+        ) FROM total WHERE runs.id = :run_id
+    )
+    SELECT * FROM total
+    """,
+    which="run_id = :run_id",
+)
 _FORGET = text("DELETE FROM budget_accounts WHERE touched_at < now() - CAST(:age AS interval)")
 
 
@@ -205,25 +217,16 @@ class PostgresLedger:
             await session_of(tx).execute(_RELEASE, {"run_id": run_id})
 
     async def close(self, tx: Tx, run_id: RunId) -> Usage:
-        session = session_of(tx)
-        await session.execute(_RELEASE, {"run_id": run_id})
         purse = Purse(Scope.RUN, str(run_id))
-        await session.execute(_CLOSE_PURSE, {"keys": sorted(Account(purse, limit).key for limit in Limit)})
-        row = (await session.execute(_OF_RUN, {"run_id": run_id})).one()
-        spent = Usage(row.input_tokens, row.output_tokens, row.requests, row.tool_calls, row.cost)
-        await session.execute(_TELL, {"usage": _document(spent), "cost": spent.cost, "run_id": run_id})
-        return spent
+        values = {"run_id": run_id, "purse": [Account(purse, limit).key for limit in Limit]}
+        row = (await session_of(tx).execute(_CLOSE, values)).one()
+        return Usage(row.input_tokens, row.output_tokens, row.requests, row.tool_calls, row.cost)
 
     async def sweep(self) -> None:
         async with self.begin() as tx:
             await session_of(tx).execute(_EXPIRE)
         async with self.begin() as tx:
             await session_of(tx).execute(_FORGET, {"age": FORGOTTEN_AFTER})
-
-
-def _document(spent: Usage) -> str:
-    counted = ("input_tokens", "output_tokens", "requests", "tool_calls")
-    return json.dumps({name: getattr(spent, name) for name in counted})
 
 
 async def _refuse_full(session: AsyncSession, refused: Sequence[Claim]) -> None:

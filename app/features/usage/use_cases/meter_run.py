@@ -2,10 +2,13 @@
 
 import asyncio
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from uuid import UUID, uuid4
 
+import anyio
 import structlog
 
 from app.agents.turns import BudgetReached, Spending, Usage
@@ -22,6 +25,7 @@ FIRST_POLL_S = 0.05
 LONGEST_POLL_S = 1.0
 LIFE = timedelta(minutes=15)
 """of a reservation whose process died, and whose run never ended"""
+GOODBYE_S = 2.0
 BUSY_RETRY = timedelta(seconds=5)
 
 log = structlog.get_logger()
@@ -29,9 +33,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class MeterRun:
-    """Open a run's spending for one process's work on it; what an earlier process set aside is given back first.
+    """Let one process spend for a run while it works on it; what an earlier process set aside is given back first.
 
-    Errors: StorageUnavailable.
+        async with self.meter(payer, is_resumed=False) as spending:
+            await self.agents.answer(..., spending=spending)
+
+    Errors: StorageUnavailable, before anything is spent.
     """
 
     ledger: Ledger
@@ -40,10 +47,16 @@ class MeterRun:
     patience_s: float = PATIENCE_S
     life: timedelta = LIFE
 
-    async def __call__(self, payer: Payer, *, is_resumed: bool) -> Spending:
+    @asynccontextmanager
+    async def __call__(self, payer: Payer, *, is_resumed: bool) -> AsyncIterator[Spending]:
         if is_resumed:
             await self.ledger.release(payer.run_id)
-        return RunSpending(self.ledger, self.budgets, self.clock, payer, self.patience_s, self.life)
+        spending = RunSpending(self.ledger, self.budgets, self.clock, payer, self.patience_s, self.life)
+        try:
+            yield spending
+        finally:
+            with anyio.move_on_after(GOODBYE_S, shield=True):
+                await spending.write_down_late()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,10 @@ class RunSpending:
         call = self._calls.pop(key, None) or self._begin()
         milliseconds = round((self.clock.monotonic_s() - call.began_s) * 1000)
         self._late[key] = Settlement(self.payer, call.day, spent, model, milliseconds)
+        await self.write_down_late()
+
+    async def write_down_late(self) -> None:
+        """Write down what was not yet; what cannot be stays for the next time."""
         try:
             while self._late:
                 await self._write_down(*self._late.popitem())

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -26,10 +27,12 @@ class Bank:
     budgets: Budgets = field(default_factory=Budgets)
     ledger: FakeLedger = field(default_factory=FakeLedger)
     clock: StillClock = field(default_factory=lambda: StillClock(MIDNIGHT_S + 23 * 3600))
+    open_ones: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def open(self, *, run_id: UUID | None = None, is_resumed: bool = False, patience_s: float = 0.0) -> Spending:
         meter = MeterRun(self.ledger, self.budgets, self.clock, patience_s)
-        return await meter(Payer(RunId(run_id or uuid4()), UserId("ann"), ChatId(1), "echo"), is_resumed=is_resumed)
+        payer = Payer(RunId(run_id or uuid4()), UserId("ann"), ChatId(1), "echo")
+        return await self.open_ones.enter_async_context(meter(payer, is_resumed=is_resumed))
 
 
 async def test_what_was_spent_is_written_down_with_its_model_and_its_time() -> None:
@@ -152,6 +155,18 @@ async def test_what_could_not_be_written_down_is_with_the_next() -> None:
 
     assert [what.spent.requests for what in bank.ledger.settlements] == [2, 1]
     assert [line["event"] for line in lines] == ["usage.late"]
+
+
+async def test_what_could_not_be_written_down_is_when_the_run_leaves_the_process() -> None:
+    bank = Bank()
+    spending = await bank.open()
+    bank.ledger.is_away = True
+    await spending.settle("a", ONE)
+    bank.ledger.is_away = False
+
+    await bank.open_ones.aclose()
+
+    assert [what.spent for what in bank.ledger.settlements] == [ONE]
 
 
 async def test_a_settlement_that_is_cut_off_is_not_lost() -> None:
