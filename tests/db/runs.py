@@ -1,4 +1,4 @@
-"""Runs in the database, put there as a use case does and set to what a test is about."""
+"""Runs in the database, put there as a use case does and set to what a test is about; of a kind that nobody handles."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -18,7 +18,7 @@ _RUNS = text("""
 
 
 async def a_queued_run(database: Database, *, owner: str = "ann", told: Mapping[str, Json] | None = None) -> RunId:
-    run = NewRun(id=new_run_id(), kind="turn", owner=UserId(owner), trigger="exchange", input=told or {})
+    run = NewRun(id=new_run_id(), kind="nobodys", owner=UserId(owner), trigger="manual", input=told or {})
     async with database.begin() as tx:
         return await PostgresRunQueue().put(tx, run)
 

@@ -18,7 +18,7 @@ from app.agents.turns import BudgetReached
 from app.features.chats.domain.message import Message, MessageStatus
 from app.features.chats.domain.storable import json_problem
 from app.infra.durable.ports import Job, RunError, RunState
-from app.kernel.authority import Authority
+from app.kernel.authority import INPUT_KEY, Authority
 from app.kernel.errors import Fault, FieldError
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId, RunId
@@ -104,7 +104,7 @@ def input_of(wish: Wish, who: Principal, question: Message) -> Mapping[str, Json
     """Write the same down. Errors: DelegatedTooDeep."""
     return {
         "question_id": question.id,
-        "authority": Authority.of(who).as_json(),
+        INPUT_KEY: Authority.of(who).as_json(),
         "request_id": wish.request_id,
         "context_data": wish.context,
     }
