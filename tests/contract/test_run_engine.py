@@ -668,6 +668,17 @@ async def test_what_is_over_is_begun_again_as_a_new_run(rigs: Rigs) -> None:
     assert inputs == [{"q": 1}, {"q": 1}]
 
 
+async def test_what_is_over_is_begun_again_once_for_a_word(rigs: Rigs) -> None:
+    async with rigs() as rig:
+        run_id = await rig.put(lane="a", dedupe="once")
+        async with rig.working():
+            await rig.ended(run_id)
+        reruns = [await rig.engine.rerun(run_id, dedupe=word) for word in ("mine", "mine", "yours")]
+
+    assert len({run_id, *reruns}) == 3
+    assert reruns[0] == reruns[1]
+
+
 @pytest.mark.parametrize(("step", "word"), [("same", "run_completed"), ("another", "run_failed")])
 async def test_a_run_of_an_older_program_is_finished_or_failed_with_the_reason(
     rigs: Rigs, step: str, word: str

@@ -229,11 +229,11 @@ class FakeEngine:
         async with self.kept.begin() as tx:
             return await FakeRunQueue(self.kept).signal(tx, run_id, key, payload)
 
-    async def rerun(self, run_id: RunId) -> RunId:
+    async def rerun(self, run_id: RunId, *, dedupe: str | None = None) -> RunId:
         old = self.kept.find(run_id)
         if not old.state.is_final:
             raise RunNotOver
-        again = replace(old.new, id=new_run_id(), rerun_of=run_id, dedupe=None, scheduled_for=None)
+        again = replace(old.new, id=new_run_id(), rerun_of=run_id, dedupe=dedupe, scheduled_for=None)
         async with self.kept.begin() as tx:
             return await FakeRunQueue(self.kept).put(tx, again)
 

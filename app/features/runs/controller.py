@@ -17,8 +17,10 @@ from app.infra.db.errors import StorageUnavailable
 from app.infra.durable.ports import RunNotFound, RunNotOver
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId
+from app.kernel.keyed_requests import KeyedRequest
 
 Who = NamedDependency[Principal]
+Keyed = NamedDependency[KeyedRequest | None]
 ABOUT_A_RUN = (RunNotFound, StorageUnavailable)
 
 
@@ -44,8 +46,10 @@ class RunController(Controller):
         opt={"faults": (*ABOUT_A_RUN, RunNotOver)},
     )
     @inject
-    async def rerun(self, run_id: FromPath[UUID], principal: Who, use_case: FromDishka[RerunRun]) -> Response[RunBegun]:
-        return accepted(await use_case(principal, RunId(run_id)))
+    async def rerun(
+        self, run_id: FromPath[UUID], principal: Who, keyed: Keyed, use_case: FromDishka[RerunRun]
+    ) -> Response[RunBegun]:
+        return accepted(await use_case(principal, RunId(run_id), keyed=keyed))
 
 
 CONTROLLERS: tuple[type[Controller], ...] = (RunController,)

@@ -80,7 +80,7 @@ class PostgresEngine:
         await self.dispatch(run_id)
         return is_first
 
-    async def rerun(self, run_id: RunId) -> RunId:
+    async def rerun(self, run_id: RunId, *, dedupe: str | None = None) -> RunId:
         async with self.database.begin() as tx:
             row = (await session_of(tx).execute(_AGAIN, {"id": run_id})).first()
             if row is None:
@@ -88,7 +88,7 @@ class PostgresEngine:
             if not RunState(row.state).is_final:
                 raise RunNotOver
             columns = {name: value for name, value in row._mapping.items() if name not in {"state", "input"}}  # noqa: SLF001 the row's documented view
-            again = NewRun(id=new_run_id(), rerun_of=run_id, input=row.input, **columns)
+            again = NewRun(id=new_run_id(), rerun_of=run_id, input=row.input, dedupe=dedupe, **columns)
             made = await self.queue.put(tx, again)
         await self.dispatch(made)
         return made

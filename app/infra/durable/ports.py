@@ -235,8 +235,8 @@ class Engine(Protocol):
         """
         ...
 
-    async def rerun(self, run_id: RunId) -> RunId:
-        """Begin again what is over, as a new run. Errors: RunNotFound, RunNotOver."""
+    async def rerun(self, run_id: RunId, *, dedupe: str | None = None) -> RunId:
+        """Begin again what is over, as a new run; once for a word. Errors: RunNotFound, RunNotOver."""
         ...
 
 

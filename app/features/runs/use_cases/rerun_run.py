@@ -8,6 +8,7 @@ from app.features.runs.use_cases.access import open_run
 from app.infra.durable.ports import Engine
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId
+from app.kernel.keyed_requests import KeyedRequest
 from app.kernel.transaction import Begin
 
 
@@ -15,15 +16,16 @@ from app.kernel.transaction import Begin
 class RerunRun:
     """Ask the same again, as a new run of the same owner with the rights the first one had.
 
-    In a chat it waits for its turn like any other run. Errors: RunNotFound, RunNotOver.
+    In a chat it waits for its turn like any other run. A keyed request begins one, however often it is sent.
+    Errors: RunNotFound, RunNotOver.
     """
 
     begin: Begin
     runs: RunStore
     engine: Engine
 
-    async def __call__(self, who: Principal, run_id: RunId) -> Run:
+    async def __call__(self, who: Principal, run_id: RunId, *, keyed: KeyedRequest | None = None) -> Run:
         await open_run(self.begin, self.runs, who, run_id)
-        again = await self.engine.rerun(run_id)
+        again = await self.engine.rerun(run_id, dedupe=None if keyed is None else f"keyed:{keyed.id}")
         await self.engine.dispatch(again)
         return await open_run(self.begin, self.runs, who, again)

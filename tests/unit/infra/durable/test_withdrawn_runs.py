@@ -66,7 +66,7 @@ class FakeRuns:
     async def signal(self, run_id: RunId, key: str, payload: Json) -> bool:
         raise AssertionError
 
-    async def rerun(self, run_id: RunId) -> RunId:
+    async def rerun(self, run_id: RunId, *, dedupe: str | None = None) -> RunId:
         raise AssertionError
 
 
