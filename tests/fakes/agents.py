@@ -61,7 +61,7 @@ class ScriptedAgents:
         for piece in _words(text):
             await journal.tell(TurnEvent("text_delta", {"request": 1, "text": piece}))
         await spending.settle(f"{len(self.asked)}", REQUEST, model="scripted")
-        return Said(text, REQUEST)
+        return Said(text, REQUEST, "scripted", [{"said": text}])
 
     @property
     def last_turn(self) -> Turn:

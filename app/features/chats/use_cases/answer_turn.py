@@ -37,7 +37,7 @@ class AnswerTurn:
 
     Reads what was said before the question, then asks the agent with no transaction open; what the agent says and does
     goes into the run's journal, and what it spends onto the accounts of its budgets. The transaction that ends the run
-    stores the answer (`end_turn.py`).
+    stores the answer (`end_turn.py`); what the model said and was told, in its library's words, is the run's result.
     """
 
     begin: Begin
@@ -59,7 +59,7 @@ class AnswerTurn:
         payer = Payer(job.id, job.owner, job.chat_id, agent)
         try:
             async with self.meter(payer, is_resumed=journal.is_resumed) as spending:
-                await self.agents.answer(agent, turn, journal=journal, timeout_s=self.limit_s, spending=spending)
+                said = await self.agents.answer(agent, turn, journal=journal, timeout_s=self.limit_s, spending=spending)
             await journal.settle()
             if not journal.telling.text.strip():
                 raise AgentFailed("The agent gave no answer.")
@@ -71,7 +71,7 @@ class AnswerTurn:
             with anyio.move_on_after(GOODBYE_S, shield=True):
                 await journal.batch.flush()
             raise
-        return {"question_id": order.question}
+        return {"question_id": order.question, "model": said.model, "messages": said.messages}
 
     async def settle(self, tx: Tx, ended: Ended) -> Sequence[NewEvent]:
         return await self.end.settle(tx, ended)
