@@ -653,7 +653,7 @@ async def test_what_is_over_is_begun_again_as_a_new_run(rigs: Rigs) -> None:
 
     async with rigs() as rig:
         rig.handler.act = act
-        run_id = await rig.put(input={"q": 1}, lane="a", chat_id=4, dedupe="once")
+        run_id = await rig.put(input={"q": 1, "who": "ann"}, lane="a", chat_id=4, dedupe="once")
         with pytest.raises(RunNotOver):
             await rig.engine.rerun(run_id)
         with pytest.raises(RunNotFound):
@@ -662,10 +662,12 @@ async def test_what_is_over_is_begun_again_as_a_new_run(rigs: Rigs) -> None:
             await rig.ended(run_id)
             again = await rig.engine.rerun(run_id)
             events = await rig.events(again)
+            anew = await rig.engine.rerun(run_id, told={"who": "ben"})
+            await rig.events(anew)
 
     assert again > run_id
     assert events[0].chat_id == 4
-    assert inputs == [{"q": 1}, {"q": 1}]
+    assert inputs == [{"q": 1, "who": "ann"}, {"q": 1, "who": "ann"}, {"q": 1, "who": "ben"}]
 
 
 async def test_what_is_over_is_begun_again_once_for_a_word(rigs: Rigs) -> None:

@@ -6,7 +6,7 @@ process dies here, so no lease runs out; time is the real one.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -229,11 +229,12 @@ class FakeEngine:
         async with self.kept.begin() as tx:
             return await FakeRunQueue(self.kept).signal(tx, run_id, key, payload)
 
-    async def rerun(self, run_id: RunId, *, dedupe: str | None = None) -> RunId:
+    async def rerun(self, run_id: RunId, *, told: Mapping[str, Json] | None = None, dedupe: str | None = None) -> RunId:
         old = self.kept.find(run_id)
         if not old.state.is_final:
             raise RunNotOver
-        again = replace(old.new, id=new_run_id(), rerun_of=run_id, dedupe=dedupe, scheduled_for=None)
+        asked = {**old.new.input, **(told or {})}
+        again = replace(old.new, id=new_run_id(), input=asked, rerun_of=run_id, dedupe=dedupe, scheduled_for=None)
         async with self.kept.begin() as tx:
             return await FakeRunQueue(self.kept).put(tx, again)
 

@@ -60,6 +60,9 @@ class Workplace:
 
         return dict(self._do(read)._mapping)
 
+    def authority(self, run_id: RunId) -> Authority:
+        return Authority.from_json(self.row(run_id)["input"][INPUT_KEY])
+
     def _do[T](self, act: Callable[[Database], Awaitable[T]]) -> T:
         async def done() -> T:
             database = Database(DatabaseOptions(dsn=self.dsn, schema=SCHEMA))

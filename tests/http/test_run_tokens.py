@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import jwt
@@ -229,6 +230,23 @@ def test_what_is_asked_for_with_a_new_login_goes_on(client: httpx.Client, workpl
     assert is_let_in(client, carrying(workplace.token(run_id, asker)))
     time.sleep(2.5)  # the second look at what was withdrawn is over by then
     assert not is_stopped(workplace, run_id)
+
+
+# ---- what is begun again
+
+
+def test_who_begins_a_run_again_does_it_with_the_rights_he_has_now(client: httpx.Client, workplace: Workplace) -> None:
+    """Once an admin, and no more: a run of that time is no way back."""
+    was_admin = an_asker("admin", ago_s=1000)
+    over = workplace.run_for(was_admin, state="completed")
+
+    by_himself = client.post(f"/api/v1/runs/{over}/rerun", headers=as_(was_admin.user_id, "user")).json()["run"]
+    by_an_admin = client.post(f"/api/v1/runs/{over}/rerun", headers=as_("root", "admin")).json()["run"]
+
+    now, then = (workplace.authority(RunId(UUID(run["id"]))) for run in (by_himself, by_an_admin))
+    assert (now.user_id, now.roles) == (was_admin.user_id, ("user",))
+    assert now.issued_at > was_admin.issued_at
+    assert then == was_admin
 
 
 # ---- while the database is away

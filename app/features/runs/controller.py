@@ -15,6 +15,7 @@ from app.features.runs.use_cases.read_run import ReadRun
 from app.features.runs.use_cases.rerun_run import RerunRun
 from app.infra.db.errors import StorageUnavailable
 from app.infra.durable.ports import RunNotFound, RunNotOver
+from app.kernel.authority import DelegatedTooDeep
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId
 from app.kernel.keyed_requests import KeyedRequest
@@ -43,7 +44,7 @@ class RunController(Controller):
         "/{run_id:str}/rerun",
         summary="Begin again what is over, as a new run",
         status_code=HTTP_202_ACCEPTED,
-        opt={"faults": (*ABOUT_A_RUN, RunNotOver)},
+        opt={"faults": (*ABOUT_A_RUN, RunNotOver, DelegatedTooDeep)},
     )
     @inject
     async def rerun(

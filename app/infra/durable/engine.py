@@ -1,5 +1,6 @@
 """The engine as seen from outside a worker: offer, stop, answer, begin again. Any process may."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,7 @@ class PostgresEngine:
         await self.dispatch(run_id)
         return is_first
 
-    async def rerun(self, run_id: RunId, *, dedupe: str | None = None) -> RunId:
+    async def rerun(self, run_id: RunId, *, told: Mapping[str, Json] | None = None, dedupe: str | None = None) -> RunId:
         async with self.database.begin() as tx:
             row = (await session_of(tx).execute(_AGAIN, {"id": run_id})).first()
             if row is None:
@@ -88,7 +89,8 @@ class PostgresEngine:
             if not RunState(row.state).is_final:
                 raise RunNotOver
             columns = {name: value for name, value in row._mapping.items() if name not in {"state", "input"}}  # noqa: SLF001 the row's documented view
-            again = NewRun(id=new_run_id(), rerun_of=run_id, input=row.input, dedupe=dedupe, **columns)
+            asked = {**row.input, **(told or {})}
+            again = NewRun(id=new_run_id(), rerun_of=run_id, input=asked, dedupe=dedupe, **columns)
             made = await self.queue.put(tx, again)
         await self.dispatch(made)
         return made

@@ -235,8 +235,11 @@ class Engine(Protocol):
         """
         ...
 
-    async def rerun(self, run_id: RunId, *, dedupe: str | None = None) -> RunId:
-        """Begin again what is over, as a new run; once for a word. Errors: RunNotFound, RunNotOver."""
+    async def rerun(self, run_id: RunId, *, told: Mapping[str, Json] | None = None, dedupe: str | None = None) -> RunId:
+        """Begin again what is over, as a new run; once for a word.
+
+        `told` takes the place of what its input says under the same names. Errors: RunNotFound, RunNotOver.
+        """
         ...
 
 

@@ -27,6 +27,7 @@ from app.infra.db.errors import StorageUnavailable
 from app.infra.durable.ports import Engine
 from app.infra.events.ports import EventLog
 from app.infra.wire import sse
+from app.kernel.authority import DelegatedTooDeep
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
 from app.kernel.keyed_requests import KeyedRequest
@@ -37,7 +38,7 @@ from app.surfaces.streams.patience import Patience, ProcessGoing
 # Litestar does not look into aliases made with `type`.
 # Any: the user, auth and state of a Litestar request, none of which we use
 AnyRequest = Request[Any, Any, Any]
-FAULTS = (ChatNotFound, ChatBusy, StorageUnavailable, RunBroken, *KNOWN_FAILURES)
+FAULTS = (ChatNotFound, ChatBusy, StorageUnavailable, RunBroken, *KNOWN_FAILURES, DelegatedTooDeep)
 LEFT = "its client left"
 
 

@@ -6,6 +6,7 @@ from app.features.runs.domain import Run
 from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.access import open_run
 from app.infra.durable.ports import Engine
+from app.kernel.authority import INPUT_KEY, Authority
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId
 from app.kernel.keyed_requests import KeyedRequest
@@ -14,10 +15,11 @@ from app.kernel.transaction import Begin
 
 @dataclass(frozen=True, slots=True)
 class RerunRun:
-    """Ask the same again, as a new run of the same owner with the rights the first one had.
+    """Ask the same again, as a new run of the same owner.
 
-    In a chat it waits for its turn like any other run. A keyed request begins one, however often it is sent.
-    Errors: RunNotFound, RunNotOver.
+    With the rights the owner has now, whatever they were then; where an admin asks, with those of the first run, since
+    nobody else's are known. In a chat it waits for its turn like any other run. A keyed request begins one, however
+    often it is sent. Errors: RunNotFound, RunNotOver, DelegatedTooDeep.
     """
 
     begin: Begin
@@ -25,7 +27,8 @@ class RerunRun:
     engine: Engine
 
     async def __call__(self, who: Principal, run_id: RunId, *, keyed: KeyedRequest | None = None) -> Run:
-        await open_run(self.begin, self.runs, who, run_id)
-        again = await self.engine.rerun(run_id, dedupe=None if keyed is None else f"keyed:{keyed.id}")
+        run = await open_run(self.begin, self.runs, who, run_id)
+        told = {INPUT_KEY: Authority.of(who).as_json()} if run.owner == who.user_id else None
+        again = await self.engine.rerun(run_id, told=told, dedupe=None if keyed is None else f"keyed:{keyed.id}")
         await self.engine.dispatch(again)
         return await open_run(self.begin, self.runs, who, again)

@@ -1,7 +1,7 @@
 """Whose runs are stopped when tokens are withdrawn, and that none slips through."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -66,7 +66,7 @@ class FakeRuns:
     async def signal(self, run_id: RunId, key: str, payload: Json) -> bool:
         raise AssertionError
 
-    async def rerun(self, run_id: RunId, *, dedupe: str | None = None) -> RunId:
+    async def rerun(self, run_id: RunId, *, told: Mapping[str, Json] | None = None, dedupe: str | None = None) -> RunId:
         raise AssertionError
 
 
