@@ -132,7 +132,6 @@ def test_somebody_elses_is_for_staff(client: httpx.Client, owner: str) -> None:
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("by=day,day", "by"),
         ("by=hour", "by"),
         ("orderBy=model", "orderBy"),
         ("orderBy=id", "orderBy"),

@@ -7,7 +7,7 @@ from litestar import Controller, Request, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from app.features.usage.schemas import UsagePageOut, dimensions_of, filter_of
+from app.features.usage.schemas import TEXT_LIMIT_CHARS, UsagePageOut, dimensions_of, filter_of
 from app.features.usage.use_cases.list_usage import USAGE_FIELDS, ListUsage
 from app.infra.db.errors import StorageUnavailable
 from app.kernel.errors import Forbidden
@@ -20,13 +20,19 @@ from app.kernel.paging import parse_list_query
 AnyRequest = Request[Any, Any, Any]
 Who = NamedDependency[Principal]
 By = Annotated[
-    str, QueryParameter(description="What to add up by: some of day, agent, chat, model, user; day if absent")
+    str,
+    QueryParameter(
+        description="What to add up by: some of day, agent, chat, model, user; day if absent",
+        schema_extra={"pattern": r"^((day|agent|chat|model|user)(,(day|agent|chat|model|user))*)?$"},
+    ),
 ]
-Text = Annotated[str | None, QueryParameter(required=False)]
+# described here, checked by `filter_of`
+A_TEXT = {"maxLength": TEXT_LIMIT_CHARS, "pattern": r"^[^\x00]*$"}
+Text = Annotated[str | None, QueryParameter(required=False, schema_extra=A_TEXT)]
 # Litestar describes a bound as a float, which has not enough digits for an id
 AN_ID = {"minimum": 0, "maximum": MAX_ID}
 ChatFilter = Annotated[int | None, QueryParameter(required=False, ge=0, le=MAX_ID, schema_extra=AN_ID)]
-OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", required=False)]
+OwnerFilter = Annotated[str | None, QueryParameter(name="user_id", required=False, schema_extra=A_TEXT)]
 
 
 class UsageController(Controller):

@@ -86,9 +86,9 @@ def filter_of(*, user_id: str | None, agent: str | None, chat_id: int | None, mo
 
 def dimensions_of(text: str) -> Sequence[Dimension]:
     """Read a list of dimensions; empty is one sum of everything. Errors: ValidationFailed."""
-    given = [part.strip() for part in text.split(",") if part.strip()]
+    given = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
     known = {dimension.value for dimension in Dimension}
-    if set(given) - known or len(set(given)) < len(given):
-        message = f"must be a list of some of {', '.join(sorted(known))}, each once"
+    if given.keys() - known:
+        message = f"must be a list of some of {', '.join(sorted(known))}"
         raise ValidationFailed("Some filters are not valid.", errors=[FieldError("by", message)])
     return [Dimension(one) for one in given]
