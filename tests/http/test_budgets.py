@@ -19,7 +19,7 @@ from app.agents.llm.models import Models
 from tests.builders import some_settings
 from tests.gateway import running_gateway
 from tests.http.calls import Json, as_, history, open_chat, say, somebody
-from tests.model_server import Call, ModelServer, Reply, running_model_server
+from tests.model_server import Call, Hold, ModelServer, Reply, running_model_server
 from tests.unit.agents.desk import no_local_model
 
 A_DAY_S = 24 * 3600
@@ -118,6 +118,25 @@ def test_a_chats_budget_lets_its_last_call_pass_it_and_no_other(
 
     assert [answer.status_code for answer in answers] == [201, 429, 201]
     assert answers[1].json()["detail"] == "The chat's budget of 1 token is used up."
+
+
+def test_a_run_that_takes_too_long_is_cut_off_and_keeps_what_was_said(
+    server: ModelServer, migrated_dsn: str, tmp_path: Path
+) -> None:
+    server.script(["Let me ", "think", Hold()])
+    owner = somebody()
+    with a_gateway(server, migrated_dsn, tmp_path, budget_run="seconds=1") as client:
+        chat_id = open_chat(client, owner)["id"]
+        refused = say(client, owner, chat_id, "Where is it?")
+        said = history(client, owner, chat_id)
+        run = run_of(client, owner, said[0])
+        was_left = server.awaits(lambda: len(server.aborted) == 1)
+
+    assert (refused.status_code, refused.json()["type"]) == (429, "budget-exhausted")
+    assert refused.json()["detail"] == "The run's budget of 1 second of work is used up."
+    assert [(one["content"], one["status"]) for one in said] == [("Where is it?", "failed"), ("Let me think", "failed")]
+    assert was_left
+    assert (run["usage"]["requests"], run["error"]["type"]) == (1, "budget-exhausted")
 
 
 def test_an_agent_may_have_a_budget_of_its_own(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> None:

@@ -112,9 +112,18 @@ class Budgets:
             if amount > 0 and limit in limits
         ]
 
+    def seconds_of_run(self, payer: Payer) -> Claim | None:
+        """Name what the run may take in time, with nothing asked of it; None where that is not limited."""
+        most = self._of_run(payer).get(Limit.SECONDS)
+        account = Account(Purse(Scope.RUN, str(payer.run_id)), Limit.SECONDS)
+        return None if most is None else Claim(account, 0, _in_units(Limit.SECONDS, most))
+
+    def _of_run(self, payer: Payer) -> Limits:
+        return {**self.run, **self.agents.get(payer.agent, {})}
+
     def _purses(self, payer: Payer, today: date) -> Sequence[tuple[Purse, Limits]]:
         purses = [
-            (Purse(Scope.RUN, str(payer.run_id)), {**self.run, **self.agents.get(payer.agent, {})}),
+            (Purse(Scope.RUN, str(payer.run_id)), self._of_run(payer)),
             (Purse(Scope.USER, payer.user_id, today), self.user),
             (Purse(Scope.DAY, "", today), self.day),
         ]

@@ -67,8 +67,12 @@ _PAST_OF = {
 }
 _LIMITS_OF_THE_PAST = (Limit.REQUESTS, Limit.TOOL_CALLS, Limit.TOKENS, Limit.COST, Limit.SECONDS)
 _COUNT = text("""
-    UPDATE budget_accounts SET spent = :spent, held = greatest(held, :own), is_counted = true WHERE key = :key
-    RETURNING held
+    UPDATE budget_accounts AS made SET spent = past.spent, held = greatest(made.held, past.own), is_counted = true
+    FROM unnest(
+        CAST(:keys AS bytea[]), CAST(:spent AS bigint[]), CAST(:own AS bigint[])
+    ) AS past (key, spent, own)
+    WHERE made.key = past.key
+    RETURNING made.key, made.held
 """)
 _FREED = """
     gone AS (
@@ -181,9 +185,7 @@ class PostgresLedger:
                 moved = (await session.execute(_RESERVE, values)).all()
                 found = {bytes(row.key): row for row in moved}
                 await _refuse_full(session, [claim for key, claim in by_key.items() if key not in found])
-                for key, row in found.items():
-                    if not row.is_counted:
-                        await _count_past(session, by_key[key])
+                await _count_past(session, [by_key[key] for key, row in found.items() if not row.is_counted])
         except _NoRoom as none:
             return none.full
         return None
@@ -239,13 +241,19 @@ async def _refuse_full(session: AsyncSession, refused: Sequence[Claim]) -> None:
     raise _NoRoom(max(found, key=lambda full: full.is_for_good))
 
 
-async def _count_past(session: AsyncSession, claim: Claim) -> None:
-    """Errors: _NoRoom."""
-    account = claim.account
-    values = {"name": account.purse.name, "day": account.purse.day}
-    past = (await session.execute(_PAST_OF[account.purse.scope], values)).one()
-    spent = int(past[_LIMITS_OF_THE_PAST.index(account.limit)])
-    held = await session.scalar(_COUNT, {"spent": spent, "own": claim.amount, "key": account.key})
-    others = (held or 0) - claim.amount
-    if not fits(claim, spent=spent, held=others):
-        raise _NoRoom(Full(claim, spent, others))
+async def _count_past(session: AsyncSession, claims: Sequence[Claim]) -> None:
+    """Count what was spent before on accounts that were made just now, purse by purse. Errors: _NoRoom."""
+    for purse in dict.fromkeys(claim.account.purse for claim in claims):
+        past = (await session.execute(_PAST_OF[purse.scope], {"name": purse.name, "day": purse.day})).one()
+        ours = {claim.account.key: claim for claim in claims if claim.account.purse == purse}
+        spent = {key: int(past[_LIMITS_OF_THE_PAST.index(claim.account.limit)]) for key, claim in ours.items()}
+        values = {
+            "keys": list(ours),
+            "spent": list(spent.values()),
+            "own": [claim.amount for claim in ours.values()],
+        }
+        for key, held in await session.execute(_COUNT, values):
+            claim = ours[bytes(key)]
+            others = held - claim.amount
+            if not fits(claim, spent=spent[bytes(key)], held=others):
+                raise _NoRoom(Full(claim, spent[bytes(key)], others))

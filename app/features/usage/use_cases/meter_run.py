@@ -12,7 +12,7 @@ import anyio
 import structlog
 
 from app.agents.turns import BudgetReached, Spending, Usage
-from app.features.usage.domain.budget import Budgets, Payer, amounts_of, free_again, said_of
+from app.features.usage.domain.budget import UNITS, Budgets, Limit, Payer, amounts_of, free_again, said_of
 from app.features.usage.domain.spent import Settlement
 from app.features.usage.ports import Full, Ledger, Reservation
 from app.kernel.clock import Clock
@@ -38,7 +38,8 @@ class MeterRun:
         async with self.meter(payer, is_resumed=False) as spending:
             await self.agents.answer(..., spending=spending)
 
-    Errors: StorageUnavailable, before anything is spent.
+    A run that works for longer than its budget of seconds is cut off in the midst of a call.
+    Errors: StorageUnavailable, before anything is spent; BudgetReached.
     """
 
     ledger: Ledger
@@ -53,7 +54,8 @@ class MeterRun:
             await self.ledger.release(payer.run_id)
         spending = RunSpending(self.ledger, self.budgets, self.clock, payer, self.patience_s, self.life)
         try:
-            yield spending
+            async with spending.in_time():
+                yield spending
         finally:
             with anyio.move_on_after(GOODBYE_S, shield=True):
                 await spending.write_down_late()
@@ -84,6 +86,19 @@ class RunSpending:
     session: UUID = field(default_factory=uuid4)
     _calls: dict[str, _Call] = field(default_factory=dict)
     _late: dict[str, Settlement] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Cut the block off when it lasts for longer than the run may. Errors: BudgetReached."""
+        claim = self.budgets.seconds_of_run(self.payer)
+        limit = asyncio.timeout(None if claim is None else claim.most / UNITS[Limit.SECONDS])
+        try:
+            async with limit:
+                yield
+        except TimeoutError as error:
+            if claim is None or not limit.expired():
+                raise
+            raise self._reached(Full(claim, claim.most, 0)) from error
 
     async def reserve(self, key: str, estimate: Usage) -> None:
         """Errors: BudgetReached, StorageUnavailable."""

@@ -184,6 +184,43 @@ async def test_a_settlement_that_is_cut_off_is_not_lost() -> None:
     assert len(bank.ledger.settlements) == 2
 
 
+async def test_a_run_that_works_for_longer_than_it_may_is_cut_off_and_what_it_took_is_written_down() -> None:
+    bank = Bank(Budgets(run={Limit.SECONDS: Decimal("0.05")}))
+    spending = await bank.open()
+
+    async def work() -> None:
+        await spending.reserve("a", ONE)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await spending.settle("a", ONE)
+
+    with pytest.raises(BudgetReached) as reached:
+        async with bank.open_ones:
+            await work()
+
+    assert reached.value.detail == "The run's budget of 0.05 seconds of work is used up."
+    assert [what.spent for what in bank.ledger.settlements] == [ONE]
+
+
+async def test_a_run_of_an_agent_with_time_has_more_of_it() -> None:
+    agents = {"echo": {Limit.SECONDS: Decimal(60)}}
+    bank = Bank(Budgets(run={Limit.SECONDS: Decimal("0.01")}, agents=agents))
+
+    async with bank.open_ones:
+        await bank.open()
+        await asyncio.sleep(0.05)
+
+
+async def test_what_takes_too_long_by_its_own_measure_is_not_the_budgets() -> None:
+    bank = Bank(Budgets(run={Limit.SECONDS: Decimal(60)}))
+    await bank.open()
+
+    with pytest.raises(TimeoutError):
+        async with bank.open_ones:
+            raise TimeoutError
+
+
 async def test_a_ledger_that_is_away_lets_nobody_spend() -> None:
     bank = Bank(Budgets(run=FEW), clock=SystemClock())  # type: ignore[arg-type] # any clock does
     spending = await bank.open()
