@@ -43,7 +43,7 @@ def a_gateway(dsn: str, slow: RawUpstream, *flags: str, port: int | None = None)
     port = port or free_port()
     with a_home() as home:
         config = ("--config", str(config_for(home, slow.url)))
-        command = (PORTICO, "serve", "--port", str(port), *config, *flags)
+        command = (PORTICO, "serve", "--role", "web", "--port", str(port), *config, *flags)
         with running(home, *command, url=f"http://127.0.0.1:{port}", **environment(dsn)) as program:
             yield program
 

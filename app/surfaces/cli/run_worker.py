@@ -45,6 +45,7 @@ async def _work(root: Root, settings: Settings, plan: WorkerPlan, tether: Tether
             case Order.COVER:
                 pass
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # asks the others to reload
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, draining.begin)
     await preflight(settings)
