@@ -24,6 +24,7 @@ from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
+from app.surfaces.streams.chat_events import chat_events
 from app.surfaces.streams.exchange import ExchangeController
 from app.surfaces.streams.run_events import RunEventsController
 
@@ -49,7 +50,7 @@ def assemble(
     are_docs_served: bool,
     is_debug: bool,
 ) -> Litestar:
-    handlers: list[ControllerRouterHandler] = list(CONTROLLERS)
+    handlers: list[ControllerRouterHandler] = [*CONTROLLERS, chat_events]
     if are_docs_served:
         handlers.append(describe)
     app = Litestar(

@@ -27,8 +27,13 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 def provide_principal(request: AnyRequest) -> Principal:
-    """Hand over the verified caller. Errors: TokenMissing where the row let an anonymous one in."""
-    principal = request.scope["state"].get("principal")
+    """Errors: TokenMissing where the row let an anonymous one in."""
+    return principal_of(request)
+
+
+def principal_of(connection: ASGIConnection) -> Principal:  # type: ignore[type-arg] # any connection
+    """Hand over the verified caller. Errors: TokenMissing."""
+    principal = connection.scope["state"].get("principal")
     if not isinstance(principal, Principal):
         raise TokenMissing("Send `Authorization: Bearer TOKEN` or the session cookie.")
     return principal
@@ -66,13 +71,17 @@ def guard_access(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
 def guard_ids(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg] # any connection
     """Refuse what is not a number where the handler takes one, before it is read. Errors: ValidationFailed."""
     taken = handler.parsed_fn_signature.parameters
-    wrong = [
-        FieldError(name, f"must be a whole number from 0 to {MAX_ID}")
-        for name, text in connection.path_params.items()
-        if _is_number(taken.get(name)) and not (_NUMBER.fullmatch(text) and int(text) <= MAX_ID)
-    ]
-    if wrong:
-        raise ValidationFailed("Some fields are not valid.", errors=wrong)
+    for name, text in connection.path_params.items():
+        if _is_number(taken.get(name)):
+            read_id(name, text)
+
+
+def read_id(name: str, text: str) -> int:
+    """Read the number of a path. Errors: ValidationFailed."""
+    if not (_NUMBER.fullmatch(text) and int(text) <= MAX_ID):
+        wrong = FieldError(name, f"must be a whole number from 0 to {MAX_ID}")
+        raise ValidationFailed("Some fields are not valid.", errors=[wrong])
+    return int(text)
 
 
 def _is_number(taken: FieldDefinition | None) -> bool:

@@ -5,6 +5,7 @@ from dishka import Provider, Scope, provide
 from app.infra.observability.background import Background
 from app.infra.observability.siblings import Siblings
 from app.kernel.draining import Draining
+from app.surfaces.streams.chat_socket import ChatDoor
 from app.surfaces.streams.exchange import Views
 from app.surfaces.streams.open_streams import OpenStreams
 from app.surfaces.streams.patience import Patience
@@ -14,6 +15,7 @@ class StreamsProvider(Provider):
     scope = Scope.APP
 
     views = provide(Views)
+    chat_door = provide(ChatDoor)
 
     @provide
     def streams(self, draining: Draining, background: Background, siblings: Siblings) -> OpenStreams:
