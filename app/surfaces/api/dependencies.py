@@ -5,8 +5,6 @@ Rules: a handler may narrow what its row allows by `opt={"access": "STAFF"}`; it
 scripts' digits for numbers, and answer anything else as if there were no such endpoint.
 """
 
-import re
-
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
@@ -14,29 +12,18 @@ from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.typing import FieldDefinition
 
-from app.edge.faults import RoleNotAllowed, TokenMissing
-from app.kernel.errors import FieldError, ValidationFailed
+from app.edge.faults import RoleNotAllowed
 from app.kernel.identity import Access, Principal
-from app.kernel.ids import MAX_ID
 from app.kernel.keyed_requests import KeyedRequest
+from app.surfaces.connection import principal_of, read_id
 
 # Litestar does not look into aliases made with `type`
 AnyRequest = Request[None, None, State]
-
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 def provide_principal(request: AnyRequest) -> Principal:
     """Errors: TokenMissing where the row let an anonymous one in."""
     return principal_of(request)
-
-
-def principal_of(connection: ASGIConnection) -> Principal:  # type: ignore[type-arg] # any connection
-    """Hand over the verified caller. Errors: TokenMissing."""
-    principal = connection.scope["state"].get("principal")
-    if not isinstance(principal, Principal):
-        raise TokenMissing("Send `Authorization: Bearer TOKEN` or the session cookie.")
-    return principal
 
 
 def provide_request_id(request: AnyRequest) -> str:
@@ -74,14 +61,6 @@ def guard_ids(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  #
     for name, text in connection.path_params.items():
         if _is_number(taken.get(name)):
             read_id(name, text)
-
-
-def read_id(name: str, text: str) -> int:
-    """Read the number of a path. Errors: ValidationFailed."""
-    if not (_NUMBER.fullmatch(text) and int(text) <= MAX_ID):
-        wrong = FieldError(name, f"must be a whole number from 0 to {MAX_ID}")
-        raise ValidationFailed("Some fields are not valid.", errors=[wrong])
-    return int(text)
 
 
 def _is_number(taken: FieldDefinition | None) -> bool:

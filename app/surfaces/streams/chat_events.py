@@ -21,7 +21,7 @@ from app.features.chats.use_cases.read_chat import ReadChat
 from app.infra.events.ports import ChatCursor
 from app.kernel.errors import Fault
 from app.kernel.ids import ChatId
-from app.surfaces.api.dependencies import principal_of, read_id
+from app.surfaces.connection import principal_of, read_id
 from app.surfaces.streams.chat_socket import CLOSE_CODES, ChatDoor, ChatSocket, Hear, Say, place_of
 from app.surfaces.streams.open_streams import Ending
 
