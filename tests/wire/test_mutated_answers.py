@@ -58,7 +58,7 @@ def bent(number: int) -> bytes:
 
 
 async def hostile_answers(visit: Visit) -> None:
-    """Answer `/main/N` with what is bent by N, in pieces, and go, or stay for a while; what comes behind as it should."""
+    """Answer `/main/N` with what is bent by N, in pieces, and go or stay a while; what comes behind, as it should."""
     while True:
         try:
             async with asyncio.timeout(STAYS_S):
