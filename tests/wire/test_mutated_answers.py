@@ -98,6 +98,7 @@ async def told(front: Front, number: int) -> list[Answered]:
 @pytest.mark.timeout(900)
 async def test_a_client_is_given_its_own_answer_whole_or_recognisably_none(front: Front, connections: int) -> None:
     outcomes: Counter[str] = Counter()
+    lost = 0  # sent twice on connections that our upstream closed meanwhile
     async with front.upstream(hostile_answers):
         for batch in itertools.batched(range(connections), AT_ONCE):
             for number, answers in zip(batch, await asyncio.gather(*(told(front, n) for n in batch)), strict=True):
@@ -105,12 +106,14 @@ async def test_a_client_is_given_its_own_answer_whole_or_recognisably_none(front
                 assert marks(seen) <= {number}
                 for answer in answers:
                     assert answer.status < 500 or (answer.status == 502 and answer.is_whole), answer
-                if len(answers) == 2:
+                if len(answers) == 2 and answers[1].status != 502:
                     assert (answers[1].status, answers[1].body) == (200, b"after " + mark(number))
+                lost += len(answers) == 2 and answers[1].status == 502
                 outcomes[_outcome(answers)] += 1
             await front.is_at_rest()
 
     print(f"{connections} answers: {dict(outcomes)}")  # noqa: T201 - read with -s
+    assert lost < connections / 100
     assert min(outcomes.values()) > connections / 100
     assert set(outcomes) == {"whole", "cut", "refused"}
 
