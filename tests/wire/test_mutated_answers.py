@@ -14,8 +14,10 @@ from tests.wire.caller import Answered, get
 from tests.wire.front import Front
 from tests.wire.hostile import OK, Visit
 
-AT_ONCE = 50
+AT_ONCE = 25
 STAYS_S = 0.3
+OURS = {502, 503}
+"""an answer that is none; and that of a gateway whose machine is too busy"""
 MARK = re.compile(rb"<([0-9]+):([0-9a-f]{8})>")
 
 BENDS = (
@@ -105,8 +107,8 @@ async def test_a_client_is_given_its_own_answer_whole_or_recognisably_none(front
                 seen = b"".join(one.body + b"".join(value for _, value in one.fields) for one in answers)
                 assert marks(seen) <= {number}
                 for answer in answers:
-                    assert answer.status < 500 or (answer.status == 502 and answer.is_whole), answer
-                if len(answers) == 2 and answers[1].status != 502:
+                    assert answer.status < 500 or (answer.status in OURS and answer.is_whole), answer
+                if len(answers) == 2 and answers[1].status not in OURS:
                     assert (answers[1].status, answers[1].body) == (200, b"after " + mark(number))
                 lost += len(answers) == 2 and answers[1].status == 502
                 outcomes[_outcome(answers)] += 1
@@ -121,4 +123,4 @@ async def test_a_client_is_given_its_own_answer_whole_or_recognisably_none(front
 def _outcome(answers: list[Answered]) -> str:
     if not answers or not answers[0].is_whole:
         return "cut"
-    return "refused" if answers[0].status == 502 else "whole"
+    return "refused" if answers[0].status in OURS else "whole"
