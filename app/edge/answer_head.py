@@ -18,6 +18,7 @@ from functools import cached_property
 import httptools
 
 from app.edge.headers import Headers, field_lines, returned_headers
+from app.edge.rate_limit import LIMIT_NAMES
 
 FIELD_LIMIT = 100
 HEAD_LIMIT_BYTES = 32 * 1024
@@ -80,6 +81,12 @@ class AnswerHead:
     def returned_lines(self) -> bytes:
         """What a client is sent of the fields, as lines."""
         return field_lines(returned_headers(self.status, self.headers))
+
+    @cached_property
+    def returned_unlimited_lines(self) -> bytes:
+        """The same without what the upstream says of a limit, where the edge speaks of one of its own."""
+        fields = returned_headers(self.status, self.headers)
+        return field_lines([one for one in fields if one[0] not in LIMIT_NAMES])
 
 
 class HeadReader:

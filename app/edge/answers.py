@@ -1,5 +1,6 @@
 """What the edge adds to every answer, and what a refusal becomes: the same for both mounts. Pure."""
 
+from app.edge.answer_head import AnswerHead
 from app.edge.headers import Headers, field_lines, fields_of
 from app.edge.middleware.cors import cors_headers
 from app.edge.record import Answer, Record
@@ -17,6 +18,12 @@ def added_lines(record: Record) -> bytes:
     """Write the same as lines."""
     lines = b"x-request-id: %b\r\n%b" % (record.id.encode(), record.limit_lines)
     return lines + field_lines(cors_headers(record)) if record.varies_by_origin else lines
+
+
+def completed_lines(record: Record, head: AnswerHead) -> bytes:
+    """Write the fields of an upstream's answer with what the edge adds, in place of whatever had these names."""
+    lines = head.returned_unlimited_lines if record.limit_lines else head.returned_lines
+    return lines + added_lines(record)
 
 
 def completed(record: Record, headers: Headers) -> Headers:

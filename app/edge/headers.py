@@ -60,7 +60,7 @@ def forwarded_headers(headers: Headers, *, is_peer_trusted: bool) -> Headers:
         if is_about_client and not (is_peer_trusted and plain == name):
             continue
         kept.append((name, value))
-    if any(name == b"te" and b"trailers" in value.lower() for name, value in headers):
+    if any(name == b"te" and _names_trailers(value) for name, value in headers):
         kept.append((b"te", b"trailers"))
     return kept
 
@@ -88,15 +88,33 @@ def _subprotocols(headers: Headers) -> list[bytes]:
     return [protocol for protocol in named if protocol]
 
 
+def forwards_left(headers: Headers) -> int | None:
+    """Read `Max-Forwards`; None where it is missing, or says nothing that everybody would read alike."""
+    given = [value for name, value in headers if name == b"max-forwards"]
+    return int(given[0]) if len(given) == 1 and given[0].isdigit() and len(given[0]) < 10 else None
+
+
+def counted_down(headers: Headers) -> Headers:
+    """Say of a request that is passed on that it may be passed on once less, where it says so much."""
+    left = forwards_left(headers)
+    if left is None:
+        return headers
+    return [*(field for field in headers if field[0] != b"max-forwards"), (b"max-forwards", b"%d" % (left - 1))]
+
+
+def _names_trailers(value: bytes) -> bool:
+    return b"trailers" in (member.strip(b" \t").lower() for member in value.split(b","))
+
+
 def returned_headers(status: int, headers: Headers) -> Headers:
     """Keep what an upstream may tell a client; framing, CORS and the request id are ours."""
     named = named_in_connection(headers)
     kept = [
         (name, value)
         for name, value in headers
-        if name not in _NEVER_RETURNED
-        and name.translate(_MARKS_AS_DASH) not in named
-        and not name.startswith(_CORS_PREFIX)
+        if (plain := name.translate(_MARKS_AS_DASH)) not in _NEVER_RETURNED
+        and plain not in named
+        and not plain.startswith(_CORS_PREFIX)
     ]
     if status < 200 or status in _BODILESS:
         return kept

@@ -15,6 +15,7 @@ from app.edge.middleware.client_address import Network, ResolveClient
 from app.edge.middleware.cors import ApplyCors, NoteOrigin
 from app.edge.middleware.limits import CheckHead
 from app.edge.middleware.load import EnterLoad, ShedLoad
+from app.edge.middleware.max_forwards import StopForwards
 from app.edge.middleware.rate_limit import CheckRate
 from app.edge.middleware.request_id import AssignRequestId
 from app.edge.middleware.route import FindRoute
@@ -70,6 +71,7 @@ def build_stages(
         ApplyCors(table),  # before the token: a preflight carries none
         Authenticate(tokens, options.access_cookie, options.cors_origins),  # who
         CheckAccess(),  # may this role use this door
+        StopForwards(table),  # after the role: who may not enter is not told what is there
         CheckRate(limiter or RateLimiter()),  # after the role: what was refused anyway costs its caller no request
         EnterLoad(load),  # last: what comes this far is finished by whoever serves it
     )

@@ -14,7 +14,14 @@ from app.edge.faults import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from app.edge.headers import Headers, cookie_header, field_lines, forwarded_headers, without_token_protocols
+from app.edge.headers import (
+    Headers,
+    cookie_header,
+    counted_down,
+    field_lines,
+    forwarded_headers,
+    without_token_protocols,
+)
 from app.edge.record import Record
 from app.edge.routes import Route
 from app.edge.upstream_failures import (
@@ -80,6 +87,8 @@ def head_rest(
     kept = forwarded_headers(record.headers, is_peer_trusted=record.is_peer_trusted)
     if is_upgrade:
         kept = without_token_protocols(kept)
+    if record.method == b"OPTIONS":
+        kept = counted_down(kept)
     added = _added(record, route, session_cookies, framing)
     added.append((b"via", _via(record.all(b"via"), version)))
     if is_upgrade:

@@ -12,6 +12,7 @@ from math import ceil
 
 PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 MAX_COUNT = 1_000_000
+LIMIT_NAMES = frozenset({b"ratelimit", b"ratelimit-policy"})
 
 _WRITTEN = re.compile(rf"([1-9][0-9]{{0,6}})/({'|'.join(PERIODS_S)})")
 

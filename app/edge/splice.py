@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from app.edge.answer_head import AnswerHead
-from app.edge.answers import added_lines, note_refusal, refusal
+from app.edge.answers import completed_lines, note_refusal, refusal
 from app.edge.chunked import chunk
 from app.edge.edge import Edge
 from app.edge.endpoint import UpstreamEndpoint
@@ -140,7 +140,7 @@ class Splice:
                 self._edge.gauges.streams_open += 1
         record.status = head.status
         record.bytes_out += len(piece)
-        self._reply.start(head.status, head.returned_lines + added_lines(record), piece, is_open_ended=is_open_ended)
+        self._reply.start(head.status, completed_lines(record, head), piece, is_open_ended=is_open_ended)
 
     def on_body(self, piece: bytes) -> None:
         self._record.bytes_out += len(piece)

@@ -9,7 +9,7 @@ side is the end of the other, behind everything that was sent before it.
 import asyncio
 
 from app.edge.answer_head import AnswerHead
-from app.edge.answers import added_lines, note_refusal
+from app.edge.answers import completed_lines, note_refusal
 from app.edge.edge import Edge
 from app.edge.faults import UpstreamAnswerBroken
 from app.edge.protocol_line import ClientSocket
@@ -127,7 +127,7 @@ class Tunnel(Splice):
         if self._connection is not None:
             watch_peer(self._connection.stream)
         self._client.open_tunnel()
-        self._reply.switch(head.returned_lines + added_lines(record) + _UPGRADED)
+        self._reply.switch(completed_lines(record, head) + _UPGRADED)
         if record.principal is not None:
             self._watch = TokenWatch(edge.tokens, record.principal, self._on_token_end)
             self._watch.begin()

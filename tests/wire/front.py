@@ -191,6 +191,7 @@ def _rows(port: int, second_port: int) -> tuple[dict[str, object], tuple[dict[st
     ]
     routes += [
         {"prefix": "/small", "upstream": "main", "access": "PUBLIC", "max_body_bytes": 1000},
+        {"prefix": "/limited", "upstream": "main", "access": "PUBLIC", "rate_limit": "1000000/day"},
         {"prefix": "/quick", "upstream": "main", "access": "PUBLIC", "timeout_s": IDLE_S},
         {"prefix": "/mine", "upstream": "main", "access": "COMMON"},
         {"prefix": "/staff", "upstream": "main", "access": "STAFF"},

@@ -114,6 +114,17 @@ async def test_hop_by_hop_fields_and_what_names_the_upstream_stay_with_us(front:
         assert names == {b"content-length", b"date", b"x-request-id", b"vary"}
 
 
+async def test_of_a_limit_speaks_who_has_one(front: Front) -> None:
+    theirs = OK + b'RateLimit: "theirs";r=1\r\nRateLimit-Policy: "theirs";q=1\r\nX-A: 1\r\n' + NOTHING
+    async with front.upstream(answering(*[theirs] * 4)), front.calling() as caller:
+        for path, policy in ((b"/main/x", b'"theirs";q=1'), (b"/limited/x", b'"default";q=1000000;w=86400')) * 2:
+            await caller.send(get(path))
+            answered = await caller.answer()
+
+            assert answered.all(b"ratelimit-policy") == [policy]
+            assert len(answered.all(b"ratelimit")) == len(answered.all(b"x-a")) == 1
+
+
 async def test_every_size_of_piece_arrives_in_order(front: Front) -> None:
     pieces = [bytes([65 + number % 26]) * (number * 7919 % 200_000 + 1) for number in range(30)]
 

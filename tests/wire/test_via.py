@@ -92,7 +92,9 @@ async def test_a_request_that_comes_back_again_and_again_is_refused(front: Front
                 group.create_task(pump(visit.reader, writer))
                 group.create_task(pump(reader, visit.writer))
         finally:
-            writer.close()
+            writer.transport.abort()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     async with front.upstream(relay) as upstream:
         answered = await front.ask(get(b"/main/x", b"Connection: close"))

@@ -59,6 +59,11 @@ HOSTS = {
         b" a,b",
         b" front:x",
         b" front:123456",
+        b" front:65536",
+        b" ..",
+        b" [:::::]",
+        b" [....]",
+        b" [fe80::1%25eth0]",
         b" [::1",
         b" fr\xc3\xb6nt",
         b" a\\b",
@@ -135,7 +140,35 @@ BODIES = {
     ),
 }
 
+FORWARDS = {
+    "OPTIONS that may go on": let_in(
+        get(b"/main/x", b"Max-Forwards: 5", method=b"OPTIONS"), b"OPTIONS /main/x", b"max-forwards: 4"
+    ),
+    "OPTIONS that may go on once": let_in(
+        get(b"/main/x", b"Max-Forwards: 001", method=b"OPTIONS"), b"OPTIONS /main/x", b"max-forwards: 0"
+    ),
+    "OPTIONS that may not go on": Case(get(b"/main/x", b"Max-Forwards: 0", method=b"OPTIONS"), Verdict(204)),
+    "OPTIONS that may not go on, without a token": refused(
+        get(b"/mine/x", b"Max-Forwards: 0", method=b"OPTIONS"), 401, "token-missing"
+    ),
+    "OPTIONS that says nonsense about it": let_in(
+        get(b"/main/x", b"Max-Forwards: x", method=b"OPTIONS"), b"OPTIONS /main/x", b"max-forwards: x"
+    ),
+    "OPTIONS that says two things": let_in(
+        get(b"/main/x", b"Max-Forwards: 0", b"Max-Forwards: 5", method=b"OPTIONS"),
+        b"OPTIONS /main/x",
+        b"max-forwards: 0",
+        b"max-forwards: 5",
+    ),
+    "GET that means nothing by it": let_in(get(b"/main/x", b"Max-Forwards: 0"), b"GET /main/x", b"max-forwards: 0"),
+    "OPTIONS for the server, with a query": refused(get(b"*?a", method=b"OPTIONS"), 400, "path-not-allowed"),
+}
+
 HOP_BY_HOP = {
+    "trailers that are wanted": let_in(
+        get(b"/main/x", b"TE: deflate;q=0.5 , Trailers"), b"GET /main/x", b"te: trailers"
+    ),
+    "trailers that are not wanted": let_in(get(b"/main/x", b"TE: xtrailers, trailers;q=0, chunked"), b"GET /main/x"),
     "hop-by-hop fields": let_in(
         get(
             b"/main/x",
@@ -217,6 +250,7 @@ VERDICTS: dict[str, dict[str, Case]] = {
     "limits": LIMITS,
     "bodies": BODIES,
     "identities": IDENTITIES,
+    "forwards": FORWARDS,
     "hop by hop": HOP_BY_HOP,
     "framings": FRAMINGS,
     "local": LOCAL,

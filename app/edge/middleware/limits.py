@@ -5,6 +5,7 @@ Facts
 - 414 is for the target, 431 for the fields (RFC 9110 §15.5.15, RFC 6585 §5).
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -16,8 +17,10 @@ MAX_TARGET_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 32 * 1024
 MAX_FIELDS = 100
 
-# reg-name, IPv4 or bracketed IPv6, and a port (RFC 3986 §3.2.2), without the characters no host name has
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+# reg-name or IPv4, without the characters no host name has, or bracketed IPv6, and a port (RFC 3986 §3.2.2)
+_LABEL = rb"[A-Za-z0-9_~\-]+"
+_HOST = re.compile(rb"(?:%b(?:\.%b)*\.?|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?" % (_LABEL, _LABEL))
+MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +41,14 @@ class CheckHead:
             size += len(name) + len(value) + 4
             if name == b"host":
                 hosts += 1
-                if not _HOST.fullmatch(value):
+                if not _is_host(value):
                     raise HeadMalformed("The Host field is not a valid host.")
         if size > MAX_HEAD_BYTES:
             raise HeadTooLarge(f"The head may have {MAX_HEAD_BYTES} bytes.")
         if hosts != 1:
             raise HeadMalformed("The head must have exactly one Host field.")
         _check_framing(record)
-        if record.method == b"OPTIONS" and record.path == b"*":
+        if record.method == b"OPTIONS" and record.path == b"*" and not record.query:
             record.reason = "options"
             return Answer(204, [(b"allow", b", ".join(METHODS))], b"")
         # a route may allow encoded slashes: that is decided when the route is known
@@ -53,6 +56,21 @@ class CheckHead:
         if flaw is not None:
             raise PathNotAllowed(f"The path is not passed on: {flaw}.")
         return None
+
+
+def _is_host(value: bytes) -> bool:
+    found = _HOST.fullmatch(value)
+    if found is None or int(found[2] or 0) > MAX_PORT:
+        return False
+    return found[1] is None or _is_ipv6(found[1].decode())
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_framing(record: Record) -> None:

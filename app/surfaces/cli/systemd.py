@@ -7,6 +7,8 @@ from contextlib import suppress
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
+PATIENCE_S = 1
+"""with a systemd that does not listen: there are workers to look after"""
 
 
 def reloading() -> str:
@@ -24,4 +26,5 @@ class Notifier:
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_systemd, suppress(OSError):
+            to_systemd.settimeout(PATIENCE_S)
             to_systemd.sendto(state.encode(), self._address)

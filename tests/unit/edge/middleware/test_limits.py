@@ -6,7 +6,19 @@ from tests.unit.edge.parts import a_record, outcome
 
 @pytest.mark.parametrize(
     "host",
-    ["gate.test", "gate.test:8000", "127.0.0.1", "[::1]", "[2001:db8::1]:443", "localhost", "a_b.c-d~e", "GATE.TEST."],
+    [
+        "gate.test",
+        "gate.test:8000",
+        "127.0.0.1",
+        "[::1]",
+        "[2001:db8::1]:443",
+        "[::ffff:127.0.0.1]",
+        "a:65535",
+        "a:0",
+        "localhost",
+        "a_b.c-d~e",
+        "GATE.TEST.",
+    ],
 )
 def test_a_host_is_a_name_or_an_address_and_a_port(host: str) -> None:
     assert outcome(CheckHead(), a_record("GET", "/", ("Host", host))) == "goes on"
@@ -27,7 +39,18 @@ def test_a_host_is_a_name_or_an_address_and_a_port(host: str) -> None:
         "a:b",
         "a:",
         "a:123456",
+        "a:65536",
+        "a:99999",
+        "..",
+        ".a",
+        "a..b",
         "[::1",
+        "[]",
+        "[:::::]",
+        "[....]",
+        "[127.0.0.1]",
+        "[1::2::3]",
+        "[fe80::1%25eth0]",
         "::1",
         "[g::1]",
         "\u00e9",
