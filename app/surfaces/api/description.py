@@ -60,7 +60,7 @@ KEY_PARAMETER: Node = {
     "in": "header",
     "required": False,
     "description": "The same for each try of one request: it is done once, and answered alike for 24 hours.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]*$"},
 }
 PROXIED = (*BY_THE_EDGE, UpstreamRefused, UpstreamAnswerBroken, ForwardingLoop, UpstreamUnavailable, UpstreamTimeout)
 
