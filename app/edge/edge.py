@@ -1,17 +1,19 @@
 """The edge as one thing: what both mounts share. Decides, knows the upstreams, writes the access log."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.edge.access_log import AccessLog, StructlogAccessLog
 from app.edge.gauges import Gauges
 from app.edge.keys import KeySource, KeysStale
+from app.edge.line import Line
 from app.edge.live_runs import RunsStale
 from app.edge.load import Load
 from app.edge.metrics import RequestMetrics
 from app.edge.middleware.client_address import ResolveClient
-from app.edge.pipeline import EdgeOptions, Stage, build_stages, decide, each_time
-from app.edge.plans import Plans
+from app.edge.middleware.load import TurnAway
+from app.edge.pipeline import Chain, EdgeOptions, Stage, build_stages, decide, letting_in, turning_away
+from app.edge.plans import Plan, Plans
 from app.edge.protocol_admission import Admission
 from app.edge.protocol_leavers import Leavers
 from app.edge.protocol_paused import PausedClients
@@ -20,7 +22,9 @@ from app.edge.record import Answer, Record
 from app.edge.spans import RequestSpans
 from app.edge.table import Table
 from app.edge.tokens import TokenVerifier
+from app.edge.turnstile import Turnstile
 from app.edge.upstreams import Upstream
+from app.infra.observability.metrics import Family, by_labels, labels_of
 from app.kernel.clock import Clock
 from app.kernel.draining import Draining
 
@@ -49,7 +53,9 @@ class Edge:
     draining: Draining = field(default_factory=Draining)
     load: Load = field(default_factory=Load)
     limiter: RateLimiter = field(default_factory=RateLimiter)
-    each_time: Sequence[Stage] = ()
+    letting_in: Chain = field(init=False)
+    turning_away: Chain = field(init=False)
+    turnstile: Turnstile = field(default_factory=Turnstile)
     plans: Plans = field(init=False)
     admission: Admission = field(init=False)
     paused_clients: PausedClients = field(default_factory=PausedClients)
@@ -60,7 +66,7 @@ class Edge:
         self.admission = Admission(self.options.max_connections, self.options.max_connections_per_address)
         self._peers = ResolveClient(self.options.trusted_proxies)
         self.stages = build_stages(lambda: self.table, self.tokens, self.options, load=self.load, limiter=self.limiter)
-        self.each_time = each_time(self.stages)
+        self.letting_in, self.turning_away = letting_in(self.stages), turning_away(self.stages, self.load)
         self.plans = Plans(self.tokens)
 
     def trusts(self, peer: str) -> bool:
@@ -86,6 +92,26 @@ class Edge:
             await self.tokens.runs.live.refresh()
         else:
             await self.keys.refresh()
+
+    def line_of(self, plan: Plan) -> Line | Turnstile | None:
+        """Tell where a request with a known head has to wait, if it has to."""
+        upstream = plan.record.upstream
+        if upstream is None:
+            return None if self.turnstile.has_room() else self.turnstile
+        return None if upstream.has_room() else upstream.line
+
+    def families(self) -> Iterable[Family]:
+        waiting = {
+            "worker": len(self.load.line),
+            "upstreams": sum(len(upstream.line) for upstream in self.upstreams.values()),
+            "endpoints": len(self.turnstile),
+        }
+        counts = {labels_of(line=name): float(count) for name, count in waiting.items()}
+        yield by_labels("portico_requests_waiting", "gauge", "Requests that nobody has begun.", counts)
+
+    def overloaded(self, record: Record) -> Answer:
+        """Turn away what was let in already, and not begun."""
+        return TurnAway(self.load)(record)
 
     def release(self, record: Record) -> None:
         """Count a request no longer as work to be done: it is over, or a connection that may be silent for hours."""

@@ -14,7 +14,7 @@ from app.edge.middleware.auth import Authenticate
 from app.edge.middleware.client_address import Network, ResolveClient
 from app.edge.middleware.cors import ApplyCors, NoteOrigin
 from app.edge.middleware.limits import CheckHead
-from app.edge.middleware.load import EnterLoad, ShedLoad
+from app.edge.middleware.load import EnterLoad, ShedLoad, TurnAway
 from app.edge.middleware.max_forwards import StopForwards
 from app.edge.middleware.rate_limit import CheckRate
 from app.edge.middleware.request_id import AssignRequestId
@@ -26,6 +26,14 @@ from app.edge.tokens import TokenVerifier
 from app.edge.tracing import JoinTrace
 
 type Stage = Callable[[Record], Answer | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The stages of a request: all of them where its head is read, fewer where it was let in a moment ago."""
+
+    new: Sequence[Stage]
+    known: Sequence[Stage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +85,20 @@ def build_stages(
     )
 
 
-def each_time(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Pick the stages whose word is good for one request only; the others judge the head, and judge it alike."""
+def letting_in(stages: Sequence[Stage]) -> Chain:
+    """Make the chain of all other requests. Of a known head, stages are asked whose word is good for one request only;
+    the others judge the head, and judge it alike.
+    """
     own = AssignRequestId | JoinTrace | ShedLoad | CheckRate | EnterLoad
-    return tuple(stage.__call__ for stage in stages if isinstance(stage, own))
+    return Chain(stages, tuple(stage.__call__ for stage in stages if isinstance(stage, own)))
+
+
+def turning_away(stages: Sequence[Stage], load: Load) -> Chain:
+    """Make the chain of a request that is turned away: it gets its name, and an answer that a page can read."""
+    own = AssignRequestId | JoinTrace
+    new = [stage for stage in stages if isinstance(stage, own | ResolveClient | NoteOrigin)]
+    known = [stage for stage in new if isinstance(stage, own)]
+    return Chain((*new, TurnAway(load)), (*known, TurnAway(load)))
 
 
 def introduce(stages: Sequence[Stage], record: Record) -> None:

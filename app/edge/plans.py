@@ -61,9 +61,9 @@ class Plans:
         return None
 
     def keep(self, block: bytes, plan: Plan) -> None:
-        """Remember a head that was let in to an upstream, unless it asks for more than that."""
+        """Remember a head that was let in, unless it asks for more than an answer."""
         record = plan.record
-        if record.upstream is None or record.is_upgrade or len(block) > MAX_HEAD_BYTES or not _is_plain(record):
+        if record.is_upgrade or len(block) > MAX_HEAD_BYTES or not _is_plain(record):
             return
         if len(self._known) >= MAX_PLANS:
             del self._known[next(iter(self._known))]

@@ -18,16 +18,16 @@ from uvicorn.server import ServerState
 from app.edge import faults
 from app.edge.answers import refusal
 from app.edge.keys import KeysStale
-from app.edge.pipeline import Stage, decide, introduce
+from app.edge.pipeline import Chain, Stage, decide, introduce
 from app.edge.plans import Plan
 from app.edge.protocol_body import body_reader
 from app.edge.protocol_clock import Late
-from app.edge.protocol_conversation import Conversation
 from app.edge.protocol_intake import first_words
 from app.edge.protocol_line import Exchange, server_of
 from app.edge.protocol_lobby import Arrival
 from app.edge.protocol_local import LocalExchange, scope_of
 from app.edge.protocol_reply import CONTINUE, Reply
+from app.edge.protocol_taking import Taking
 from app.edge.protocol_websocket import LocalWebSocket
 from app.edge.proxy import BodyFraming, framing_of
 from app.edge.proxy import head_rest as make_head_rest
@@ -42,15 +42,14 @@ REQUESTS_A_TURN = 64
 """of one client, before it is somebody else's turn: one read can deliver thousands that are answered at once"""
 
 
-class EdgeProtocol(Conversation):
+class EdgeProtocol(Taking):
     """One client's connection.
 
     Cost: some 4 KB while it is idle; while it is served, what was pipelined (64 KB) and a write buffer each way.
     """
 
     __slots__ = (
-        "_arrival", "_config", "_is_counted", "_is_draining", "_is_looping", "_peer", "_scheme", "_server", "_state",
-        "_tunnels_end_at_s",
+        "_arrival", "_config", "_is_counted", "_is_draining", "_server", "_state", "_tunnels_end_at_s",
     )  # fmt: skip
 
     def __init__(
@@ -60,16 +59,13 @@ class EdgeProtocol(Conversation):
         server_state: ServerState,
         app_state: dict[str, Any],  # Any: the ASGI state is whatever its makers put there
     ) -> None:
-        super().__init__(server_state, asyncio.get_running_loop())
+        super().__init__(server_state, asyncio.get_running_loop(), arrival)
         self._arrival = arrival
-        self._edge = arrival.edge
-        self._paused_clients = arrival.edge.paused_clients
-        self._peer = arrival.peer
         self._config = config
         self._state = app_state
         self._tunnels_end_at_s = inf
         self._is_counted = True
-        self._is_draining = self._is_looping = False
+        self._is_draining = False
 
     @property
     def _is_leaving(self) -> bool:
@@ -89,26 +85,6 @@ class EdgeProtocol(Conversation):
         self._edge.on_request(self._server, self._scheme)
         waited_s = self._loop.time() - self._arrival.at_s
         self._clock.expect(Late.HEAD, max(0.0, self._edge.options.head_s - waited_s))
-
-    def data_received(self, data: bytes) -> None:
-        if self.is_deaf:
-            return
-        if self._body is not None:
-            data = self._feed_body(data)
-            if not data:
-                return
-        if self._reply is None:
-            if not (self._intake.has_bytes or self.is_congested):
-                plan = self._edge.plans.find(data, self._peer, self._scheme, self._edge.table)
-                if plan is not None:  # all that came is one head, and it is known
-                    self._clock.expect_nothing()
-                    self._enter_again(plan)
-                    return
-            self._intake.add(data)
-            self._next_requests()
-        else:
-            self._intake.add(data)
-            self._pace()
 
     def eof_received(self) -> bool:
         """Take a client that sends no more for one that is gone, as other proxies do. True: it is closed soon."""
@@ -159,42 +135,14 @@ class EdgeProtocol(Conversation):
         if self._reply is None and not self._intake.has_bytes:
             self._clock.expect(Late.IDLE, self._edge.options.last_call_s)
 
-    # --- requests, one at a time --------------------------------------------------------------------------------------
+    # --- one request --------------------------------------------------------------------------------------------------
 
-    def _next_requests(self) -> None:
-        """Serve what has arrived, until one request has to be waited for."""
-        if self._is_looping:
-            return
-        self._is_looping = True
-        intake = self._intake
-        served = 0
-        while self._reply is None and not (self.is_deaf or self.is_congested) and self._body is None:
-            served += 1
-            if served > REQUESTS_A_TURN:
-                self._loop.call_soon(self._next_requests)
-                break
-            was_searched = intake.is_searched
-            try:
-                block = intake.next_head()
-            except Fault as fault:
-                self._refuse_head(fault)
-                break
-            if block is None:
-                if intake.has_bytes and not was_searched:
-                    self._clock.expect(Late.HEAD, self._edge.options.head_s)
-                break
-            self._clock.expect_nothing()
-            self._enter(block)
-            self._feed_from_intake()
-        self._is_looping = False
-        self._pace()
-
-    def _enter(self, block: bytes) -> None:
+    def _enter(self, block: bytes, chain: Chain) -> None:
         """Decide on a head, and have it served; one that was let in a moment ago is not read again."""
         edge = self._edge
         plan = edge.plans.find(block, self._peer, self._scheme, edge.table)
         if plan is not None:
-            self._enter_again(plan)
+            self._enter_again(plan, chain)
             return
         head = self._intake.head
         try:
@@ -211,13 +159,13 @@ class EdgeProtocol(Conversation):
             record.is_upgrade = is_handshake and (record.first(b"upgrade") or b"").lower() == b"websocket"
         self.keeps_alive = head.is_persistent and not self._is_leaving
         self._reply = reply = Reply(self, record, is_http_1_0=head.is_http_1_0)
-        self._decide(reply, edge.stages, block=block)
+        self._decide(reply, chain.new, block=block)
 
-    def _enter_again(self, plan: Plan) -> None:
+    def _enter_again(self, plan: Plan, chain: Chain) -> None:
         now_s = self._edge.clock.monotonic_s()
         self.keeps_alive = plan.is_persistent and not self._is_leaving
         self._reply = reply = Reply(self, plan.record.again(now_s), is_http_1_0=plan.is_http_1_0)
-        self._decide(reply, self._edge.each_time, plan=plan)
+        self._decide(reply, chain.known, plan=plan)
 
     def _decide(self, reply: Reply, stages: Sequence[Stage], *, block: bytes = b"", plan: Plan | None = None) -> None:
         record = reply.record
@@ -302,7 +250,7 @@ class EdgeProtocol(Conversation):
         record = reply.record
         if record.upstream is None:
             scope = scope_of(record, server=self._server, state=self._known(record))
-            return LocalExchange(self._config.loaded_app, self, reply, scope)
+            return LocalExchange(self._edge, self._config.loaded_app, self, reply, scope)
         if record.is_upgrade:
             tunnel = Tunnel(self._edge, self, reply, plan.route, record.upstream, plan.head_rest)
             if self._is_draining:
@@ -325,6 +273,7 @@ class EdgeProtocol(Conversation):
         return {**self._state, "edge_record": record}
 
     def _refuse_head(self, fault: Fault, block: bytes = b"") -> None:
+        self.waits = False
         method, path = first_words(block or self._intake.beginning)
         record = Record(method, path, b"", [], self._peer, self._scheme, self._edge.clock.monotonic_s())
         introduce(self._edge.stages, record)

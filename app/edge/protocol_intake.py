@@ -34,6 +34,10 @@ class Intake:
         return len(self._data) > self._at
 
     @property
+    def has_head(self) -> bool:
+        return self._data.find(_HEAD_END, self._at) >= 0
+
+    @property
     def is_full(self) -> bool:
         return len(self._data) - self._at > PIPELINED_LIMIT_BYTES
 

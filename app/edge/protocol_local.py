@@ -4,11 +4,13 @@ import asyncio
 from typing import Any
 from urllib.parse import unquote
 
+from app.edge.answers import refusal
 from app.edge.asgi_client import ASGIApp, Message, Scope
+from app.edge.edge import Edge
 from app.edge.headers import Headers, field_lines
 from app.edge.protocol_line import ClientSocket
 from app.edge.protocol_reply import Reply
-from app.edge.record import Record
+from app.edge.record import Answer, Record
 from app.kernel.errors import Fault
 
 READ_AHEAD_BYTES = 64 * 1024
@@ -22,18 +24,19 @@ class LocalExchange:
     """One request handed to the application. Hears the same from the client's connection as `Splice` does."""
 
     __slots__ = (
-        "_app", "_body", "_client", "_fault", "_has_changed", "_has_room", "_head", "_is_body_whole", "_is_gone",
-        "_is_over", "_left_bytes", "_reply", "_scope",
+        "_app", "_body", "_client", "_edge", "_fault", "_has_changed", "_has_room", "_has_started", "_head",
+        "_is_body_whole", "_is_gone", "_is_over", "_left_bytes", "_reply", "_scope", "waits",
     )  # fmt: skip
 
-    def __init__(self, app: ASGIApp, client: ClientSocket, reply: Reply, scope: Scope) -> None:
+    def __init__(self, edge: Edge, app: ASGIApp, client: ClientSocket, reply: Reply, scope: Scope) -> None:
+        self._edge = edge
         self._app = app
         self._client = client
         self._reply = reply
         self._scope = scope
         self._body = bytearray()
         self._is_body_whole = True
-        self._is_gone = self._is_over = False
+        self._is_gone = self._is_over = self._has_started = self.waits = False
         self._fault: Fault | None = None
         self._head: Message | None = None
         self._left_bytes: int | None = None
@@ -44,7 +47,16 @@ class LocalExchange:
     def begin(self, *, has_body: bool) -> None:
         self._is_body_whole = not has_body
         self._has_changed.set()
+        self._edge.turnstile.enter(self)
+
+    # --- from the turnstile -------------------------------------------------------------------------------------------
+
+    def be_served(self) -> None:
+        self._has_started = True
         self._client.spawn(self._run())
+
+    def be_turned_away(self) -> None:
+        self._answer(self._edge.overloaded(self._reply.record))
 
     # --- from the client ----------------------------------------------------------------------------------------------
 
@@ -59,19 +71,35 @@ class LocalExchange:
         self._has_changed.set()
 
     def refuse(self, fault: Fault) -> None:
-        self._fault = fault
-        self._has_changed.set()
+        if self._has_started:
+            self._fault = fault
+            self._has_changed.set()
+        elif not self._is_over:
+            self._answer(refusal(self._reply.record, fault))
 
     def leave(self) -> None:
         self._is_gone = True
-        self._has_changed.set()
-        self._has_room.set()
+        if self._has_started:
+            self._has_changed.set()
+            self._has_room.set()
+        elif not self._is_over:
+            self.waits = False
+            self._is_over = True
+            self._reply.record.reason = "client_gone"
+            self._edge.finish(self._reply.record)
 
     def wait(self) -> None:
         self._has_room.clear()
 
     def go_on(self) -> None:
         self._has_room.set()
+
+    def _answer(self, answer: Answer) -> None:
+        """Answer in the application's place, which was not asked."""
+        self.waits = False
+        self._is_over = True
+        self._reply.answer(answer)
+        self._edge.finish(self._reply.record)
 
     # --- from the application -----------------------------------------------------------------------------------------
 
@@ -152,7 +180,7 @@ def scope_of(record: Record, *, server: tuple[str, int | None] | None, state: di
         "raw_path": record.path,
         "query_string": record.query,
         "root_path": "",
-        "headers": record.headers,
+        "headers": list(record.headers),
         "server": server,
         "client": (record.peer, 0) if record.peer else None,
         "state": state,

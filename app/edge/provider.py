@@ -260,6 +260,7 @@ class EdgeProvider(Provider):
         edge = Edge(table, keys, tokens, clock, options, on_request, access_log=access_log, limiter=limiter, load=load)
         edge.spans = RequestSpans(spans) if spans.is_on else None
         edge.draining = draining
+        siblings.sources.add(edge.families)
         siblings.sources.add(edge.metrics.families)
         siblings.sources.add(partial(gauge_families, edge.gauges))
         siblings.sources.add(partial(upstream_families, lambda: edge.upstreams))

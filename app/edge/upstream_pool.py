@@ -72,6 +72,11 @@ class UpstreamPool:
         """How many requests are on their way or in line."""
         return len(self._connections) - len(self._idle) + len(self._waiters)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there is a connection for one more, or might be one."""
+        return bool(self._idle) or len(self._connections) < self._max_connections
+
     def acquire_nowait(self) -> UpstreamConnection | None:
         """Take the connection that was used last, as the least likely to have been closed, if any is idle."""
         idle, keepalive_s = self._idle, self._keepalive_s

@@ -12,13 +12,17 @@ from app.edge.answer_head import AnswerHead
 from app.edge.breaker import BreakerRules, BreakerState
 from app.edge.endpoint import Member, UpstreamEndpoint
 from app.edge.faults import UpstreamUnavailable
+from app.edge.line import Line
 from app.edge.upstream_pool import UpstreamPool
 from app.edge.upstream_rows import Site, UpstreamTableRow, sites_of
 from app.edge.upstream_sink import Deadlines
+from app.kernel.waiting import Patience
 
 SSE_IDLE_TIMEOUT_S = 300
 FIRST_RETRIES = 10
 ADDRESSES_LIMIT = 16
+PATIENCE = Patience(few=32, burst_s=0.1, fresh_s=0.03, longest_s=1.0, few_longest_s=1.0)
+"""of whoever waits for a connection"""
 
 
 @dataclass(slots=True)
@@ -68,8 +72,11 @@ class Upstream:
     _due: Sequence[Member] = field(default=(), init=False)
     """half-open, and waiting for a probe"""
     _turn: int = field(default=0, init=False)
+    line: Line = field(init=False)
+    """requests that would have to wait for a connection"""
 
     def __post_init__(self) -> None:
+        self.line = Line(PATIENCE, self.has_room)
         # until a name is resolved, its endpoint is the name, which each dial looks up
         self._members = {site: (self._member(site, site.endpoint.host),) for site in self.sites}
         self._count_members()
@@ -94,6 +101,11 @@ class Upstream:
     def has_other(self, tried: UpstreamEndpoint) -> bool:
         """Tell whether a request that failed at `tried` has somewhere else to go."""
         return any(member.pool is not tried.pool for member in self._ready)
+
+    def has_room(self) -> bool:
+        """Tell whether a request would find a connection at once, or hear at once that there is none."""
+        ready = self._ready
+        return not ready or any(member.pool.has_room for member in ready)
 
     def idle_timeout_s(self, head: AnswerHead) -> float:
         """Tell how long an answer's body may be silent: a stream of events much longer, as it waits for them."""

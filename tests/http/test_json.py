@@ -91,6 +91,13 @@ def test_what_is_no_json_is_a_problem_that_says_so(send: Send) -> None:
     assert {name: type_ for name, type_ in told.items() if type_ not in {"malformed", "validation-failed"}} == {}
 
 
+def test_more_values_than_anything_takes_are_not_looked_at(send: Send) -> None:
+    answer = send(b'{"rows":[' + b"{}," * 200_000 + b"{}]}")
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "malformed")
+    assert "20,000 values" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("embedded", [False, True], ids=["as it is", "within another"])
 def test_json_that_is_taken_comes_back_as_it_was(caller: httpx.Client, *, embedded: bool) -> None:
     """Of what RFC 8259 leaves to readers, too, nothing is kept that differs from what was sent."""

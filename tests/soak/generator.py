@@ -19,17 +19,22 @@ import uvloop
 TICK_S = 0.001
 LAST_ANSWERS_S = 5.0
 DIAL_AGAIN_S = 0.01
+HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`requests` are whole requests, sent in turn; `is_fresh` opens a connection for each."""
+    """`requests` are whole requests, sent in turn; `is_fresh` opens a connection for each.
+
+    `depth` of them are sent at once on a connection, which is free again when all of them are answered.
+    """
 
     port: int
     requests: tuple[str, ...]
     connections: int = 32
     per_s: float = 0
     is_fresh: bool = False
+    depth: int = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +91,7 @@ class Load:
 
     def request(self) -> bytes:
         self._turn = (self._turn + 1) % len(self._requests)
-        return self._requests[self._turn]
+        return self._requests[self._turn] * self.plan.depth
 
     def begin_phase(self, name: str) -> None:
         """Begin a phase, or go on with an earlier one of the same name."""
@@ -144,7 +149,7 @@ class Load:
         """Hand out what is due by now."""
         now = time.monotonic()
         while (due_s := self._began_s + self._sent / self.plan.per_s) <= now and not self.is_over:
-            self._sent += 1
+            self._sent += self.plan.depth
             self.late_max_ms = max(self.late_max_ms, (now - due_s) * 1000)
             if self._free:
                 self._free.popleft().send(due_s, self.phase)
@@ -165,7 +170,7 @@ class Load:
         while time.monotonic() < end_s and (self._due or any(one.is_asking for one in self.connections)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         for _, phase in self._due:
-            phase.outcomes["never sent"] += 1
+            phase.outcomes["never sent"] += self.plan.depth
         self._due.clear()
         for one in tuple(self.connections):
             one.give_up()
@@ -181,7 +186,12 @@ class Connection(asyncio.Protocol):
         self._phase = load.phase
         self._answers = 0
         self._seen = b""
-        self.is_asking = False
+        self._asked = 0
+        """and not answered yet"""
+
+    @property
+    def is_asking(self) -> bool:
+        return self._asked > 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are of no asyncio class
@@ -189,7 +199,7 @@ class Connection(asyncio.Protocol):
         self._load.is_free(self)
 
     def send(self, due_s: float, phase: Phase) -> None:
-        self._due_s, self._phase, self.is_asking = due_s, phase, True
+        self._due_s, self._phase, self._asked = due_s, phase, self._load.plan.depth
         self._sent_s = time.monotonic()
         self._transport.write(self._load.request())
 
@@ -199,27 +209,30 @@ class Connection(asyncio.Protocol):
     def give_up(self) -> None:
         """Count what was never answered."""
         if self.is_asking:
-            self.is_asking = False
-            self._phase.outcomes["never answered"] += 1
+            self._phase.outcomes["never answered"] += self._asked
+            self._asked = 0
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        self._seen = seen = self._seen + data if self._seen else data
-        head, end, body = seen.partition(b"\r\n\r\n")
-        if not end:
-            return
-        fields = head.lower()
-        at = fields.find(b"\r\ncontent-length:")
-        size = int(fields[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-        if len(body) < size:
-            return
-        self._seen = b""
-        self._answered(head, body, closes=b"\r\nconnection: close" in fields)
+        self._seen = self._seen + data if self._seen else data
+        while self._seen and (size := self._whole_bytes()):
+            answer, self._seen = self._seen[:size], self._seen[size:]
+            self._answered(answer)
 
-    def _answered(self, head: bytes, body: bytes, *, closes: bool) -> None:
-        self.is_asking = False
+    def _whole_bytes(self) -> int:
+        """Tell how long the first answer is, once it is there."""
+        seen = self._seen
+        end = seen.find(HEAD_END) + 4
+        if end < 4:
+            return 0
+        at = seen.find(b"\r\ncontent-length:", 0, end)  # as the gateway writes it
+        size = end + (int(seen[at + 17 : seen.index(b"\r\n", at + 17)]) if at >= 0 else 0)
+        return size if len(seen) >= size else 0
+
+    def _answered(self, answer: bytes) -> None:
+        self._asked -= 1
         self._answers += 1
-        status = head[9:12].decode()
+        status = answer[9:12].decode()
         now_s = time.monotonic()
         taken_ms = (now_s - self._due_s) * 1000
         if status.startswith("2"):
@@ -227,17 +240,17 @@ class Connection(asyncio.Protocol):
             self._phase.taken_ms.append(taken_ms)
             self._phase.waited_ms.append((now_s - self._sent_s) * 1000)
         else:
-            self._phase.outcomes[f"{status} {_reason(body)}"] += 1
+            self._phase.outcomes[f"{status} {_reason(answer.partition(HEAD_END)[2])}"] += 1
             self._phase.refused_ms.append(taken_ms)
-        if closes or self._load.plan.is_fresh:
+        if b"\r\nconnection: close" in answer or self._load.plan.is_fresh:
             self._transport.close()
-        else:
+        elif not self._asked:
             self._load.is_free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.is_asking:
-            self.is_asking = False
-            self._phase.outcomes["cut" if self._seen else "stale" if self._answers else "lost"] += 1
+            self._phase.outcomes["cut" if self._seen else "stale" if self._answers else "lost"] += self._asked
+            self._asked = 0
         self._load.is_gone(self)
 
 

@@ -94,10 +94,10 @@ def a_request(path: str, *, method: str = "GET", token: str = "", body: str = ""
 
 @contextmanager
 def load_on(
-    port: int, *requests: str, connections: int = 32, per_s: float = 0, is_fresh: bool = False
+    port: int, *requests: str, connections: int = 32, per_s: float = 0, is_fresh: bool = False, depth: int = 1
 ) -> Iterator[Running]:
     """Have requests sent for as long as the block lasts."""
-    plan = Plan(port, requests, connections, per_s, is_fresh)
+    plan = Plan(port, requests, connections, per_s, is_fresh, depth)
     command = [sys.executable, "-m", "tests.soak.generator", json.dumps(dataclasses.asdict(plan))]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -21,7 +21,7 @@ IDLE = 10_000
 IDLE_LIMIT_BYTES = 20_000
 PROBE_LIMIT_MS = 250
 SETTLE_S = 8
-"""until the worker has looked for garbage, and has taken what it found to be in use for what stays"""
+"""until the worker has taken what it has loaded for what stays"""
 SLOW = 200
 SLOW_LIMIT_BYTES = 1_000_000
 SLOW_S = 20

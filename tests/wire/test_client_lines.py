@@ -212,7 +212,7 @@ async def test_a_body_that_is_turned_away_unseen_ends_its_connection(front: Fron
     try:
         async with front.upstream(silent), front.calling() as first, front.calling() as caller:
             await first.send(get(b"/main/x"))
-            await eventually(lambda: load.is_overloaded)
+            await eventually(lambda: load.is_full)
             await caller.send(get(b"/main/x"))
             without = await caller.answer()
             await caller.send(get(b"/main/x", b"Transfer-Encoding: gzip, chunked", method=b"POST") + b"0\r\n\r\n")
@@ -223,7 +223,7 @@ async def test_a_body_that_is_turned_away_unseen_ends_its_connection(front: Fron
             assert await caller.is_cut()
     finally:
         load.max_requests = before
-    await eventually(lambda: not load.is_overloaded)
+    await eventually(lambda: not load.is_full)
 
 
 @pytest.mark.parametrize("requests", [300, pytest.param(10_000, marks=pytest.mark.soak)])

@@ -12,9 +12,8 @@ from app.edge.load import Load
 from app.edge.record import Answer, Record
 from app.infra.wire.problems import problem_of
 
-_ALWAYS_TAKEN = frozenset({b"/api/health/ping", b"/api/health/ready"})
+ALWAYS_TAKEN = frozenset({b"/api/health/ping", b"/api/health/ready"})
 """whoever asks these decides whether this worker is to be ended, which helps nobody now"""
-
 
 _FAULT = Overloaded("There are more requests than can be served in time.", headers={"retry-after": "1"})
 _PROBLEM = problem_of(_FAULT, instance="\0", request_id="\1")
@@ -23,17 +22,32 @@ _BEFORE, _BETWEEN, _AFTER = _PROBLEM.body.replace(b'"\\u0001"', b'"\\u0000"').sp
 
 
 @dataclass(frozen=True, slots=True)
-class ShedLoad:
+class TurnAway:
     """Answer with the problem `overloaded`."""
 
     load: Load
 
+    def __call__(self, record: Record) -> Answer:
+        self.load.shed_total += 1
+        record.reason = _FAULT.reason
+        instance = msgspec.json.encode(record.path.decode("latin-1"))
+        body = b"".join((_BEFORE, instance, _BETWEEN, msgspec.json.encode(record.id), _AFTER))
+        return Answer(_PROBLEM.status, _FIELDS, body)
+
+
+@dataclass(frozen=True, slots=True)
+class ShedLoad:
+    """Turn away where this worker is full, or a round of it takes too long already.
+
+    The protocol mount lets requests wait before they are read, so that its rounds are short.
+    """
+
+    load: Load
+
     def __call__(self, record: Record) -> Answer | None:
-        if self.load.is_overloaded and record.path not in _ALWAYS_TAKEN and self.load.sheds():
-            record.reason = _FAULT.reason
-            instance = msgspec.json.encode(record.path.decode("latin-1"))
-            body = b"".join((_BEFORE, instance, _BETWEEN, msgspec.json.encode(record.id), _AFTER))
-            return Answer(_PROBLEM.status, _FIELDS, body)
+        load = self.load
+        if load.is_busy and (load.is_full or load.is_late()) and record.path not in ALWAYS_TAKEN:
+            return TurnAway(load)(record)
         return None
 
 

@@ -2,7 +2,8 @@
 
 Rules: a handler may narrow what its row allows by `opt={"access": "STAFF"}`; it can never widen it. A numeric id is
 `{chat_id:str}` in a path and `int` in the handler: as `{chat_id:int}`, Litestar would take "+1", " 1", "1_0" and other
-scripts' digits for numbers, and answer anything else as if there were no such endpoint.
+scripts' digits for numbers, and answer anything else as if there were no such endpoint. A guard is `async` though it
+waits for nothing: others are run in a thread, and the loop waits for its turn twice in each request.
 """
 
 from litestar import Request
@@ -43,7 +44,7 @@ DEPENDENCIES = {
 }
 
 
-def guard_access(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg] # any connection
+async def guard_access(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg] # any connection
     """Enforce what a handler declares with `opt["access"]`, by the function that opens rows. Errors: RoleNotAllowed."""
     declared = handler.opt.get("access")
     if declared is None:
@@ -55,7 +56,7 @@ def guard_access(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
     raise RoleNotAllowed(f"This door is for {access.value}.")
 
 
-def guard_ids(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg] # any connection
+async def guard_ids(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg] # any connection
     """Refuse what is not a number where the handler takes one, before it is read. Errors: ValidationFailed."""
     taken = handler.parsed_fn_signature.parameters
     for name, text in connection.path_params.items():

@@ -66,7 +66,7 @@ def docs_config(*, version: str, are_served: bool) -> OpenAPIConfig:
     )
 
 
-def _hide(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg] # any connection
+async def _hide(connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg] # any connection
     del connection, handler
     raise RouteNotFound("There is no such endpoint.")
 

@@ -53,7 +53,7 @@ class HonourKeys:
             await self._app(scope, receive, send)
             return
         handler = scope["route_handler"]
-        guard_access(ASGIConnection(scope), handler)
+        await guard_access(ASGIConnection(scope), handler)
         container: AsyncContainer = scope["litestar_app"].state.dishka_container
         desk = await container.get(KeyedRequests)
         joins = bool(handler.opt.get("joins"))

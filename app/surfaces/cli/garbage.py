@@ -49,17 +49,16 @@ class Garbage:
     def look(self, *, is_quiet: bool) -> bool:
         """Collect if that is due, and nobody is held up by it, or it was put off too long; tell whether it was done."""
         old, since_s = gc.get_count()[2], self.monotonic_s() - self._done_at_s
-        is_due = since_s >= self._rest_s and old >= MIN_OLD if self._is_grown_up else since_s >= GROWN_UP_S
+        if not self._is_grown_up and since_s >= GROWN_UP_S:
+            self._is_grown_up = True
+            gc.freeze()  # the agents among it; takes no time, as it looks at nothing
+        is_due = since_s >= self._rest_s and old >= MIN_OLD
         if not is_due or not (is_quiet or old >= MAX_OLD or since_s >= MAX_REST_S):
             return False
         began_s = self.monotonic_s()
         found = gc.collect()
         self._done_at_s = self.monotonic_s()
-        if self._is_grown_up:
-            self._rest_s = self._rest_after(found, self._done_at_s - began_s)
-        else:
-            self._is_grown_up = True
-            gc.freeze()  # the agents among it
+        self._rest_s = self._rest_after(found, self._done_at_s - began_s)
         return True
 
     def _rest_after(self, found: int, took_s: float) -> float:

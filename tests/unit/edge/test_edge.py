@@ -105,3 +105,21 @@ def test_a_request_leaves_one_line_that_says_everything_but_secrets(status: int,
     assert "secret" not in str(line)
     assert "token-of" not in str(line)
     assert BEARER[1] not in str(line)
+
+
+async def test_who_waits_where_is_told() -> None:
+    edge = an_edge(LateKeys(ever=True))
+    for line in (edge.load.line, edge.upstreams["there"].line, edge.turnstile, edge.turnstile):
+        line.wait(Waits())
+
+    (family,) = edge.families()
+
+    told = {dict(sample.labels)["line"]: sample.value for sample in family.samples}
+    assert told == {"worker": 1, "upstreams": 1, "endpoints": 2}
+
+
+class Waits:
+    waits = False
+
+    def be_served(self) -> None: ...
+    def be_turned_away(self) -> None: ...

@@ -118,13 +118,21 @@ def test_a_runs_token_is_looked_at_each_time() -> None:
     assert remembered.find() is None
 
 
-def test_a_handshake_a_local_row_and_a_long_head_are_not_kept() -> None:
+def test_a_local_row_is_kept_as_well() -> None:
     remembered = Remembered()
-    local, long_block = remembered.plan(), BLOCK + b"x" * MAX_HEAD_BYTES
+    local = remembered.plan()
     local.record.upstream = None
 
-    remembered.keep(is_upgrade=True)
     remembered.plans.keep(BLOCK, local)
+
+    assert remembered.find() is local
+
+
+def test_a_handshake_and_a_long_head_are_not_kept() -> None:
+    remembered = Remembered()
+    long_block = BLOCK + b"x" * MAX_HEAD_BYTES
+
+    remembered.keep(is_upgrade=True)
     remembered.keep(long_block)
 
     assert remembered.find() is None
