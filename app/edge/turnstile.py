@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from app.edge.line import Newcomer
 from app.kernel.waiting import Patience, Waiting
 
-PATIENCE = Patience(few=32, burst_s=0.25, fresh_s=0.03, longest_s=1.0)
+PATIENCE = Patience(few=64, burst_s=0.5, fresh_s=0.03, longest_s=1.0)
 REFUSED_A_ROUND = 4
 
 

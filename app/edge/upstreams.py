@@ -21,7 +21,7 @@ from app.kernel.waiting import Patience
 SSE_IDLE_TIMEOUT_S = 300
 FIRST_RETRIES = 10
 ADDRESSES_LIMIT = 16
-PATIENCE = Patience(few=32, burst_s=0.1, fresh_s=0.03, longest_s=1.0, few_longest_s=1.0)
+PATIENCE = Patience(few=64, burst_s=0.25, fresh_s=0.03, longest_s=1.0, few_longest_s=1.0)
 """of whoever waits for a connection"""
 
 

@@ -100,8 +100,9 @@ class Program:
             return False
 
     def workers(self) -> list[int]:
-        """List the processes that serve: the children of `portico serve`."""
-        return [pid for pid, parent, _ in _processes() if parent == self.process.pid]
+        """List the processes that answer requests: children of `portico serve`, but for who works on runs."""
+        children = [(pid, args) for pid, parent, args in _processes() if parent == self.process.pid]
+        return [pid for pid, args in children if '"role": "worker"' not in args]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)

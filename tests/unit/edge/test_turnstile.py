@@ -101,7 +101,7 @@ async def test_who_waits_in_vain_is_turned_away_some_in_each_round() -> None:
     assert told.served == [0]
     assert len(told.refused) == 2 * REFUSED_A_ROUND  # nobody is fresh: there is nothing else to do in this round
     assert told.refused == sorted(told.refused)
-    for _ in range(50):
+    for _ in range(150):
         await asyncio.sleep(0)
     assert len(told.refused) == 99 - PATIENCE.few
     assert len(told.served) == 1 + PATIENCE.few
