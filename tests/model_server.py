@@ -124,6 +124,10 @@ class ModelServer:
         """Let every `Hold`, those to come among them, go on."""
         self._loop.call_soon_threadsafe(self._may_go_on.set)
 
+    def hold_again(self) -> None:
+        """Let every `Hold` to come wait for the next release."""
+        self._loop.call_soon_threadsafe(self._may_go_on.clear)
+
     def awaits(self, condition: Callable[[], bool], *, within_s: float = 10) -> bool:
         """Wait, in a thread that may block, until it is so; False when it never was."""
         end = time.monotonic() + within_s

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import httptools
 
-from app.edge.headers import Headers, field_lines, returned_headers
+from app.edge.headers import Headers, field_lines, is_event_stream, returned_headers
 from app.edge.rate_limit import LIMIT_NAMES
 
 FIELD_LIMIT = 100
@@ -69,9 +69,8 @@ class AnswerHead:
 
     @cached_property
     def is_event_stream(self) -> bool:
-        """Whether the body is server-sent events: it has no end in sight, and may be silent for long."""
-        media_type = next((value for name, value in self.headers if name == b"content-type"), b"")
-        return media_type.partition(b";")[0].strip().lower() == b"text/event-stream"
+        """Whether the body may be silent for long."""
+        return is_event_stream(self.headers)
 
     @property
     def is_interim(self) -> bool:

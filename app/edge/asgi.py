@@ -53,7 +53,7 @@ class EdgeMiddleware:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         decided = _decided_on(scope)
         record = decided or record_of(scope, self.edge.clock.monotonic_s())
-        client = Client(record, send)
+        client = Client(record, send, self.edge.release)
         if decided is None:
             await self._finished(client, self._answer(scope, record, receive, client))
         else:

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.edge.answers import completed, note_refusal, refusal
 from app.edge.faults import UNFRAMED, BodyTooLarge
+from app.edge.headers import is_event_stream
 from app.edge.record import Answer, Record
 from app.kernel.errors import Fault
 
@@ -15,6 +16,10 @@ type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 type ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def _nothing(record: Record) -> None:
+    del record
 
 
 class ClientGone(Exception):
@@ -27,6 +32,8 @@ class Client:
 
     record: Record
     _send: Send
+    on_stream: Callable[[Record], None] = _nothing
+    """called when an answer begins that may be silent for hours"""
     is_started: bool = False
     is_answered: bool = False
     """the last byte was handed to the server"""
@@ -36,6 +43,8 @@ class Client:
         if message["type"] == "http.response.start":
             self.is_started = True
             self.record.status = message["status"]
+            if is_event_stream(message.get("headers", ())):
+                self.on_stream(self.record)
             message = {**message, "headers": completed(self.record, message.get("headers", ()))}
         elif message["type"] == "http.response.body":
             self.record.bytes_out += len(message.get("body", b""))

@@ -121,6 +121,12 @@ def returned_headers(status: int, headers: Headers) -> Headers:
     return kept + [(name, value) for name, value in headers if name == b"content-length"][:1]
 
 
+def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether an answer is server-sent events: it has no end in sight, and may be silent for long."""
+    media_type = next((value for name, value in headers if name.lower() == b"content-type"), b"")
+    return media_type.partition(b";")[0].strip().lower() == b"text/event-stream"
+
+
 def field_lines(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in headers])
 

@@ -181,8 +181,9 @@ class InfraProvider(Provider):
         await source.aclose()
 
     @provide
-    def worker_options(self) -> WorkerOptions:
-        return WorkerOptions(name=f"{socket.gethostname()}:{os.getpid()}", version=code_version())
+    def worker_options(self, place: WorkerPlace) -> WorkerOptions:
+        name = place.name or f"{socket.gethostname()}:{os.getpid()}"
+        return WorkerOptions(name=name, version=code_version(), predecessor=place.predecessor)
 
     @provide
     def begin(self, database: Database) -> Begin:

@@ -23,12 +23,15 @@ class WorkerPlace:
     The first `count` of them answer requests, the `others` behind them work on runs. `folder` is shared by all and
     closed to other accounts (mode 0700); its path is short enough for Unix sockets. It is None where there are no
     siblings. It is removed, with what is left in it, when the last one ends.
+    `name` is that of this start alone; `predecessor` is that of the one before it at this index, which has ended.
     """
 
     index: int = 0
     count: int = 1
     folder: Path | None = None
     others: int = 0
+    name: str = ""
+    predecessor: str = ""
 
     @property
     def total(self) -> int:

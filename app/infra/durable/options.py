@@ -18,6 +18,7 @@ class WorkerOptions:
 
     `slots`: runs at once. `drain_s`: how long runs may take to let go when the worker ends; `cancel_s`: when they are
     cancelled, before they are ended without their doing. `max_crashes`: after so many lost workers a run is given up.
+    `predecessor` names a worker that is known to be dead: nobody needs to wait for its leases.
     """
 
     name: str
@@ -30,6 +31,7 @@ class WorkerOptions:
     first_retry_s: float = 0.5
     longest_retry_s: float = 300.0
     version: str = ""
+    predecessor: str = ""
 
     @property
     def beat_s(self) -> float:

@@ -6,7 +6,7 @@ Each run has a task of its own here, which outlives its handler: whatever the ha
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from app.infra.durable.channels import CANCELS, RUNS
 from app.infra.durable.claims import Claimed, claim
 from app.infra.durable.conclusions import Conclusions
 from app.infra.durable.context import PostgresRunContext
-from app.infra.durable.expiries import requeue_expired
+from app.infra.durable.expiries import requeue_expired, requeue_left
 from app.infra.durable.handling import handled, say_what_broke
 from app.infra.durable.heart import Heart
 from app.infra.durable.options import WorkerOptions
@@ -165,19 +165,24 @@ class PostgresWorker:
 
     async def _sweep(self) -> None:
         """Find the runs of dead workers. Errors: HeartStopped."""
+        if self.options.predecessor:
+            await self._requeue(requeue_left(self.database, self.options.predecessor))
         while True:
             await asyncio.sleep(random.uniform(0.8, 1.2) * max(FASTEST_SWEEP_S, self.options.beat_s))  # noqa: S311
             if self._heart is not None and self._heart.has_stopped:
                 raise HeartStopped
-            try:
-                found = await requeue_expired(self.database)
-            except StorageUnavailable:
-                continue
-            if found:
-                log.warning("worker.found_expired_leases", runs=found)
-                self.tally.lease_expiries += found
-                self.hints.send(RUNS, LOOK)
-                self._news.set()
+            await self._requeue(requeue_expired(self.database))
+
+    async def _requeue(self, finding: Awaitable[int]) -> None:
+        try:
+            found = await finding
+        except StorageUnavailable:
+            return
+        if found:
+            log.warning("worker.found_runs_of_the_dead", runs=found)
+            self.tally.lease_expiries += found
+            self.hints.send(RUNS, LOOK)
+            self._news.set()
 
     async def _drain(self) -> None:
         """Stop every handler and hand its run back; whoever does not manage to in time loses the lease later."""

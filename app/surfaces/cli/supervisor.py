@@ -10,6 +10,7 @@ embedded database, where it is used, brings structlog in).
 """
 
 import os
+import secrets
 import signal
 import socket
 import time
@@ -133,13 +134,15 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         with theirs:
             sockets = self._bound.sockets if seat.is_web else ()
+            name = f"{socket.gethostname()}:{seat.index}:{secrets.token_hex(4)}"
+            crew = self._crew
             plan = WorkerPlan(
                 role=seat.role,
-                place=WorkerPlace(seat.index, self._crew.workers, self._crew.folder, self._crew.run_workers),
+                place=WorkerPlace(seat.index, crew.workers, crew.folder, crew.run_workers, name, seat.name),
                 url=self._url,
-                listener=self._crew.listener,
-                config=self._crew.config,
-                drain_delay_s=self._crew.drain_delay_s,
+                listener=crew.listener,
+                config=crew.config,
+                drain_delay_s=crew.drain_delay_s,
                 socket_fds=tuple(one.fileno() for one in sockets),
                 are_sockets_ours=self._bound.are_ours,
                 are_sockets_spread=self._bound.are_spread,
@@ -148,7 +151,7 @@ class Supervisor:
             )
             fds = (*plan.socket_fds, plan.channel_fd)
             try:
-                seat.sit(start_child(self._crew.command(plan), fds=fds, channel=ours))
+                seat.sit(start_child(crew.command(plan), fds=fds, channel=ours), name)
             except OSError as error:  # too many processes, or no memory
                 ours.close()
                 self._log.error("worker.not_started", worker=seat.index, problem=error.strerror)

@@ -67,6 +67,8 @@ class Seat:
 
     index: int
     role: ProcessRole = ProcessRole.WEB
+    name: str = ""
+    """of the last start"""
     child: Child | None = None
     start_at_s: float | None = None
     _failures: int = 0
@@ -75,8 +77,8 @@ class Seat:
     def is_web(self) -> bool:
         return self.role is ProcessRole.WEB
 
-    def sit(self, child: Child) -> None:
-        self.child, self.start_at_s = child, None
+    def sit(self, child: Child, name: str) -> None:
+        self.child, self.name, self.start_at_s = child, name, None
 
     def postpone(self, now_s: float) -> None:
         """Say when the next start is due, after one that failed."""

@@ -18,7 +18,8 @@ from typing import Any, override
 from litestar import Request, Response
 from litestar.response.base import ASGIResponse
 
-from app.edge.asgi_client import ClientGone, Receive, Send
+from app.edge.asgi_client import ClientGone, Receive, Scope, Send
+from app.edge.record import Record
 from app.features.runs.schemas import event_json
 from app.infra.db.errors import StorageUnavailable
 from app.infra.events.ports import ReaderTooSlow, RunEvent
@@ -73,10 +74,12 @@ class _StreamedAnswer(ASGIResponse):
         self._on_gone = on_gone
 
     @override
-    async def send_body(self, send: Send, receive: Receive) -> None:  # type: ignore[override] # ASGI's types, or Litestar's
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override] # ASGI's types
+        await self.start_response(send)  # type: ignore[arg-type] # as above
         if await self._flow.run(receive, send) is Ending.GONE:
+            record: Record = scope["state"]["edge_record"]
+            record.reason = "client_gone"
             await self._on_gone()
-            raise ClientGone
 
 
 @dataclass(slots=True)

@@ -124,6 +124,27 @@ async def test_a_local_body_is_counted_while_it_is_read() -> None:
     assert len(server.messages) == 1
 
 
+@pytest.mark.parametrize(
+    ("media_type", "is_counted"),
+    [(b"application/json", True), (b"text/event-stream", False), (b"Text/Event-Stream; charset=utf-8", False)],
+)
+async def test_an_answer_that_may_be_silent_for_hours_is_no_work_to_be_done(
+    media_type: bytes, *, is_counted: bool
+) -> None:
+    edge, open_meanwhile = an_edge(LOCAL), []
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", media_type)]})
+        open_meanwhile.append(edge.load.requests_open)
+        await send({"type": "http.response.body", "body": b""})
+
+    server = Server()
+    await EdgeMiddleware(answering, edge)(a_scope(), server.receive, server.send)
+
+    assert open_meanwhile == [int(is_counted)]
+    assert edge.load.requests_open == 0
+
+
 def test_a_record_keeps_the_bytes_of_the_target() -> None:
     scope = a_scope("/a%20b?x=%2F", headers=[(b"Host", b"front"), (b"X-A", b"\xe9")])
 
