@@ -24,7 +24,7 @@ from tests.http.streams import LAST, begin, events_in, followed, text_of
 from tests.model_server import Call, Hold, ModelServer, Part, Pause, Think, running_model_server
 from tests.unit.agents.desk import no_local_model
 
-SAID: Sequence[Part] = [
+SAID = [
     "Grüße, ",
     "\n\n",
     "data: x\r\n",
