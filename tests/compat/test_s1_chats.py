@@ -232,7 +232,8 @@ def test_the_agenda_agent_works_in_the_callers_calendars(
 ) -> None:
     port, sub = free_port(), uuid.uuid4().hex
     command = (PORTICO, "serve", "--port", str(port))
-    settings = fleet.settings(data_dir) | {"DEFAULT_MODEL": "none"}  # so that the agent takes commands
+    # without a model the agent takes commands; in a schema of its own, or another gateway works on the run
+    settings = fleet.settings(data_dir) | {"DEFAULT_MODEL": "none", "POSTGRES_SCHEMA": "commands"}
     with running(home / "agenda", *command, url=f"http://127.0.0.1:{port}", **settings) as gateway:
         gateway.awaits(gateway.is_ready)
         user = caller(sub=sub, url=gateway.url)
