@@ -164,6 +164,7 @@ def kill(demo: Program) -> None:
 @needs_the_model
 def test_however_a_demo_ends_it_leaves_no_process(end: Callable[[Program], None], code: int) -> None:
     with a_home() as home, a_demo(home / "data") as demo:
+        assert becomes_true(lambda: "local_model_process" in str(processes_of(home)), within_s=60)
         before = processes_of(home)
 
         end(demo)

@@ -22,13 +22,13 @@ from sqlalchemy import text
 
 from app.infra.db.engine import Database, DatabaseOptions
 from tests.builders import bearer, public_pem
-from tests.conftest import SCHEMA
 from tests.e2e.program import PORTICO, ROOT, Program, a_home, becomes_true, free_port, running
 from tests.fleet.programs import as_user
 from tests.fleet.programs import running as running_fleet
 
 NOTES = ROOT / "examples" / "notes" / "notes.py"
 CALENDARS = "/api/v1/calendars/"
+SCHEMA = "run_tokens"  # of its own: the worker of any gateway on a schema takes its runs
 PATIENCE_S = 60
 
 
@@ -151,6 +151,7 @@ def stand(migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         port = free_port()
         environment = {
             "POSTGRES_DSN": migrated_dsn,
+            "POSTGRES_SCHEMA": SCHEMA,
             "JWT_PUBLIC_KEY": public_pem(),
             "DEFAULT_MODEL": "",
             "LOG_JSON": "true",

@@ -46,6 +46,7 @@ def serving(home: Path, dsn: str, server: ModelServer, *flags: str) -> Iterator[
     config.write_text(ROUTES)
     environment = {
         "POSTGRES_DSN": dsn,
+        "POSTGRES_SCHEMA": "survive",  # of its own: the worker of any gateway on a schema takes its runs
         "JWT_PUBLIC_KEY": public_pem(),
         "DEFAULT_MODEL": "openai-chat:gpt-4o",
         "OPENAI_BASE_URL": server.url,
