@@ -64,6 +64,33 @@ def new_chat(member: httpx.Client) -> int:
     return chat_id
 
 
+def interrupt_like_a_terminal(demo: Program) -> None:
+    os.killpg(demo.process.pid, signal.SIGINT)
+
+
+def kill(demo: Program) -> None:
+    demo.process.kill()
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [(interrupt_like_a_terminal, 0), (kill, -signal.SIGKILL)], ids=["Ctrl-C", "kill -9"]
+)
+@needs_the_model
+def test_however_a_demo_ends_it_leaves_no_process(end: Callable[[Program], None], code: int) -> None:
+    with a_home() as home, a_demo(home / "data") as demo:
+        assert becomes_true(lambda: "local_model_process" in str(processes_of(home)), within_s=60)
+        before = processes_of(home)
+
+        end(demo)
+
+        ended_with = demo.process.wait(45)
+        assert becomes_true(lambda: not processes_of(home), within_s=GONE_WITHIN_S), processes_of(home)
+        assert ended_with == code
+        for part in (PORTICO, "portico_fleet.auth", "portico_fleet.agenda", "portico_fleet.analytics", "postgres"):
+            assert any(part in command for command in before.values()), (part, before)
+        assert any("local_model_process" in command for command in before.values()), before
+
+
 @needs_curl
 @needs_the_model
 def test_the_three_printed_commands_work_as_pasted(demo: Program) -> None:
@@ -148,33 +175,6 @@ def test_a_folder_that_cannot_be_made_is_one_line_that_names_the_mend(home: Path
     assert refused.returncode == 1
     assert len(refused.stderr.splitlines()) == 1
     assert "--data-dir" in refused.stderr
-
-
-def interrupt_like_a_terminal(demo: Program) -> None:
-    os.killpg(demo.process.pid, signal.SIGINT)
-
-
-def kill(demo: Program) -> None:
-    demo.process.kill()
-
-
-@pytest.mark.parametrize(
-    ("end", "code"), [(interrupt_like_a_terminal, 0), (kill, -signal.SIGKILL)], ids=["Ctrl-C", "kill -9"]
-)
-@needs_the_model
-def test_however_a_demo_ends_it_leaves_no_process(end: Callable[[Program], None], code: int) -> None:
-    with a_home() as home, a_demo(home / "data") as demo:
-        assert becomes_true(lambda: "local_model_process" in str(processes_of(home)), within_s=60)
-        before = processes_of(home)
-
-        end(demo)
-
-        ended_with = demo.process.wait(45)
-        assert becomes_true(lambda: not processes_of(home), within_s=GONE_WITHIN_S), processes_of(home)
-        assert ended_with == code
-        for part in (PORTICO, "portico_fleet.auth", "portico_fleet.agenda", "portico_fleet.analytics", "postgres"):
-            assert any(part in command for command in before.values()), (part, before)
-        assert any("local_model_process" in command for command in before.values()), before
 
 
 def test_a_demo_without_a_model_says_so_and_stops_when_told_to() -> None:
