@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from app.edge.answers import refusal
 from app.edge.asgi_client import ASGIApp, Message, Scope
 from app.edge.edge import Edge
-from app.edge.headers import Headers, field_lines
+from app.edge.headers import Headers, field_lines, is_event_stream
 from app.edge.protocol_line import ClientSocket
 from app.edge.protocol_reply import Reply
 from app.edge.record import Answer, Record
@@ -164,6 +164,8 @@ class LocalExchange:
         elif whole_bytes is not None and head["status"] not in {204, 304}:
             headers.append((b"content-length", b"%d" % whole_bytes))
         is_open_ended = not declared and whole_bytes is None
+        if is_event_stream(headers):
+            self._edge.release(self._reply.record)
         self._reply.start(head["status"], field_lines(headers), is_open_ended=is_open_ended)
 
 

@@ -137,6 +137,7 @@ class Splice:
             self._connection.allow_idle(self._upstream.idle_timeout_s(head))
             if head.is_event_stream:
                 self._is_stream = True
+                self._edge.release(record)
                 self._edge.gauges.streams_open += 1
         record.status = head.status
         record.bytes_out += len(piece)

@@ -96,12 +96,13 @@ def a_gateway(
     before: Sequence[str] = (),
     workers: int = 1,
     port: int | None = None,
+    role: str = "web",
     **env: str,
 ) -> Iterator[Program]:
-    """`portico serve`, once all of it is ready; `before` is a program that runs it."""
-    with a_young_gateway(home, rows, *flags, before=before, workers=workers, port=port, **env) as program:
+    """`portico serve`, once all of it is ready; `before` is a program that runs it. With the role `all`, runs too."""
+    with a_young_gateway(home, rows, *flags, before=before, workers=workers, port=port, role=role, **env) as program:
         program.awaits(program.is_ready)
-        program.awaits(lambda: len(program.workers()) == workers)
+        program.awaits(lambda: len(program.workers()) == workers + (role == "all"))
         yield program
 
 
@@ -113,9 +114,10 @@ def a_young_gateway(
     before: Sequence[str] = (),
     workers: int = 1,
     port: int | None = None,
+    role: str = "web",
     **env: str,
 ) -> Iterator[Program]:
-    """`portico serve`, once somebody answers; the agents are not loaded yet."""
+    """`portico serve`, once somebody answers."""
     port = port or free_port()
     config = home / f"gateway-{port}.toml"
     config.write_text(rows, "utf-8")
@@ -137,6 +139,8 @@ def a_young_gateway(
         str(config),
         "--workers",
         str(workers),
+        "--role",
+        role,
         *flags,
     )
     with running(home, *command, url=f"http://127.0.0.1:{port}", **environment) as program:

@@ -48,7 +48,7 @@ async def beside_load(
 ) -> AsyncIterator[tuple[Program, Running]]:
     rows = upstream("origin", origin) + route("/echo", "origin") + HEALTH + LOCAL
     with (
-        a_gateway(home, rows, POSTGRES_DSN=dsn, **env) as gateway,
+        a_gateway(home, rows, role="all", POSTGRES_DSN=dsn, **env) as gateway,
         load_on(port_of(gateway), a_request("/echo", token=a_token()), connections=64, per_s=PER_S) as load,
     ):
         stay_for(WINDOW_S)

@@ -37,6 +37,7 @@ async def test_every_event_arrives_before_the_next_is_sent(front: Front, framing
         for number in range(5):
             assert await asyncio.wait_for(caller.chunk(), 5) == event(number)
             assert front.edge.gauges.streams_open == 1
+            assert front.edge.load.requests_open == 0
             is_seen[number].set()
 
         assert answered.first(b"content-type") == b"text/event-stream; charset=utf-8"
