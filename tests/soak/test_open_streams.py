@@ -69,7 +69,9 @@ def test_two_thousand_streams_on_a_pool_of_five_hold_no_ping_up(
 
     say(load.told(f"pings beside {STREAMS} streams of {RUNS} runs, on a pool of 5"))
     say(f"{counted}; {(opened.rss_bytes - before.rss_bytes) / STREAMS / 1024:.1f} KB a stream")
-    assert float(re.findall(r"^portico_requests_open (\S+)$", told, re.MULTILINE)[0]) < STREAMS / 10  # streams are no work
+    assert (
+        float(re.findall(r"^portico_requests_open (\S+)$", told, re.MULTILINE)[0]) < STREAMS / 10
+    )  # streams are no work
     assert load.failed == {}
     assert counted["opened 200"] == counted["ended"] == STREAMS
     assert [what for what in counted if "lost" in what] == []
