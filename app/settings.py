@@ -191,6 +191,7 @@ class Settings(BaseSettings):
     usage_retention_days: int = Field(default=400, ge=1, le=36_500)
     local_model_gguf: Path | None = None
     front_door_url: str = ""
+    worker_slots: int = Field(default=32, ge=1, le=1000)
     docs: bool | None = None
     trusted_proxies: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
     cors_origins: Origins = ()

@@ -10,7 +10,7 @@ TIMES = 300
 
 
 def run() -> None:
-    """An exchange with `echo`: two transactions, the turn's lease and the edge; beside it, two cheaper local calls."""
+    """An exchange with `echo`, from question to answer by way of a worker; beside it, two cheaper local calls."""
     issuer = Issuer.generate()
     with running_gateway(issuer) as gateway:
         caller = Caller.open(gateway.url, issuer.token())

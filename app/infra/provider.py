@@ -181,9 +181,11 @@ class InfraProvider(Provider):
         await source.aclose()
 
     @provide
-    def worker_options(self, place: WorkerPlace) -> WorkerOptions:
+    def worker_options(self, settings: Settings, place: WorkerPlace) -> WorkerOptions:
         name = place.name or f"{socket.gethostname()}:{os.getpid()}"
-        return WorkerOptions(name=name, version=code_version(), predecessor=place.predecessor)
+        return WorkerOptions(
+            name=name, version=code_version(), predecessor=place.predecessor, slots=settings.worker_slots
+        )
 
     @provide
     def begin(self, database: Database) -> Begin:

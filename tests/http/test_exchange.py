@@ -83,6 +83,10 @@ def test_the_fields_of_the_original_are_taken(client: httpx.Client) -> None:
         ({"content": "a\0b"}, "content"),
         ({"content": None}, "content"),
         ({"temperature": 2}, "temperature"),
+        ({"timeout_s": 0}, "timeout_s"),
+        ({"timeout_s": 301}, "timeout_s"),
+        ({"timeout_s": "5"}, "timeout_s"),
+        ({"run_mode": "background", "on_disconnect": "cancel"}, "on_disconnect"),
     ],
 )
 def test_a_body_that_contradicts_or_asks_too_much_is_refused(

@@ -121,6 +121,32 @@ def test_whoever_accepts_a_stream_gets_the_runs_events_as_they_come(
     assert said["message_id"] == history(client, owner, chat_id)[1]["id"]
 
 
+def test_what_takes_longer_than_the_client_waits_goes_on(client: httpx.Client, thinking: threading.Event) -> None:
+    owner = somebody()
+    chat_id = open_chat(client, owner)["id"]
+    body = {"content": "think", "timeout_s": 0.2}
+
+    answer = client.post(f"/api/v1/messages/{chat_id}/exchange", json=body, headers=as_(owner))
+    thinking.set()
+
+    run = answer.json()["run"]
+    assert (answer.status_code, run["finished_at"]) == (202, None)
+    assert answer.headers["location"] == f"/api/v1/runs/{run['id']}"
+    assert text_of(followed(client, owner, run["id"])) == "think, after: nothing"
+
+
+def test_every_event_is_the_same_object_on_every_door(client: httpx.Client) -> None:
+    owner = somebody()
+    chat_id = open_chat(client, owner)["id"]
+    run_id = say(client, owner, chat_id, "hello").json()[0]["run_id"]
+
+    streamed = followed(client, owner, run_id)
+
+    assert streamed == listed(client, owner, run_id)["items"]  # a chat's WebSocket adds its cursor: test_chat_socket.py
+    assert {name for event in streamed for name in event} == {"seq", "type", "run_id", "chat_id", "at", "data"}
+    assert {(event["run_id"], event["chat_id"]) for event in streamed} == {(run_id, chat_id)}
+
+
 def test_a_turn_that_waits_in_line_is_answered_after_the_one_that_runs(
     client: httpx.Client, agent: Moody, thinking: threading.Event
 ) -> None:

@@ -20,6 +20,7 @@ from app.features.chats.domain.message import (
     NewMessage,
 )
 from app.features.chats.domain.turn import Wish
+from app.features.chats.use_cases.await_turn import TIMEOUT_S
 from app.features.chats.use_cases.read_messages import Stretch
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.ids import ChatId, UserId
@@ -29,6 +30,7 @@ from app.kernel.values import Json
 type Title = Annotated[str, Meta(max_length=TITLE_LIMIT_CHARS)]
 type Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT_CHARS)]
 USER_ID_LIMIT_CHARS = 255
+LONGEST_WAIT_S = 300
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -171,12 +173,14 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
 
     `on_busy`: whether a chat that is in the middle of a turn refuses, or lets this one wait behind it.
     `on_disconnect`: whether the run goes on when this client leaves early; a background one has no such client.
+    `timeout_s`: for how long a sync one waits for the answer, before it is told of the run instead.
     """
 
     content: Content
     run_mode: Literal["sync", "background"] = "sync"
     on_busy: Literal["refuse", "queue"] = "refuse"
     on_disconnect: Literal["continue", "cancel"] = "continue"
+    timeout_s: Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] = TIMEOUT_S
     context_data: dict[str, object] = {}
     chat_id: int | UnsetType = UNSET
     role: MessageRole | UnsetType = UNSET

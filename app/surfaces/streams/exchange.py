@@ -56,11 +56,13 @@ class Views:
     async def background(self, who: Principal, begun: Begun) -> Response[RunBegun]:
         return accepted(await self.read_run(who, begun.run_id))
 
-    async def sync(self, who: Principal, begun: Begun, wish: Wish, receive: Receive) -> Response[Any]:
+    async def sync(
+        self, who: Principal, begun: Begun, wish: Wish, receive: Receive, *, timeout_s: float
+    ) -> Response[Any]:
         exchange = None
         try:
             with suppress(ProcessGoing):  # the run goes on elsewhere, and is told of as one that takes long
-                exchange = await self.patience.wait(self.await_turn(begun), receive)
+                exchange = await self.patience.wait(self.await_turn(begun, timeout_s=timeout_s), receive)
         except ClientGone:
             await self._leave(begun, wish)
             raise
@@ -120,7 +122,8 @@ class ExchangeController(Controller):
             return await views.background(principal, begun)
         if wants_events(request):
             return views.stream(begun, wish)
-        return await views.sync(principal, begun, wish, cast("Receive", request.receive))
+        receive = cast("Receive", request.receive)
+        return await views.sync(principal, begun, wish, receive, timeout_s=data.timeout_s)
 
 
 def wants_events(request: AnyRequest, *, otherwise: str = "application/json") -> bool:

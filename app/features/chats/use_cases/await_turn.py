@@ -33,12 +33,11 @@ class AwaitTurn:
     begin: Begin
     messages: MessageStore
     log: EventLog
-    timeout_s: float = TIMEOUT_S
 
-    async def __call__(self, begun: Begun) -> Exchange | None:
+    async def __call__(self, begun: Begun, *, timeout_s: float = TIMEOUT_S) -> Exchange | None:
         end = _End()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(timeout_s):
                 while end.last is None:
                     await self._follow(begun, end)
         if end.last is None:

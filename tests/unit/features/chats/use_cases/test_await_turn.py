@@ -21,8 +21,8 @@ async def begun(desk: Slice, text: str = "hello") -> Begun:
     return await desk.exchange(ANN, chat.id, Wish(text))
 
 
-def waiting(desk: Slice, *, timeout_s: float = 10) -> AwaitTurn:
-    return AwaitTurn(desk.begin, desk.messages, desk.log, timeout_s=timeout_s)
+def waiting(desk: Slice) -> AwaitTurn:
+    return AwaitTurn(desk.begin, desk.messages, desk.log)
 
 
 async def test_gives_both_sides_when_the_turn_is_answered() -> None:
@@ -41,7 +41,7 @@ async def test_gives_nothing_of_a_turn_that_is_not_over_in_time_and_leaves_it_al
     desk = Slice()
     turn = await begun(desk)
 
-    found = await waiting(desk, timeout_s=0.01)(turn)
+    found = await waiting(desk)(turn, timeout_s=0.01)
 
     assert found is None
     assert desk.kept.find(turn.run_id).state is RunState.QUEUED
