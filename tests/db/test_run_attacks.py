@@ -32,6 +32,27 @@ async def put_in_lanes(attack: Attack, *, lanes: int, runs: int, ms: int) -> Non
     await asyncio.gather(*(fill(lane) for lane in range(lanes)))
 
 
+async def until_all_work(attack: Attack) -> None:
+    """Put runs one by one until every worker has had one."""
+    async with asyncio.timeout(60):
+        while await attack.one("SELECT count(DISTINCT worker) FROM attack_observed") < len(attack.workers):
+            await attack.put("observed", {"n": 0, "ms": 100})
+            await asyncio.sleep(0.03)
+
+
+async def kill_at_work(attack: Attack, name: str) -> None:
+    """Kill a worker that has a run in hand: it is frozen before it is looked at."""
+    in_hand = "SELECT count(*) FROM runs WHERE state = 'running' AND worker = :name"
+    async with asyncio.timeout(30):
+        while True:
+            attack.kill(name, signal.SIGSTOP)
+            if await attack.one(in_hand, name=name):
+                attack.kill(name)
+                return
+            attack.kill(name, signal.SIGCONT)
+            await asyncio.sleep(0.01)
+
+
 OVERLAPS = """
 SELECT count(*) FROM attack_observed a JOIN attack_observed b
 ON a.lane = b.lane AND (a.run_id, a.epoch) < (b.run_id, b.epoch)
@@ -56,6 +77,7 @@ async def test_lanes_hold_over_three_workers_of_which_one_is_killed(database: Da
     async with attacked(database) as attack:
         for name in ("a", "b", "c"):
             await attack.start(name)
+        await until_all_work(attack)
         async with asyncio.TaskGroup() as group:
             putting = group.create_task(put_in_lanes(attack, lanes=lanes, runs=runs, ms=10))
             seen = "SELECT count(*) >= :some FROM attack_observed WHERE ended IS NOT NULL"

@@ -119,7 +119,8 @@ def test_no_part_of_a_web_process_imports_a_model_library(
     home: Path, migrated_dsn: str, role: str, *, loaded: bool
 ) -> None:
     command = [sys.executable, "-c", PROBE, role]
-    variables = bare_environment(home, **environment(migrated_dsn), PYTHONPATH=str(ROOT))
+    modelled = environment(migrated_dsn) | {"DEFAULT_MODEL": "scripted"}
+    variables = bare_environment(home, **modelled, PYTHONPATH=str(ROOT))
 
     probe = subprocess.run(command, cwd=home, env=variables, capture_output=True, text=True, timeout=90, check=False)
 

@@ -1,8 +1,8 @@
 """Requests that wait before they are read, since there are too many: served, turned away, or gone."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -315,10 +315,11 @@ async def test_for_which_it_waits_no_longer_than_others(front: Front) -> None:
 # --- for their turn at our own endpoints ------------------------------------------------------------------------------
 
 
-@contextmanager
-def turnstile_in_use(front: Front) -> Iterator[None]:
+@asynccontextmanager
+async def turnstile_in_use(front: Front) -> AsyncIterator[None]:
     """Let nobody through, until the end of the block."""
     turnstile = front.edge.turnstile
+    await eventually(lambda: not turnstile._is_used)  # who came last would open it, a round later
     turnstile._is_used = True
     try:
         yield
@@ -331,7 +332,7 @@ LOCAL = get(b"/local", b"Authorization: Bearer " + a_token().encode())
 
 async def test_a_local_request_begins_when_it_is_its_turn(front: Front) -> None:
     async with front.calling() as caller:
-        with turnstile_in_use(front):
+        async with turnstile_in_use(front):
             await caller.send(LOCAL)
             assert await hears_nothing(caller)
 
@@ -341,7 +342,7 @@ async def test_a_local_request_begins_when_it_is_its_turn(front: Front) -> None:
 @pytest.mark.parametrize("leave", LEAVES.values(), ids=LEAVES)
 async def test_a_client_that_leaves_before_is_not_served(front: Front, leave: Leave) -> None:
     async with front.calling() as caller:
-        with turnstile_in_use(front):
+        async with turnstile_in_use(front):
             await caller.send(LOCAL)
             await eventually(lambda: front.edge.load.requests_open == 1)
             leave(caller)
@@ -353,7 +354,7 @@ async def test_a_client_that_leaves_before_is_not_served(front: Front, leave: Le
 
 async def test_a_body_that_cannot_be_read_is_refused_before(front: Front) -> None:
     async with front.calling() as caller:
-        with turnstile_in_use(front):
+        async with turnstile_in_use(front):
             await caller.send(post_chunks(b"/local", b"x") + b"no chunk\r\n")
             answered = await caller.answer()
 

@@ -166,6 +166,8 @@ async def test_a_crowd_that_leaves_is_not_before_whoever_speaks(house: House) ->
 
         await becomes(lambda: bool(house.speakers))
         assert house.speakers[0].others > len(crowd) / 2
+        speaker.close()
+        await becomes(lambda: house.is_empty)
 
 
 async def test_who_says_nothing_is_let_go_in_time(house: House) -> None:
