@@ -14,6 +14,7 @@ from sqlalchemy import text
 from app.infra.db.engine import Database
 from tests.builders import a_token, bearer
 from tests.e2e.program import Program
+from tests.model_server import Pause, running_model_server
 from tests.soak.load import Running, a_request, load_on
 from tests.soak.stand import HEALTH, LOCAL, Origin, a_gateway, port_of, route, say, stay_for, upstream
 
@@ -22,6 +23,9 @@ PER_S = 2000
 P99_LIMIT_MS = 120
 """60 on a quiet machine; here the load, the upstream and the database share its cores"""
 WINDOW_S = 2.0
+TURN_SHARE = 1.2
+TURN_FLOOR_MS = 2.0
+"""below this a p99 is the machine's own: load, origin, model and database share its cores"""
 BODY_BYTES = 2_000_000
 HISTORY = 5000
 ROWS = """
@@ -44,12 +48,14 @@ async def beside_load(
     home: Path,
     dsn: str,
     origin: Origin,
+    per_s: int = PER_S,
+    /,
     **env: Any,  # texts of the environment, which mypy would take for other arguments
 ) -> AsyncIterator[tuple[Program, Running]]:
     rows = upstream("origin", origin) + route("/echo", "origin") + HEALTH + LOCAL
     with (
         a_gateway(home, rows, role="all", POSTGRES_DSN=dsn, **env) as gateway,
-        load_on(port_of(gateway), a_request("/echo", token=a_token()), connections=64, per_s=PER_S) as load,
+        load_on(port_of(gateway), a_request("/echo", token=a_token()), connections=64, per_s=per_s) as load,
     ):
         stay_for(WINDOW_S)
         yield gateway, load
@@ -101,6 +107,29 @@ async def test_the_first_turns_of_a_model(home: Path, migrated_dsn: str, origin:
             await in_a_window(load, f"{turn} turn", say_hello)
 
     judge(load, f"the first turns of {model}, answered {statuses}")
+
+
+async def test_a_turn_that_runs(home: Path, migrated_dsn: str, origin: Origin) -> None:
+    """In windows that take turns, so that a machine that drifts slows both; the load leaves a core to the turn."""
+    words = [part for n in range(100) for part in (f"word {n} ", Pause(0.02))]
+    with running_model_server() as server:
+        env = {"DEFAULT_MODEL": "openai-chat:a-model", "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": server.url}
+        async with beside_load(home, migrated_dsn, origin, 500, **env) as (gateway, load), api(gateway) as client:
+            chat_id = await a_chat(client, "assistant")
+
+            async def take_a_turn() -> None:
+                server.script(words)
+                (await client.post(f"/messages/{chat_id}/exchange", json={"content": "Hello"})).raise_for_status()
+
+            await in_a_window(load, "the first turn", take_a_turn)
+            for _ in range(10):
+                load.begin("idle")
+                await asyncio.sleep(WINDOW_S)
+                await in_a_window(load, "a turn", take_a_turn)
+
+    say(load.told("500 requests a second, with and without a turn that streams"))
+    assert load.failed == {}
+    assert load.phases["a turn"].p99_ms <= max(load.phases["idle"].p99_ms * TURN_SHARE, TURN_FLOOR_MS)
 
 
 async def test_large_bodies(home: Path, migrated_dsn: str, origin: Origin) -> None:
