@@ -82,9 +82,7 @@ async def test_lanes_hold_over_three_workers_of_which_one_is_killed(database: Da
         await until_all_work(attack)
         async with asyncio.TaskGroup() as group:
             putting = group.create_task(put_in_lanes(attack, lanes=lanes, runs=runs, ms=10))
-            seen = "SELECT count(*) >= :some FROM attack_observed WHERE ended IS NOT NULL"
-            await attack.until(seen, some=runs // 10)
-            attack.kill("a")
+            await kill_at_work(attack, "a")
             await putting
         await attack.all_over(within_s=100)
 
