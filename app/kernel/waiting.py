@@ -13,7 +13,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from math import inf
 
-
 _PACED_OVER_S = 0.05
 
 
