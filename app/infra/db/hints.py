@@ -2,7 +2,7 @@
 
 Facts
 - Each commit that notifies takes one lock of the whole server (PostgreSQL source, `PreCommit_Notify`). So none of our
-  transactions does: they are collected after the commits and sent together, a few at once, more one in 10 ms.
+  transactions does: they are collected after the commits and sent together, a few at once, more one in 3 ms.
 - A payload is shorter than 8000 bytes (PostgreSQL documentation, NOTIFY). Words are ids, many to a payload.
 - A hint may be lost: with the process behind a commit, with the connection, or because too many waited. Whoever hears
   hints also looks by himself from time to time, and is told to look when a lost connection is back (the word "").
@@ -23,7 +23,7 @@ from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable, translated
 from app.infra.db.listening import listening, own_engine
 
-PAUSE_S = 0.01
+PAUSE_S = 0.003
 AT_ONCE = 8
 """A turn's first steps come within milliseconds of each other, and somebody waits for each."""
 SEND_TIMEOUT_S = 3
