@@ -98,6 +98,7 @@ def caddy_before(gateway: Program, home: Path) -> Iterator[str]:
     site = f"localhost:{free_port()}"
     told = {
         "PORTICO_SITE": f"https://{site}",
+        "PORTICO_HTTP_PORT": str(free_port()),  # 80 takes root
         "PORTICO_INSTANCES": gateway.url.removeprefix("http://"),
         "PORTICO_TLS": f"{certificate} {key}",
         "XDG_CONFIG_HOME": str(home),

@@ -95,12 +95,15 @@ class PostgresWorker:
     async def _take(self, runs: asyncio.TaskGroup) -> None:
         while True:
             self._news.clear()
-            has_taken = await asyncio.shield(self._kept(runs, self._take_some(runs)))
-            if not has_taken:
+            may_be_more = await asyncio.shield(self._kept(runs, self._take_some(runs)))
+            if not may_be_more:
                 await _wait(self._news, random.uniform(0.8, 1.2) * self.options.poll_s)  # noqa: S311 not a secret
 
     async def _take_some(self, runs: asyncio.TaskGroup) -> bool:
-        """Take what there is room for; to be done to its end, or what was taken would lie until its lease is over."""
+        """Take what there is room for, and tell whether there may be more of it now.
+
+        To be done to its end, or what was taken would lie until its lease is over.
+        """
         free = self.options.slots - len(self._running)
         if free <= 0:
             return False
@@ -112,7 +115,7 @@ class PostgresWorker:
             return False
         for claimed in taken:
             self._begin(runs, claimed, since_s)
-        return bool(taken)
+        return len(taken) == free
 
     def _begin(self, runs: asyncio.TaskGroup, claimed: Claimed, since_s: float) -> None:
         job = claimed.job
