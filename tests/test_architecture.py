@@ -24,6 +24,7 @@ CATCHES_EVERYTHING = {
     "edge/protocol.py": "the same in the other mount",
     "agents/tools/threads.py": "a thread reports whatever its function raises to whoever waits for it",
     "agents/tools/calling.py": "a tool is other people's code, and its failure is told to the model",
+    "agents/tools/toolbox.py": "a source of tools is other people's code; it costs its tools and not the turn",
     "agents/runner.py": "so is an agent of code; its failure is the turn's",
     "agents/work.py": "what the journal and the ledger raise is told from what an agent raises, and passed on as it is",
     "agents/llm/model_step.py": "however a request ends, what it took is settled; the error goes on its way",

@@ -15,6 +15,7 @@ Rule: nothing here knows a model library; only what `runner.py` imports on first
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import count
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -22,12 +23,15 @@ from app.agents.turns import Journal, Said, Spending, Unmetered
 from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, TooLarge, Unavailable, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
+from app.kernel.values import Json
 
 DEFAULT_AGENT = "assistant"
 UNMETERED = Unmetered()
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
 
-_MARK = "portico_non_idempotent"
+TOOL_TIMEOUT_S = 60.0
+
+_MARK = "portico_traits"
 
 type Speaker = Literal["user", "assistant", "system"]
 
@@ -132,24 +136,114 @@ class ToolRefused(Exception):
         self.reason = reason
 
 
-type Tool = Callable[..., object]
+class Risk(StrEnum):
+    """What a call of a tool may do at worst, the mildest first. The approvals' policy goes by it."""
+
+    READS = "reads"
+    WRITES_INSIDE = "writes_inside"
+    """changes nothing but the conversation itself"""
+    WRITES_OUTSIDE = "writes_outside"
+    DESTROYS = "destroys"
+
+
+type Override = Json | Callable[[Turn], Json]
+"""The value of an argument the model has no say in; a function is asked for each turn."""
+
+type Overrides = Mapping[str, Override]
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a tool's author says of it beyond its signature.
+
+    `timeout_s` is without a sign of life: each `ToolContext.show` is one. What is not idempotent, and cannot tell by
+    its key, is not called again where the program died in the midst of it: the model is told that nobody knows.
+    `overrides` are arguments the model neither sees nor gives.
+    """
+
+    risk: Risk = Risk.WRITES_OUTSIDE
+    is_idempotent: bool = True
+    timeout_s: float = TOOL_TIMEOUT_S
+    overrides: Overrides = field(default_factory=dict)
+
+
+type ToolFunction = Callable[..., object]
 """`async def tool(ctx: ToolContext, order_id: int) -> Order`: types give the schema, the docstring the description.
 
 A plain `def` works in a thread of its own; blocking code in an `async def` stops everybody else on its process.
 """
 
 
-def non_idempotent[T: Tool](tool: T) -> T:
-    """Mark a tool that must not be called twice for one call of the model's, and cannot tell by its key.
+def tool[T: ToolFunction](
+    *,
+    risk: Risk = Risk.WRITES_OUTSIDE,
+    is_idempotent: bool = True,
+    timeout_s: float = TOOL_TIMEOUT_S,
+    overrides: Overrides | None = None,
+) -> Callable[[T], T]:
+    """Say of a function what its signature cannot (`Traits`); one that is not marked is taken to write outside."""
 
-    Where the program died in the midst of such a call, it is not made again: the model is told that nobody knows.
+    def mark(function: T) -> T:
+        setattr(function, _MARK, Traits(risk, is_idempotent, timeout_s, overrides or {}))
+        return function
+
+    return mark
+
+
+def traits_of(function: ToolFunction) -> Traits:
+    traits: Traits = getattr(function, _MARK, _UNMARKED)
+    return traits
+
+
+_UNMARKED = Traits()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as the runner sees it, whatever stands behind it.
+
+    Shapes: `name` of letters, digits, "_" and "-", at most 64; `parameters` is the JSON schema of an object; `origin`
+    says in a word where it comes from, for policies and logs (`function`, `rest`, `fleet:agenda`, `mcp:github`).
+    `check` is given what JSON says, overrides included, and gives what `call` takes. Errors: ValueError, for the model.
+    `call` gives what JSON can say, or becomes. Errors: ToolRefused; whatever else it raises is logged, and told as a
+    failure without words of its own.
     """
-    setattr(tool, _MARK, True)
-    return tool
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]  # Any: a JSON schema
+    call: Callable[[ToolContext, Mapping[str, Any]], Awaitable[object]]  # Any: as they say
+    traits: Traits = Traits()
+    origin: str = "function"
+    check: Callable[[Mapping[str, Json]], Mapping[str, Any]] = dict
 
 
-def is_idempotent(tool: Tool) -> bool:
-    return not getattr(tool, _MARK, False)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """For whom tools are wanted: at the start of one turn of one agent."""
+
+    agent: "Agent"
+    turn: Turn
+    front_door: FrontDoor
+
+
+@runtime_checkable
+class ToolSource(Protocol):
+    """Tools that depend on who asks and when: a service's operations, a server's tools."""
+
+    async def tools(self, asked: Asked) -> Sequence[Tool]:
+        """Give the tools of this turn, in an order of their own; asked again when the turn goes on in another process.
+
+        A source that raises, or takes longer than a few seconds, costs its tools and not the turn.
+        """
+        ...
+
+
+type Offer = Tool | ToolFunction | ToolSource
+
+
+def name_of(tool: Tool | ToolFunction) -> str:
+    return tool.name if isinstance(tool, Tool) else getattr(tool, "__name__", "tool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +251,16 @@ class Agent:
     """An agent of a model and tools. `model` is a pydantic-ai model name; None takes `DEFAULT_MODEL`.
 
     `fallback` answers where the model cannot call tools, or there is none, so that the agent does real work without.
+    `overrides` are arguments, by the name of the tool, that its model has no say in; a tool's own come first.
     """
 
     name: str
     description: str
     instructions: str
-    tools: Sequence[Tool] = ()
+    tools: Sequence[Offer] = ()
     model: str | None = None
     fallback: Callable[[ToolContext], Awaitable[str]] | None = None
+    overrides: Mapping[str, Overrides] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -18,6 +18,8 @@ from app.agents.contract import (
     AgentDirectory,
     AgentNotFound,
     Responder,
+    ToolSource,
+    name_of,
 )
 from app.infra.durable.ports import Crew, Present
 from app.kernel.errors import Unavailable
@@ -104,7 +106,7 @@ def card_of(name: str, member: Agent | Responder, trouble: str | None) -> AgentC
         description=getattr(member, "description", ""),
         is_healthy=trouble is None,
         health=trouble or "ok",
-        tools=tuple(getattr(tool, "__name__", "tool") for tool in tools),
+        tools=tuple(name_of(tool) for tool in tools if not isinstance(tool, ToolSource)),
     )
 
 

@@ -29,13 +29,17 @@ from app.agents.contract import (
     ModelNotConfigured,
     ModelUnavailable,
     Responder,
+    Tool,
     ToolContext,
+    ToolSource,
     Turn,
     TurnTooLong,
     TurnUnreadable,
 )
 from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models
 from app.agents.presence import card_of, default_of
+from app.agents.tools.interceptors import Interceptors
+from app.agents.tools.toolbox import Toolbox
 from app.agents.turns import BudgetReached, Journal, Said, Spending
 from app.agents.work import JournalLost, Speech, Work
 from app.kernel.values import Json
@@ -52,6 +56,7 @@ _KNOWN_FAILURES = (
     TurnTooLong,
     TurnUnreadable,
 )
+UNGUARDED = Interceptors()
 _NOT_CHECKED = "has not been checked yet"
 _NEEDS_TOOLS = f"This agent needs a model that can call tools, and the present one cannot. {HOW_TO_CONFIGURE}"
 
@@ -79,8 +84,20 @@ class AgentRunner:
     Concurrency: for one event loop; any number of turns at once. `aclose` when none runs any more.
     """
 
-    def __init__(self, agents: Mapping[str, Agent | Responder], *, models: Models, front_door: FrontDoor) -> None:
+    def __init__(
+        self,
+        agents: Mapping[str, Agent | Responder],
+        *,
+        models: Models,
+        front_door: FrontDoor,
+        interceptors: Interceptors = UNGUARDED,
+        sources: Sequence[ToolSource] = (),
+    ) -> None:
+        """Stand `interceptors` around every call of a tool; ask `sources` for tools for every agent of a model."""
         self._agents = agents
+        self._interceptors = interceptors
+        self._sources = tuple(sources)
+        self._toolboxes: dict[str, Toolbox] = {}
         self._models = models
         self._front_door = front_door
         self._voices: dict[str, Voice] = {}
@@ -180,8 +197,10 @@ class AgentRunner:
         voice = await self._voice(spec) if self._model_name(spec) or spec.fallback is None else None
         if spec.fallback is not None and (voice is None or not voice.calls_tools):
             return await _speak(work, partial(_fall_back, spec.fallback, work))
-        if voice is None or (spec.tools and not voice.calls_tools):
+        if voice is None or (_needs_tools(spec) and not voice.calls_tools):
             raise ModelNotConfigured(_NEEDS_TOOLS)
+        if voice.calls_tools:
+            await self._toolboxes[spec.name].open(work)
         said = await voice.answer(work)
         log.info(
             "model.answered",
@@ -208,12 +227,20 @@ class AgentRunner:
     def _make(self, spec: Agent) -> Voice:
         from app.agents.llm.model_agent import ModelAgent  # noqa: PLC0415 - imports the model library
         from app.agents.tools.binding import bind  # noqa: PLC0415 - as above
+        from app.agents.tools.toolset import TurnToolset  # noqa: PLC0415 - as above
 
         name = self._models.resolve(spec.model)
         if name not in self._loaded:
             self._loaded[name] = self._models.load(name)
-        tools = [bind(tool) for tool in spec.tools]
-        return ModelAgent(spec, self._loaded[name], tools)
+        own: list[Tool] = []
+        sources: list[ToolSource] = []
+        for offer in spec.tools:
+            if isinstance(offer, ToolSource):
+                sources.append(offer)
+            else:
+                own.append(offer if isinstance(offer, Tool) else bind(offer))
+        self._toolboxes[spec.name] = Toolbox(spec, own, (*sources, *self._sources))
+        return ModelAgent(spec, self._loaded[name], TurnToolset(self._interceptors))
 
     # --- health
 
@@ -238,9 +265,14 @@ class AgentRunner:
             return None
         if name is None:
             return "no language model is configured: set DEFAULT_MODEL"
-        if spec.tools and voice is not None and not voice.calls_tools:
+        if _needs_tools(spec) and voice is not None and not voice.calls_tools:
             return "the configured model cannot call tools"
         return await self._models.trouble(name)
+
+
+def _needs_tools(spec: Agent) -> bool:
+    """Tell whether an agent is nothing without tools: those of a source are what it is given besides."""
+    return any(not isinstance(offer, ToolSource) for offer in spec.tools)
 
 
 async def _speak(work: Work, speak: Callable[[Speech, str], Awaitable[None]]) -> Said:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.agents.contract import AgentFailed, FrontDoor, Turn
+from app.agents.contract import AgentFailed, FrontDoor, Tool, Turn
 from app.agents.turns import BudgetReached, InDoubt, Journal, Spending, TurnEvent, Usage
 from app.kernel.values import Json
 
@@ -32,7 +32,8 @@ class Work:
     """Concurrency: of one task; its steps come one after another.
 
     `request` counts the model's requests from 1; `text` and `usage` are of those that are finished, `key` is the step
-    under way's.
+    under way's. `tools` are what the agent may call in this turn, by name; `hidden` names those its model has yet to
+    search for.
     """
 
     turn: Turn
@@ -43,6 +44,8 @@ class Work:
     text: str = ""
     usage: Usage = field(default_factory=Usage)
     key: str = ""
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
     _is_suspect: bool = False
 
     def __post_init__(self) -> None:

@@ -93,17 +93,6 @@ def read_response(kept: Json, *, conversation: str) -> KeptResponse:
     )
 
 
-def write_result(payload: Json) -> Json:
-    return {"format": FORMAT, "result": payload}
-
-
-def read_result(kept: Json) -> Json:
-    """Errors: TurnUnreadable."""
-    if not isinstance(kept, Mapping) or kept.get("format") != FORMAT or "result" not in kept:
-        raise unreadable("another format")
-    return kept["result"]
-
-
 class _WrittenUsage(msgspec.Struct, frozen=True):
     input_tokens: int
     output_tokens: int

@@ -2,7 +2,7 @@
 
 What lives here: the prompt (history that fits, instructions, the question), the limits of one turn, and the second try
 when the provider finds the prompt too long after all. What does not: how its requests and calls become steps of the
-turn's journal (`durability.py`), tools' failures (`tools/calling.py`), and what an error is called (`failures.py`).
+turn's journal (`durability.py`), what a tool does (`tools/`), and what an error is called (`failures.py`).
 """
 
 import json
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import pydantic_ai
-from pydantic_ai import AgentRunResult, Tool, UsageLimits
+from pydantic_ai import AgentRunResult, UsageLimits
 from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import (
     ModelMessage,
@@ -23,8 +23,9 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import Model
+from pydantic_ai.toolsets import AbstractToolset
 
-from app.agents.contract import Agent, PastMessage, TurnTooLong, is_idempotent
+from app.agents.contract import Agent, PastMessage, Tool, TurnTooLong
 from app.agents.llm.durability import TurnDurability, working_on
 from app.agents.llm.failures import PROMPT_TOO_LONG, as_fault
 from app.agents.llm.kept import bounded
@@ -48,23 +49,21 @@ TRIM_SHARE = 4
 class ModelAgent:
     """Concurrency: answers any number of turns at once; nothing of one is kept for the next."""
 
-    def __init__(self, spec: Agent, model: object, tools: Sequence[Tool[Work]]) -> None:
-        """Make the agent; `model` is what `Models.load` gave, `tools` are `spec.tools`, bound."""
+    def __init__(self, spec: Agent, model: object, toolset: AbstractToolset[Work]) -> None:
+        """Make the agent; `model` is what `Models.load` gave, `toolset` offers what is in a turn's work."""
         if not isinstance(model, Model):
             raise TypeError(f"{model!r} is not a model")
         self._model = model
-        self._tools = tuple(tools) if self.calls_tools else ()
-        once_only = {bound.name for tool, bound in zip(spec.tools, tools, strict=True) if not is_idempotent(tool)}
         self._agent = pydantic_ai.Agent(
             model,
             name=spec.name,
             instructions=spec.instructions,
             deps_type=Work,
-            tools=self._tools,
+            toolsets=[toolset] if self.calls_tools else [],
             retries=ARGUMENT_RETRIES,
-            capabilities=[TurnDurability(once_only=once_only)],
+            capabilities=[TurnDurability()],
         )
-        self._fixed_tokens = estimate_tokens(spec.instructions) + MESSAGE_TOKENS + _schema_tokens(self._tools)
+        self._fixed_tokens = estimate_tokens(spec.instructions) + MESSAGE_TOKENS
 
     async def __aenter__(self) -> Self:
         await self._model.__aenter__()
@@ -87,7 +86,7 @@ class ModelAgent:
         turn = work.turn
         window = self._model.context_window or UNKNOWN_WINDOW_TOKENS
         step = window // TRIM_SHARE
-        history = fit(turn.history, limit_tokens=self._room_tokens(turn.text, window), step_tokens=step)
+        history = fit(turn.history, limit_tokens=self._room_tokens(work, window), step_tokens=step)
         while True:
             try:
                 result = await self._run(work, history)
@@ -111,19 +110,21 @@ class ModelAgent:
                 usage_limits=UsageLimits(request_limit=REQUEST_LIMIT, tool_calls_limit=TOOL_CALLS_LIMIT),
             )
 
-    def _room_tokens(self, text: str, window: int) -> int:
+    def _room_tokens(self, work: Work, window: int) -> int:
+        text = work.turn.text
+        shown = [tool for tool in work.tools.values() if tool.name not in work.hidden]
+        fixed = self._fixed_tokens + _schema_tokens(shown)
         answer = (self._model.settings or {}).get("max_tokens") or window // ANSWER_SHARE
-        room = window - answer - self._fixed_tokens - estimate_tokens(text) - MESSAGE_TOKENS
+        room = window - answer - fixed - estimate_tokens(text) - MESSAGE_TOKENS
         # the estimate errs upwards, so it refuses nobody alone: the text must be too long at four characters a token
         if room < 0 and len(text) // 4 > window - answer:
             raise TurnTooLong("The message does not fit into the language model's window; say it shorter.")
         return max(room, 0)
 
 
-def _schema_tokens(tools: Iterable[Tool[Work]]) -> int:
+def _schema_tokens(tools: Iterable[Tool]) -> int:
     return sum(
-        estimate_tokens(f"{tool.name} {tool.description}")
-        + estimate_tokens(json.dumps(tool.tool_def.parameters_json_schema))
+        estimate_tokens(f"{tool.name} {tool.description}") + estimate_tokens(json.dumps(tool.parameters))
         for tool in tools
     )
 

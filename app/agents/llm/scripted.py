@@ -5,8 +5,9 @@ Rule: no test calls a real model; it takes this one, and asks it afterwards what
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic_ai.messages import (
     ModelMessage,
@@ -43,6 +44,7 @@ class Seen:
     instructions: str
     messages: tuple[PastMessage, ...]
     tools: tuple[str, ...]
+    parameters: Mapping[str, dict[str, Any]]  # Any: JSON schemas, by the tool
     results: tuple[str, ...]
     max_tokens: int | None
 
@@ -107,6 +109,7 @@ def _seen(messages: list[ModelMessage], info: AgentInfo) -> Seen:
         instructions=info.instructions or "",
         messages=tuple(message for part in parts if (message := _message(part)) is not None),
         tools=tuple(tool.name for tool in info.function_tools),
+        parameters={tool.name: tool.parameters_json_schema for tool in info.function_tools},
         results=tuple(part.model_response_str() for part in parts if isinstance(part, ToolReturnPart)),
         max_tokens=(info.model_settings or {}).get("max_tokens"),
     )

@@ -26,7 +26,7 @@ async def look_up(
 def test_the_signature_is_the_schema_and_the_docstring_the_description() -> None:
     tool = bind(look_up)
 
-    schema = tool.tool_def.parameters_json_schema
+    schema = tool.parameters
     assert tool.name == "look_up"
     assert tool.description == "Look an order up."
     assert schema["required"] == ["order_id"]
