@@ -18,8 +18,8 @@ class Died(BaseException):
 class FakeJournal:
     """What one process sees of a turn's journal; `resumed` is what the next one sees.
 
-    It dies at the `dies_at`th border there is, counted from 1: before and behind every body, behind what is kept, and
-    behind everything that is told.
+    It dies at the first border where `dies_when` says so, or at the `dies_at`th there is, counted from 1: before and
+    behind every body, behind what is kept, and behind everything that is told.
     """
 
     kept: dict[str, Json] = field(default_factory=dict)
@@ -27,6 +27,7 @@ class FakeJournal:
     told: list[TurnEvent] = field(default_factory=list)
     is_resumed: bool = False
     dies_at: int = 0
+    dies_when: Callable[[], bool] = lambda: False
     borders: int = 0
     is_told: asyncio.Event = field(default_factory=asyncio.Event)
     _names: Counter[str] = field(default_factory=Counter)
@@ -36,7 +37,7 @@ class FakeJournal:
 
     @property
     def is_dead(self) -> bool:
-        return 0 < self.dies_at <= self.borders
+        return 0 < self.dies_at <= self.borders or self.dies_when()
 
     async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
         if self.is_dead:

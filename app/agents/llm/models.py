@@ -20,7 +20,7 @@ LOCAL = "local"
 SCRIPTED = "scripted"
 
 HOW_TO_CONFIGURE = (
-    "Set DEFAULT_MODEL to a model's name, such as anthropic:claude-sonnet-4-5 with ANTHROPIC_API_KEY, or install the "
+    "Set DEFAULT_MODEL to a model's name, such as anthropic:claude-sonnet-5-5 with ANTHROPIC_API_KEY, or install the "
     'local model: pip install "portico-gateway[local-model]" and set LOCAL_MODEL_GGUF to a model file.'
 )
 
