@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.agents.contract import Asked, Risk, Tool, ToolContext, Traits, Turn
+from app.agents.contract import Asked, Overrides, Risk, Tool, ToolContext, Traits, Turn
 from app.agents.llm.scripted import Call, ScriptedModel
 from app.agents.tools.toolbox import VISIBLE_LIMIT
 from tests.fakes.journal import Died, FakeJournal
@@ -160,10 +160,10 @@ async def test_what_an_override_fixes_is_neither_seen_nor_given_by_the_model(jou
         """Send a text."""
         return f"{text} to {to} from {sender}, {footer}"
 
-    overrides = {"send": {"to": "agent", "sender": "agent"}}
+    overrides: Mapping[str, Overrides] = {"send": {"to": "agent", "sender": "agent"}}
     fixed = Traits(risk=Risk.READS, overrides={"sender": whose})
     send.portico_traits = fixed  # type: ignore[attr-defined] # what the decorator does
-    said = {"text": "hi", "to": "evil", "sender": "evil", "footer": "bye"}
+    said: dict[str, object] = {"text": "hi", "to": "evil", "sender": "evil", "footer": "bye"}
     model = ScriptedModel(Call("send", said), "Done.")
     async with a_desk(an_agent(tools=[send], overrides=overrides), model=model) as desk:
         await desk.answer("helper", a_turn(), journal=journal, timeout_s=10)
