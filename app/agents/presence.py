@@ -27,6 +27,7 @@ from app.kernel.values import Json
 
 REPORT_S = 5.0
 GOODBYE_S = 2.0
+WELL = "ok"
 NOBODY = "no worker is there to ask this agent: start `portico serve --role worker`"
 
 log = structlog.get_logger(__name__)
@@ -52,8 +53,10 @@ class Presence:
                 await self._leave()
 
     async def _report(self) -> None:
+        cards = self.directory.cards()
         report: Json = {
-            "agents": {card.name: None if card.is_healthy else card.health for card in self.directory.cards()}
+            "agents": {card.name: None if card.is_healthy else card.health for card in cards},
+            "notes": {card.name: card.health for card in cards if card.is_healthy and card.health != WELL},
         }
         try:
             await self.crew.report(self.name, version=self.version, report=report)
@@ -75,6 +78,7 @@ class Reception:
     crew: Crew
     workers: Sequence[Present] = ()
     _troubles: dict[str, str | None] = field(default_factory=dict)
+    _notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def default_name(self) -> str:
@@ -86,28 +90,36 @@ class Reception:
     def card(self, name: str) -> AgentCard:
         if name not in self.agents:
             raise AgentNotFound(f"There is no agent of this name; there are: {', '.join(self.agents)}.")
-        return card_of(name, self.agents[name], self._troubles.get(name, NOBODY))
+        return card_of(name, self.agents[name], self._troubles.get(name, NOBODY), self._notes.get(name, ""))
 
     async def look(self) -> None:
         """Read what the workers say. Errors: StorageUnavailable."""
         self.workers = await self.crew.present()
         self._troubles = _troubles(self.workers[0].report) if self.workers else {}
+        self._notes = _notes(self.workers[0].report) if self.workers else {}
 
 
 def default_of(agents: Mapping[str, Agent | Responder]) -> str:
     return DEFAULT_AGENT if DEFAULT_AGENT in agents else next(iter(agents))
 
 
-def card_of(name: str, member: Agent | Responder, trouble: str | None) -> AgentCard:
-    """Write an agent's card; `trouble` is None where it is well."""
+def card_of(name: str, member: Agent | Responder, trouble: str | None, note: str = "") -> AgentCard:
+    """Write an agent's card; `trouble` is None where it is well, `note` is then what there is to know all the same."""
     tools = member.tools if isinstance(member, Agent) else ()
     return AgentCard(
         name=name,
         description=getattr(member, "description", ""),
         is_healthy=trouble is None,
-        health=trouble or "ok",
+        health=trouble or note or WELL,
         tools=tuple(name_of(tool) for tool in tools if not isinstance(tool, ToolSource)),
     )
+
+
+def _notes(report: Json) -> dict[str, str]:
+    match report:
+        case {"notes": {**found}}:
+            return {str(name): str(note) for name, note in found.items()}
+    return {}
 
 
 def _troubles(report: Json) -> dict[str, str | None]:

@@ -36,7 +36,7 @@ from app.agents.contract import (
     TurnTooLong,
     TurnUnreadable,
 )
-from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models
+from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models, names_in
 from app.agents.presence import card_of, default_of
 from app.agents.tools.interceptors import Interceptors
 from app.agents.tools.toolbox import Toolbox
@@ -114,7 +114,7 @@ class AgentRunner:
     @property
     def uses_local_model(self) -> bool:
         """Tell whether the local model's child has to run."""
-        return any(self._model_name(spec) == LOCAL for spec in self._specs())
+        return any(LOCAL in names_in(self._model_name(spec) or "") for spec in self._specs())
 
     def cards(self) -> Sequence[AgentCard]:
         return [self._card(name) for name in self._agents]
@@ -245,7 +245,9 @@ class AgentRunner:
     # --- health
 
     def _card(self, name: str) -> AgentCard:
-        return card_of(name, self._agents[name], self._troubles[name])
+        member = self._agents[name]
+        note = self._models.note(self._model_name(member) or "") if isinstance(member, Agent) else ""
+        return card_of(name, member, self._troubles[name], note)
 
     async def _check(self, name: str, member: Agent | Responder) -> None:
         try:

@@ -32,8 +32,8 @@ class Work:
     """Concurrency: of one task; its steps come one after another.
 
     `request` counts the model's requests from 1; `text` and `usage` are of those that are finished, `key` is the step
-    under way's. `tools` are what the agent may call in this turn, by name; `hidden` names those its model has yet to
-    search for.
+    under way's, `model` the one that answered last. `tools` are what the agent may call in this turn, by name; `hidden`
+    names those its model has yet to search for.
     """
 
     turn: Turn
@@ -44,6 +44,7 @@ class Work:
     text: str = ""
     usage: Usage = field(default_factory=Usage)
     key: str = ""
+    model: str = ""
     tools: Mapping[str, Tool] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
     _is_suspect: bool = False
@@ -154,9 +155,9 @@ class Speech:
             self.thoughts_chars += len(text)
             await self._work.tell("thinking_delta", request=self._work.request, text=text)
 
-    async def take_back(self, reason: str, **more: Json) -> None:
-        """Make void what this request said so far, and begin afresh."""
-        await self._work.tell("stream_retry", request=self._work.request, reason=reason, **more)
+    async def take_back(self, why: Mapping[str, Json]) -> None:
+        """Make void what this request said so far, and begin afresh; `why` is told, its `reason` among it."""
+        await self._work.tell("stream_retry", request=self._work.request, **why)
         self._begin()
 
 

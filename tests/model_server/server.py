@@ -36,6 +36,8 @@ TONGUES: tuple[tuple[str, Tongue], ...] = (
 )
 """By the end of a path; the first that fits."""
 
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}  # providers have some that are in no register
+
 
 @dataclass(slots=True)
 class Request:
@@ -193,7 +195,7 @@ class _Connection(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         if first.startswith("GET "):
-            self._whole(HTTPStatus.OK, {"object": "list", "data": [{"id": "m", "object": "model"}]})
+            self._whole(200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
             return
         path = first.split(" ")[1]
         self._request = Request(json.loads(rest[:length]), headers, time.monotonic(), path)
@@ -212,7 +214,7 @@ class _Connection(asyncio.Protocol):
         reply = self._server.next_reply(request)
         if isinstance(reply, Failure):
             body = request.tongue.failure(reply.status) if reply.body is None else reply.body
-            self._whole(HTTPStatus(reply.status), body, reply.headers)
+            self._whole(reply.status, body, reply.headers)
         elif request.is_streamed:
             await self._stream(request, reply)
         else:
@@ -220,11 +222,11 @@ class _Connection(asyncio.Protocol):
         if request.ended_s is None:
             request.ended_s = time.monotonic()
 
-    def _whole(self, status: HTTPStatus, body: object, headers: Mapping[str, str] | None = None) -> None:
+    def _whole(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
         encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
         fields = {"content-type": "application/json", "content-length": str(len(encoded)), **(headers or {})}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        self._transport.write(f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode() + encoded)
+        self._transport.write(f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n{head}\r\n".encode() + encoded)
 
     async def _stream(self, request: Request, parts: Sequence[Part]) -> None:
         answer = request.tongue.answer(request.body, request.path)
@@ -291,4 +293,4 @@ class _Connection(asyncio.Protocol):
                 case str():
                     request.sent.append(part)
         answer = request.tongue.answer(request.body, request.path)
-        self._whole(HTTPStatus.OK, answer.whole("".join(request.sent), self._taken(request)))
+        self._whole(200, answer.whole("".join(request.sent), self._taken(request)))

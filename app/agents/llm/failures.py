@@ -29,11 +29,16 @@ from app.kernel.errors import Fault
 
 MAX_RETRY_AFTER_S = 3600
 EVIDENCE_CHARS = 300
+SILENT = "The language model did not answer in time."
 PROMPT_TOO_LONG = "The message does not fit into the language model's window; say it shorter."
 
 _LLAMA_OVERFLOW = "exceed_context_size_error"  # llama.cpp's server; the library knows only other providers' words
 
 type Test = Callable[[AgentRunError], bool]
+
+
+class Silent(Exception):
+    """A model with others behind it said nothing for too long."""
 
 
 def _is(*kinds: type[AgentRunError], statuses: tuple[int, ...] = ()) -> Test:
@@ -67,7 +72,7 @@ _FACTS: tuple[tuple[Test, type[Fault], str], ...] = (
     (
         _is(ModelTimeoutError, ModelRequestTimeout, statuses=(408, 504)),
         ModelUnavailable,
-        "The language model did not answer in time.",
+        SILENT,
     ),
     (_is(ModelRequestRejectedError, statuses=(400, 413, 422)), AgentFailed, "The language model refused the request."),
     (_is(ModelAPIError), ModelUnavailable, "The language model cannot be reached at the moment."),
@@ -81,6 +86,14 @@ _FACTS: tuple[tuple[Test, type[Fault], str], ...] = (
 def as_fault(error: AgentRunError) -> Fault:
     fact, detail = next((fact, detail) for test, fact, detail in _FACTS if test(error))
     return fact(detail, headers=_retry_after(error), evidence=_evidence(error))
+
+
+def outage_of(error: Exception) -> ModelUnavailable | None:
+    """Give the fact that a model is unavailable, for which another may answer instead; None for all other errors."""
+    if isinstance(error, Silent):
+        return ModelUnavailable(SILENT)
+    fault = as_fault(error) if isinstance(error, AgentRunError) else error
+    return fault if isinstance(fault, ModelUnavailable) else None
 
 
 def _retry_after(error: AgentRunError) -> dict[str, str]:

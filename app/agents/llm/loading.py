@@ -5,7 +5,7 @@ each makes its own HTTP client, with five seconds to connect, closed with the mo
 """
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,10 +21,12 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
 from app.agents.contract import ModelMisconfigured, ModelUnavailable
+from app.agents.llm.chain import ChainModel
 from app.agents.llm.local_model import MODEL_NAME, Endpoint, LocalModel
 from app.agents.llm.local_model_errors import LocalModelUnavailable
 from app.agents.llm.providers import base_url_variable
 from app.agents.llm.scripted import ScriptedModel
+from app.agents.llm.standing import Standing
 
 GOOGLE_ATTEMPTS = 3
 GOOGLE_FIRST_WAIT_S = 0.5
@@ -37,6 +39,11 @@ LOCAL_WINDOW_TOKENS = 1536
 
 def load_local(local: LocalModel) -> Model:
     return LocalChatModel(local)
+
+
+def load_chain(models: Sequence[tuple[str, object]], standing: Standing) -> Model:
+    """Make one of several; `standing` is told how they do."""
+    return ChainModel([(name, model) for name, model in models if isinstance(model, Model)], standing)
 
 
 def load_scripted() -> Model:

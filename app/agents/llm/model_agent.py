@@ -99,7 +99,7 @@ class ModelAgent:
             except AgentRunError as error:
                 raise as_fault(error) from error
             usage = replace(work.usage, tool_calls=result.usage.tool_calls)
-            return Said(work.text, usage, self._model.model_name, bounded(result.new_messages()))
+            return Said(work.text, usage, work.model or self._model.model_name, bounded(result.new_messages()))
 
     async def _run(self, work: Work, history: Sequence[PastMessage]) -> AgentRunResult[str]:
         with working_on(work):
