@@ -47,6 +47,7 @@ def _dsn(value: object) -> object:
 
 type Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 type Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
+type Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 type Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
 type Pem = Annotated[str, BeforeValidator(_pem)]
 type Dsn = Annotated[str, BeforeValidator(_dsn)]

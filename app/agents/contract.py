@@ -252,6 +252,7 @@ class Agent:
 
     `fallback` answers where the model cannot call tools, or there is none, so that the agent does real work without.
     `overrides` are arguments, by the name of the tool, that its model has no say in; a tool's own come first.
+    `mcp_servers` names those of the configuration whose tools it gets besides.
     """
 
     name: str
@@ -261,6 +262,7 @@ class Agent:
     model: str | None = None
     fallback: Callable[[ToolContext], Awaitable[str]] | None = None
     overrides: Mapping[str, Overrides] = field(default_factory=dict)
+    mcp_servers: Sequence[str] = ()
 
 
 @runtime_checkable
