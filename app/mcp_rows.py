@@ -43,7 +43,7 @@ def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 def _url(url: str) -> str:
     parts = urlsplit(VARIABLE.sub("v", url))
-    if parts.scheme not in {"http", "https", "v"} or not (parts.hostname or parts.scheme == "v" or parts.path == "v"):
+    if not url.startswith("${") and not (parts.scheme in {"http", "https"} and parts.hostname):
         raise PydanticCustomError("url", "is not an address such as https://mcp.example.com/mcp")
     if parts.username or parts.password:
         raise PydanticCustomError("url", "holds a name or a password; put it into headers, by a variable")

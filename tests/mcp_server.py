@@ -60,13 +60,17 @@ async def count(ctx: Context, to: int) -> str:
 @server.tool()
 async def wait(file: str) -> str:
     """Begin, write to a file what became of it, and wait for long."""
-    Path(file).write_text("begun")
+    _write(file, "begun")
     try:
         await anyio.sleep(60)
     except anyio.get_cancelled_exc_class():
-        Path(file).write_text("cancelled")
+        _write(file, "cancelled")
         raise
     return "waited"
+
+
+def _write(file: str, words: str) -> None:
+    Path(file).write_text(words)
 
 
 @server.tool()

@@ -13,7 +13,7 @@ from enum import StrEnum
 import anyio
 import structlog
 
-from app.agents.mcp_client.away import ServerAway
+from app.agents.mcp_client.away import ServerAway, first_of
 from app.agents.mcp_client.listed import ListedTool
 from app.agents.mcp_client.pace import Pace
 from app.agents.mcp_client.ports import CallerHeaders, OpenSession, Session
@@ -199,8 +199,7 @@ class Connection:
 
 def words_of(error: BaseException) -> str:
     """Say in a few words what an error, or the first of a group, comes to."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_of(error)
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     if isinstance(error, ServerAway):

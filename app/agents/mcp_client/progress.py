@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 
 from app.agents.contract import Show
+from app.agents.mcp_client.away import first_of
 from app.agents.mcp_client.ports import Progress
 
 WAITING = 32
@@ -35,16 +36,9 @@ async def shown(show: Show) -> AsyncGenerator[Progress]:
                 yield hear
                 waiting.close()
     except BaseExceptionGroup as group:
-        raise _first(group) from None
+        raise first_of(group) from None  # of one task beside the block: nobody else's error is lost
 
 
 def line_of(done: float, total: float | None, words: str) -> str:
     far = f"{done:g} of {total:g}" if total else f"{done:g}"
     return f"{words} ({far})\n" if words else f"{far}\n"
-
-
-def _first(error: BaseException) -> BaseException:
-    """Give what went wrong first: the group has one task beside the block, so nobody else's error is lost."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

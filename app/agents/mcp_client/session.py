@@ -32,7 +32,7 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from app.agents.mcp_client.away import ServerAway
+from app.agents.mcp_client.away import ServerAway, first_of
 from app.agents.mcp_client.contents import result_of
 from app.agents.mcp_client.listed import ListedTool
 from app.agents.mcp_client.ports import CallerHeaders, CallFailed, CallLost, NotTaken, Progress
@@ -170,8 +170,11 @@ async def open_session(
         )
         try:
             await stack.enter_async_context(client)
-        except MCPError as error:
-            raise ServerAway(f"it does not speak with us: {error.message[:WORDS_LIMIT_CHARS]}") from error
+        except (MCPError, ExceptionGroup) as error:
+            said = first_of(error)
+            if isinstance(said, MCPError):
+                raise ServerAway(f"it does not speak with us: {said.message[:WORDS_LIMIT_CHARS]}") from error
+            raise
         yield SdkSession(server, client)
 
 

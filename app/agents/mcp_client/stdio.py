@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def stdio_transport(server: Server, on_end: Callable[[], None]) -> Transport:
 @asynccontextmanager
 async def _running(server: Server, on_end: Callable[[], None]) -> AsyncGenerator[Streams]:
     said = ServerLog(server.name, server.secrets)
-    async with _program(server) as process:
+    async with _program(server) as (process, let_go):
         incoming, read = anyio.create_memory_object_stream[Incoming](0)
         write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
         async with anyio.create_task_group() as tasks:
@@ -86,31 +86,31 @@ async def _running(server: Server, on_end: Callable[[], None]) -> AsyncGenerator
             finally:
                 write.close()
                 read.close()
-                await _ended(process)
+                await _ended(process, let_go)
                 tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def _program(server: Server) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def _program(server: Server) -> AsyncGenerator[tuple[asyncio.subprocess.Process, Callable[[], None]]]:
     environment = dict(server.child_environment)
     command, *arguments = server.command
     found = shutil.which(command, path=environment.get("PATH"))
     if found is None:
         raise ServerAway(f"there is no program {server.row.command}")
     lifeline, ours = os.pipe()
-    try:
-        process = await _started([str(lifeline), found, *arguments], lifeline, environment, server.cwd)
-    except OSError as error:
-        os.close(ours)
-        raise ServerAway(f"it cannot be started: {error.strerror}") from error
-    finally:
-        os.close(lifeline)
-    try:
-        yield process
-    finally:
-        os.close(ours)  # the guard ends what is left
-        with anyio.move_on_after(GONE_S, shield=True):
-            await process.wait()
+    with ExitStack() as held:
+        held.callback(os.close, ours)
+        try:
+            process = await _started([str(lifeline), found, *arguments], lifeline, environment, server.cwd)
+        except OSError as error:
+            raise ServerAway(f"it cannot be started: {error.strerror}") from error
+        finally:
+            os.close(lifeline)
+        try:
+            yield process, held.close
+        finally:
+            # nothing public closes what a process that left our group still holds the other end of
+            process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001
 
 
 async def _started(
@@ -156,6 +156,9 @@ async def _read(
             except ConnectionError as error:
                 log.warning("mcp.pipe_broken", server=said.server, cause=repr(error))
             on_end()
+    with suppress(ConnectionError):
+        while await process.stdout.read(64 * 1024):  # a program that cannot write does not hear that it is to end
+            pass
 
 
 async def _write(
@@ -187,9 +190,12 @@ async def _listen(process: asyncio.subprocess.Process, said: ServerLog) -> None:
     said.hear(rest)
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """Let it end by itself; the guard does the rest when its pipe closes."""
+async def _ended(process: asyncio.subprocess.Process, let_go: Callable[[], None]) -> None:
+    """Let it end by itself; when its pipe closes, the guard ends what is left."""
     assert process.stdin is not None  # noqa: S101 - it was asked for
     process.stdin.close()
     with anyio.move_on_after(ENDING_S, shield=True):
+        await process.wait()
+    let_go()
+    with anyio.move_on_after(GONE_S, shield=True):
         await process.wait()
