@@ -25,6 +25,7 @@ CATCHES_EVERYTHING = {
     "agents/tools/threads.py": "a thread reports whatever its function raises to whoever waits for it",
     "agents/tools/calling.py": "a tool is other people's code, and its failure is told to the model",
     "agents/tools/toolbox.py": "a source of tools is other people's code; it costs its tools and not the turn",
+    "agents/mcp_client/connection.py": "whatever a server and its library come to ends a connection, which is tried again",
     "agents/runner.py": "so is an agent of code; its failure is the turn's",
     "agents/work.py": "what the journal and the ledger raise is told from what an agent raises, and passed on as it is",
     "agents/llm/model_step.py": "however a request ends, what it took is settled; the error goes on its way",

@@ -188,6 +188,7 @@ async def _http(server: Server, headers_of: CallerHeaders, stack: AsyncExitStack
             headers_now=headers_now,
             connect_s=server.row.connect_timeout_s,
             limit_bytes=ANSWER_LIMIT_BYTES,
+            may_be_private=server.row.private_addresses,
         )
     )
     return streamable_http_client(server.url, http_client=client, max_sse_event_size=ANSWER_LIMIT_BYTES)

@@ -1,12 +1,15 @@
 """A client for libraries that speak a protocol of open answers, as MCP's is: it is handed to them, and they send.
 
-What they cannot do with it: follow a redirect, read a proxy from the environment, take an answer without end.
+What they cannot do with it: follow a redirect, read a proxy from the environment, take an answer without end, reach a
+private address unless that was allowed.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import httpx2
+
+from app.infra.http_client.egress import public_address
 
 MAX_CONNECTIONS = 64
 EVENT_STREAM = "text/event-stream"
@@ -16,7 +19,12 @@ type HeadersNow = Callable[[], Awaitable[Mapping[str, str]]]
 
 @asynccontextmanager
 async def streaming_client(
-    *, headers: Mapping[str, str], headers_now: HeadersNow, connect_s: float, limit_bytes: int
+    *,
+    headers: Mapping[str, str],
+    headers_now: HeadersNow,
+    connect_s: float,
+    limit_bytes: int,
+    may_be_private: bool,
 ) -> AsyncGenerator[httpx2.AsyncClient]:
     """Open a client. `headers_now` is asked for each request, in the task that makes it.
 
@@ -28,6 +36,7 @@ async def streaming_client(
             limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=4)
         ),
         limit_bytes,
+        may_be_private=may_be_private,
     )
     timeout = httpx2.Timeout(connect_s, read=None)
     async with httpx2.AsyncClient(
@@ -53,11 +62,14 @@ class _Now(httpx2.Auth):
 
 
 class _Bounded(httpx2.AsyncBaseTransport):
-    def __init__(self, inner: httpx2.AsyncBaseTransport, limit_bytes: int) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport, limit_bytes: int, *, may_be_private: bool) -> None:
         self._inner = inner
         self._limit_bytes = limit_bytes
+        self._may_be_private = may_be_private
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if not self._may_be_private:
+            await _pin(request)
         answer = await self._inner.handle_async_request(request)
         is_endless = answer.headers.get("content-type", "").startswith(EVENT_STREAM)
         if not is_endless and isinstance(answer.stream, httpx2.AsyncByteStream):
@@ -66,6 +78,17 @@ class _Bounded(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+async def _pin(request: httpx2.Request) -> None:
+    """Send it to the address that was looked at, under the host's own name. Errors: httpx2.ConnectError."""
+    host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
+    try:
+        address = await public_address(host, port)
+    except (OSError, TimeoutError) as error:
+        raise httpx2.ConnectError(str(error), request=request) from error
+    request.extensions = {**request.extensions, "sni_hostname": host}
+    request.url = request.url.copy_with(host=address)
 
 
 class _BoundedStream(httpx2.AsyncByteStream):

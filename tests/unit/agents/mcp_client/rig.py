@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from inspect import isawaitable
 from pathlib import Path
+from typing import Any
 
 from app.agents.contract import Asked, Tool, ToolContext, ToolRefused
 from app.agents.mcp_client.server import Server
@@ -32,7 +33,8 @@ def small(name: str = "small", *, environment: dict[str, str] | None = None, **f
     return Server(name, row, {**_paths(), **(environment or {})})
 
 
-def at(url: str, name: str = "small", *, environment: dict[str, str] | None = None, **fields: object) -> Server:
+# Any: what a row is written with
+def at(url: str, name: str = "small", *, environment: dict[str, str] | None = None, **fields: Any) -> Server:
     row = McpServerRow.model_validate({"url": url, "private_addresses": True, **fields})
     return Server(name, row, environment or {})
 
@@ -88,7 +90,7 @@ async def tools_of(client: McpServers, *names: str, caller: Principal | None = N
 
 
 async def call(
-    tool: Tool, *, caller: Principal | None = None, shown: list[str] | None = None, **arguments: object
+    tool: Tool, *, caller: Principal | None = None, shown: list[str] | None = None, **arguments: Any
 ) -> object:
     async def show(text: str) -> None:
         if shown is not None:
@@ -98,7 +100,7 @@ async def call(
     return await tool.call(context, arguments)
 
 
-async def refused(tool: Tool, **arguments: object) -> str:
+async def refused(tool: Tool, **arguments: Any) -> str:
     try:
         given = await call(tool, **arguments)
     except ToolRefused as refusal:

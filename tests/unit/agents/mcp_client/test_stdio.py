@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from app.agents.contract import ToolRefused
 from app.agents.mcp_client.server import Secrets
 from app.agents.mcp_client.stdio import STDERR_LINE_CHARS, STDERR_LINES, ServerLog
+from app.infra.observability.health import NotWell
 from tests.unit.agents.mcp_client.rig import call, kept, offers, refused, says, small, tools_of, until
 
 ROOT = Path(__file__).parents[4]
@@ -134,7 +135,7 @@ async def test_a_program_that_is_not_there_is_said_so_and_costs_its_tools_alone(
         tools = await tools_of(client)
 
         assert {name.partition("_")[0] for name in tools} == {"small"}
-        with pytest.raises(Exception, match="stdio: there is no program no-such-program"):
+        with pytest.raises(NotWell, match="stdio: there is no program no-such-program"):
             await client.health("gone")
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from app.agents.mcp_client import servers as servers_module
+from app.infra.observability.health import NotWell
 from tests.unit.agents.desk import a_caller
 from tests.unit.agents.mcp_client.rig import at, call, kept, offers, refused, says, served, tools_of, until
 
@@ -15,7 +17,7 @@ async def test_each_user_has_a_connection_with_headers_of_his_own_and_nobody_els
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(servers_module, "USERS_LIMIT", 2)
-    mine = {"caller_token": True, "caller_id_header": "X-User", "headers": {"X-Key": "k-${KEY}"}}
+    mine: dict[str, Any] = {"caller_token": True, "caller_id_header": "X-User", "headers": {"X-Key": "k-${KEY}"}}
     with capture_logs() as lines:
         async with (
             served() as (url, _),
@@ -78,5 +80,31 @@ async def test_what_is_no_mcp_server_is_said_to_be_none() -> None:
     port = listener.sockets[0].getsockname()[1]
     async with listener, kept(at(f"http://127.0.0.1:{port}/mcp")) as client:
         assert await tools_of(client) == {}
-        with pytest.raises(Exception, match="http: it does not speak with us: Unexpected content type: text/html"):
+        with pytest.raises(NotWell, match="http: it does not speak with us: Unexpected content type: text/html"):
             await client.health("small")
+
+
+async def test_a_private_address_is_called_where_the_entry_allows_it_alone() -> None:
+    calls = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        del reader
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    async with (
+        listener,
+        kept(*(at(f"http://{host}:{port}/", name, private_addresses=False) for name, host in _LOCAL.items())) as client,
+    ):
+        assert await tools_of(client) == {}
+        for name in _LOCAL:
+            with pytest.raises(NotWell, match="is at an address that is not public"):
+                await client.health(name)
+
+    assert calls == 0
+
+
+_LOCAL = {"literal": "127.0.0.1", "named": "localhost", "mapped": "[::ffff:127.0.0.1]"}
