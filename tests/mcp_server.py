@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import anyio
@@ -36,16 +37,17 @@ def fail(words: str) -> str:
 
 @server.tool()
 def who_am_i(ctx: Context) -> Mapping[str, str | int]:
-    """Tell which process this is, and what headers of ours came."""
+    """Tell which process this is, what headers of ours came, and which digests the secret ones have."""
     wanted = ("authorization", "x-user", "x-key")
     headers = {name: value for name, value in (ctx.headers or {}).items() if name in wanted}
-    return {"pid": os.getpid(), **headers}
+    digests = {f"{name} digest": sha256(value.encode()).hexdigest() for name, value in headers.items()}
+    return {"pid": os.getpid(), **headers, **digests}
 
 
 @server.tool()
 def environment() -> Mapping[str, str]:
-    """Tell what environment there is."""
-    return dict(os.environ)
+    """Tell which environment there is: names, and digests of values."""
+    return {name: sha256(value.encode()).hexdigest() for name, value in os.environ.items()}
 
 
 @server.tool()

@@ -117,7 +117,8 @@ class DraftReader:
 
 def _differences(one: Settings, other: Settings) -> list[str]:
     names = sorted(set(Settings.model_fields) - FROM_THE_FILE)
-    return [name for name in names if getattr(one, name) != getattr(other, name)]
+    settings = [name for name in names if getattr(one, name) != getattr(other, name)]
+    return settings if one.gateway.mcp_servers == other.gateway.mcp_servers else [*settings, "mcp_servers"]
 
 
 def key_flaws(pem: str) -> Iterable[ConfigProblem]:

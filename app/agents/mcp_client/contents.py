@@ -14,14 +14,16 @@ from mcp_types import (
     TextResourceContents,
 )
 
+from app.kernel.values import Json
+
 _NOTE_LIMIT_CHARS = 300
 _WRAPPED = "result"
 """the key under which servers put a value that is no object, since structured content has to be one"""
 
 
-def result_of(result: CallToolResult) -> object:
+def result_of(result: CallToolResult) -> Json:
     """Give the structured content, with notes of what it cannot hold; without any, the texts."""
-    structured = result.structured_content
+    structured: Json = result.structured_content
     if structured is None or result.is_error:
         return "\n\n".join(text for block in result.content if (text := _text(block)))
     if isinstance(structured, dict) and set(structured) == {_WRAPPED}:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from app.kernel.values import Json
 from app.mcp_rows import VARIABLE, McpServerRow
 
 PASSED_ON = ("PATH", "HOME")
@@ -31,6 +32,22 @@ class Secrets:
         for value in self.values:
             text = text.replace(value, "[redacted]")
         return _BEARER.sub(r"\1 [redacted]", text)
+
+    def hide_in(self, value: Json) -> Json:
+        """Hide them, and them alone, in every text of a value: what a server answers is kept, told and shown."""
+        match value:
+            case str():
+                for secret in self.values:
+                    value = value.replace(secret, "[redacted]")
+                return value
+            case Mapping():
+                return {str(self.hide_in(key)): self.hide_in(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self.hide_in(item) for item in value]
+        return value
+
+    def with_(self, value: str) -> "Secrets":
+        return Secrets.of([*self.values, value])
 
 
 @dataclass(frozen=True, slots=True)

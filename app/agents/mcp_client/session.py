@@ -40,6 +40,7 @@ from app.agents.mcp_client.server import Server
 from app.agents.mcp_client.stdio import stdio_transport
 from app.infra.http_client.streaming import streaming_client
 from app.kernel.identity import Principal
+from app.kernel.values import Json
 
 ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 TOOLS_LIMIT = 500
@@ -109,7 +110,7 @@ class SdkSession:
             raise CallFailed("its answer cannot be read") from error
         finally:
             _CALLER.reset(token)
-        return self._read(result)
+        return self._read(result, caller)
 
     async def hear_changes(self, on_change: Callable[[], None]) -> None:
         try:
@@ -135,11 +136,11 @@ class SdkSession:
             is_idempotent=hints.idempotent_hint if hints else None,
         )
 
-    def _read(self, result: CallToolResult) -> object:
-        given = result_of(result)
+    def _read(self, result: CallToolResult, caller: Principal | None) -> Json:
+        secrets = self._server.secrets.with_(caller.credential if caller else "")
+        given = secrets.hide_in(result_of(result))
         if result.is_error:
-            words = given if isinstance(given, str) else json.dumps(given)
-            raise CallFailed(self._server.secrets.hide(words)[: 4 * WORDS_LIMIT_CHARS] or "it failed, and says no more")
+            raise CallFailed(str(given)[: 4 * WORDS_LIMIT_CHARS] or "it failed, and says no more")
         return given
 
     def _words(self, error: Exception) -> str:

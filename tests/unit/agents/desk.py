@@ -1,10 +1,10 @@
 """Builders for the tests of the desk: a turn, and a runner with scripted models."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from app.agents.contract import Agent, FrontDoor, PastMessage, Responder, Turn
+from app.agents.contract import Agent, FrontDoor, PastMessage, Responder, ToolSource, Turn
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models
 from app.agents.llm.scripted import ScriptedModel
@@ -47,12 +47,14 @@ async def a_desk(
     front_door: FrontDoor | None = None,
     models: Models | None = None,
     interceptors: Interceptors = UNGUARDED,
+    sources: Sequence[ToolSource] = (),
 ) -> AsyncIterator[AgentRunner]:
     runner = AgentRunner(
         {agent.name: agent for agent in agents},
         models=models or models_of(model or ScriptedModel()),
         front_door=front_door or FakeFrontDoor(),
         interceptors=interceptors,
+        sources=sources,
     )
     yield runner
     await runner.aclose()

@@ -33,6 +33,11 @@ def small(name: str = "small", *, environment: dict[str, str] | None = None, **f
     return Server(name, row, {**_paths(), **(environment or {})})
 
 
+def old(name: str = "old", **fields: object) -> Server:
+    """Give the server of the older era as a program."""
+    return small(name, args=(str(PROGRAM.with_name("mcp_old_server.py")),), **fields)
+
+
 # Any: what a row is written with
 def at(url: str, name: str = "small", *, environment: dict[str, str] | None = None, **fields: Any) -> Server:
     row = McpServerRow.model_validate({"url": url, "private_addresses": True, **fields})

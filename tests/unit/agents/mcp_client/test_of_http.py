@@ -1,6 +1,10 @@
 """A server at an address: whose headers go, and what becomes of it when it is gone and comes again."""
 
 import asyncio
+import json
+from contextlib import closing
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,7 @@ async def test_each_user_has_a_connection_with_headers_of_his_own_and_nobody_els
         ):
             seen = {}
             for user in ("7", "8", "9"):
-                caller = a_caller(user)
+                caller = replace(a_caller(user), credential=f"token-of-{user}")
                 tools = await tools_of(client, "small", caller=caller)
                 seen[user] = await call(tools["small_who_am_i"], caller=caller)
             bare = await tools_of(client, "bare")
@@ -36,11 +40,10 @@ async def test_each_user_has_a_connection_with_headers_of_his_own_and_nobody_els
 
     for user, headers in seen.items():
         assert isinstance(headers, dict)
-        assert (headers["x-user"], headers["x-key"], headers["authorization"]) == (
-            user,
-            "k-planted-key-1",
-            "Bearer token",
-        )
+        assert headers["x-user"] == user
+        assert headers["x-key digest"] == sha256(b"k-planted-key-1").hexdigest()
+        assert headers["authorization digest"] == sha256(f"Bearer token-of-{user}".encode()).hexdigest()
+        assert (headers["x-key"], headers["authorization"]) == ("[redacted]", "Bearer [redacted]")
     assert isinstance(without, dict)
     assert set(without) == {"pid"}
     assert health == ("http, connections of 2 users", "http, 11 tools")  # the one who rested longest made room
@@ -82,6 +85,65 @@ async def test_what_is_no_mcp_server_is_said_to_be_none() -> None:
         assert await tools_of(client) == {}
         with pytest.raises(NotWell, match="http: it does not speak with us: Unexpected content type: text/html"):
             await client.health("small")
+
+
+async def test_a_session_a_server_has_forgotten_costs_no_call() -> None:
+    sessions: list[str] = []
+    calls: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = int(head.partition("content-length: ")[2].partition("\r")[0] or 0)
+            message = json.loads(await reader.readexactly(length) or "{}")
+            shown = head.partition("mcp-session-id: ")[2].partition("\r")[0]
+            status, body, more = _answer_of_old(message, shown, sessions, calls)
+            text = json.dumps(body).encode() if body else b""
+            more += f"content-type: application/json\r\ncontent-length: {len(text)}\r\nconnection: close"
+            writer.write(f"HTTP/1.1 {status} X\r\n{more}\r\n\r\n".encode() + text)
+            await writer.drain()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    async with listener, kept(at(f"http://127.0.0.1:{port}/", "old")) as client:
+        tools = await tools_of(client)
+        first = await call(tools["old_greet"])
+        sessions.append("another")  # it was restarted: it knows those it gives from now on
+        second = await call(tools["old_greet"])
+
+    assert (first, second) == ("hello", "hello")
+    assert calls == ["s0", "s2"]
+
+
+def _answer_of_old(
+    message: dict[str, Any], shown: str, sessions: list[str], calls: list[str]
+) -> tuple[int, dict[str, Any], str]:
+    """Answer as a server of 2025-06-18 does, which knows the session it gave last."""
+    method = message.get("method")
+    result: dict[str, Any] = {}
+    more = ""
+    if method == "initialize":
+        more = f"mcp-session-id: s{len(sessions)}\r\n"
+        sessions.append(f"s{len(sessions)}")
+        result = {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "old", "version": "1"},
+        }
+    elif not shown:
+        return 400, {}, more
+    elif shown != sessions[-1]:
+        return 404, {}, more
+    elif method is None:
+        return 405, {}, more
+    elif "id" not in message:
+        return 202, {}, more
+    elif method == "tools/list":
+        result = {"tools": [{"name": "greet", "inputSchema": {"type": "object"}}]}
+    elif method == "tools/call":
+        calls.append(shown)
+        result = {"content": [{"type": "text", "text": "hello"}]}
+    return 200, {"jsonrpc": "2.0", "id": message["id"], "result": result}, more
 
 
 async def test_a_private_address_is_called_where_the_entry_allows_it_alone() -> None:

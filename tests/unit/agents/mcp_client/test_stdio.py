@@ -1,12 +1,11 @@
 """A server that is a program: what it may see, what it may say, and that it ends when we do."""
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from app.agents.contract import ToolRefused
 from app.agents.mcp_client.server import Secrets
 from app.agents.mcp_client.stdio import STDERR_LINE_CHARS, STDERR_LINES, ServerLog
 from app.infra.observability.health import NotWell
-from tests.unit.agents.mcp_client.rig import call, kept, offers, refused, says, small, tools_of, until
+from tests.unit.agents.mcp_client.rig import call, kept, offers, old, refused, says, small, tools_of, until
 
 ROOT = Path(__file__).parents[4]
 
@@ -47,39 +46,11 @@ async def test_a_program_sees_of_our_environment_what_its_entry_gives_it(monkeyp
             await until(lambda: any(line["event"] == "mcp.server_said" for line in lines))
 
     assert isinstance(seen, dict)
-    assert seen["GIVEN"] == "x named-secret"
+    assert seen["GIVEN"] == sha256(b"x named-secret").hexdigest()
     assert set(seen) - {"LC_CTYPE", "__CF_USER_TEXT_ENCODING"} == {"GIVEN", "PATH", "HOME"}
     said = [line["line"] for line in lines if line["event"] == "mcp.server_said"]
     assert said == ["the key is [redacted]"]
     assert "named-secret" not in repr(lines) + repr(server)
-
-
-async def test_a_server_killed_during_a_call_is_connected_again_and_the_next_call_works(tmp_path: Path) -> None:
-    async with kept(small()) as client:
-        tools = await tools_of(client)
-        before = await call(tools["small_who_am_i"])
-        assert isinstance(before, dict)
-
-        async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(refused(tools["small_wait"], file=str(tmp_path / "state")))
-            await until(lambda: says(tmp_path / "state", "begun"))
-            os.kill(before["pid"], signal.SIGKILL)
-
-        after = await call(tools["small_who_am_i"])
-        assert "went away during the call, and nobody knows whether it was done" in waiting.result()
-        assert isinstance(after, dict)
-        assert after["pid"] != before["pid"]
-
-
-async def test_thirty_share_one_program() -> None:
-    async with kept(small()) as client:
-        each = [await tools_of(client) for _ in range(30)]
-        async with asyncio.TaskGroup() as group:
-            sums = [group.create_task(call(tools["small_add"], a=n, b=n)) for n, tools in enumerate(each)]
-            pids = [group.create_task(call(tools["small_who_am_i"])) for tools in each]
-
-        assert [one.result() for one in sums] == [2 * n for n in range(30)]
-        assert len({repr(one.result()) for one in pids}) == 1
 
 
 async def test_a_call_that_is_cancelled_is_cancelled_there_and_the_connection_goes_on(tmp_path: Path) -> None:
@@ -131,10 +102,10 @@ def test_a_program_and_its_own_children_end_with_a_worker_that_is_killed(tmp_pat
 
 
 async def test_a_program_that_is_not_there_is_said_so_and_costs_its_tools_alone() -> None:
-    async with kept(small("gone", command="no-such-program", args=()), small()) as client:
+    async with kept(small("gone", command="no-such-program", args=()), old()) as client:
         tools = await tools_of(client)
 
-        assert {name.partition("_")[0] for name in tools} == {"small"}
+        assert {name.partition("_")[0] for name in tools} == {"old"}
         with pytest.raises(NotWell, match="stdio: there is no program no-such-program"):
             await client.health("gone")
 
@@ -148,11 +119,9 @@ async def test_a_line_beyond_its_limit_ends_the_connection_and_is_no_memory() ->
     assert any(line["event"] == "mcp.line_too_long" for line in lines)
 
 
-async def test_a_server_of_the_older_protocol_is_spoken_to_in_it(tmp_path: Path) -> None:
-    program = tmp_path / "old.py"
-    program.write_text(_OLD)
+async def test_a_server_of_the_older_protocol_is_spoken_to_in_it() -> None:
     with capture_logs() as lines:
-        async with kept(small("old", command=sys.executable, args=(str(program),))) as client:
+        async with kept(old()) as client:
             tools = await tools_of(client)
             answer = await call(tools["old_greet"])
             await until(lambda: offers(client, "old_part"))
@@ -179,10 +148,10 @@ def test_stderr_is_logged_in_bounded_lines_of_bounded_number() -> None:
 
 
 async def test_the_refusal_of_a_call_without_a_connection_says_why() -> None:
-    async with kept(small()) as client:
+    async with kept(old()) as client:
         tools = await tools_of(client)
-    with pytest.raises(ToolRefused, match="The MCP server small is not there: it is not connected yet"):
-        await call(tools["small_add"], a=1, b=2)
+    with pytest.raises(ToolRefused, match="The MCP server old is not there: it is not connected yet"):
+        await call(tools["old_greet"])
 
 
 def _read_when(file: Path, end: str) -> str:
@@ -204,26 +173,3 @@ def _lives(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
-
-
-_OLD = """
-import json, sys
-tools = [{"name": "greet", "inputSchema": {"type": "object"}}]
-def say(**message): print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
-print("an old server begins")  # no message, and no harm
-for line in sys.stdin:
-    message = json.loads(line)
-    method, id_ = message.get("method"), message.get("id")
-    if method == "initialize":
-        info = {"name": "old", "version": "1"}
-        capabilities = {"tools": {"listChanged": True}}
-        say(id=id_, result={"protocolVersion": "2025-06-18", "capabilities": capabilities, "serverInfo": info})
-    elif method == "tools/list":
-        say(id=id_, result={"tools": tools})
-    elif method == "tools/call":
-        tools.append({"name": "part", "inputSchema": {"type": "object"}})
-        say(id=id_, result={"content": [{"type": "text", "text": "hello"}]})
-        say(method="notifications/tools/list_changed")
-    elif id_ is not None:
-        say(id=id_, error={"code": -32601, "message": "Method not found"})
-"""
