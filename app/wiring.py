@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from dishka import Provider, Scope, alias, provide
 
-from app.agents.contract import AgentDirectory, FrontDoor
+from app.agents.contract import AgentDirectory, Credentials, FrontDoor
 from app.agents.presence import Presence
 from app.agents.provider import AgentsElsewhere, AgentsProvider
 from app.agents.runner import AgentRunner
-from app.agents.tools.front_door import Credentials, FrontDoorAddress, HttpFrontDoor
+from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
 from app.edge.edge import OnRequest
 from app.edge.keys import Fetch
 from app.edge.live_runs import RunSource

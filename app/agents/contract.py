@@ -93,6 +93,14 @@ class FrontDoor(Protocol):
         ...
 
 
+class Credentials(Protocol):
+    """The tokens that calls carry. Asked for each call, since one is good for minutes and a run works for hours."""
+
+    async def token_for(self, caller: Principal) -> str:
+        """Give a token that speaks for this caller now. Errors: Unavailable."""
+        ...
+
+
 type Show = Callable[[str], Awaitable[None]]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dishka import AnyOf, Provider, Scope, provide
 
-from app.agents.contract import Agent, AgentBroken, AgentDirectory, Agents, FrontDoor, ModelMisconfigured
+from app.agents.contract import Agent, AgentBroken, AgentDirectory, Agents, Credentials, FrontDoor, ModelMisconfigured
 from app.agents.factory import AgentFactory
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models, check_model
@@ -22,7 +22,6 @@ from app.agents.mcp_client.servers import McpServers
 from app.agents.mcp_client.source import McpTools
 from app.agents.presence import MCP, REPORT_S, Presence, Reception
 from app.agents.runner import AgentRunner
-from app.agents.tools.front_door import Credentials
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import Crew
 from app.infra.observability.background import Background, every

@@ -10,12 +10,12 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 
+from app.agents.contract import Credentials
 from app.agents.mcp_client.away import ServerAway
 from app.agents.mcp_client.connection import Connection, State, load_session_module
 from app.agents.mcp_client.listed import ListedTool
 from app.agents.mcp_client.ports import CallerHeaders, OpenSession, Session
 from app.agents.mcp_client.server import Server
-from app.agents.tools.front_door import Credentials
 from app.infra.observability.health import NotWell
 from app.kernel.identity import Principal
 from app.kernel.ids import UserId

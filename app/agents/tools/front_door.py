@@ -7,12 +7,11 @@ The token is that person's own where it is at hand; a run has left it behind, an
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from app.agents.contract import FleetAnswer, FrontDoorUnavailable
+from app.agents.contract import Credentials, FleetAnswer, FrontDoorUnavailable
 from app.infra.http_client.client import FLEET_TIMEOUTS, CallFailed, HttpClient
 from app.kernel.errors import Unavailable
 from app.kernel.identity import Principal
@@ -33,14 +32,6 @@ class FrontDoorAddress:
             return
         host = server[0] if ":" not in server[0] else f"[{server[0]}]"
         self.url = f"{scheme}://{host}:{server[1]}"
-
-
-class Credentials(Protocol):
-    """The tokens that calls carry. Asked for each call, since one is good for minutes and a run works for hours."""
-
-    async def token_for(self, caller: Principal) -> str:
-        """Give a token that speaks for this caller now. Errors: Unavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ import pytest
 from dishka import AsyncContainer, Provider, Scope, make_async_container
 
 from app.agents import provider
-from app.agents.contract import AgentBroken, Agents, FrontDoor
+from app.agents.contract import AgentBroken, Agents, Credentials, FrontDoor
 from app.agents.factory import AgentFactory
 from app.agents.provider import AgentsProvider, agent_flaws, mcp_flaws
 from app.agents.runner import AgentRunner
-from app.agents.tools.front_door import Credentials
 from app.agents.turns import Unwritten
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import Crew

@@ -27,19 +27,21 @@ class RunTokens:
         return f"run-token-of-{caller.user_id}"
 
 
-def small(name: str = "small", *, environment: dict[str, str] | None = None, **fields: object) -> Server:
+# Any: what a row is written with
+def small(name: str = "small", *, environment: dict[str, str] | None = None, **fields: Any) -> Server:
     """Give the small server as a program."""
     row = McpServerRow.model_validate({"command": sys.executable, "args": (str(PROGRAM),), **fields})
     return Server(name, row, {**_paths(), **(environment or {})})
 
 
-def old(name: str = "old", **fields: object) -> Server:
+def old(name: str = "old", **fields: Any) -> Server:  # Any: as above
     """Give the server of the older era as a program."""
     return small(name, args=(str(PROGRAM.with_name("mcp_old_server.py")),), **fields)
 
 
-# Any: what a row is written with
-def at(url: str, name: str = "small", *, environment: dict[str, str] | None = None, **fields: Any) -> Server:
+def at(  # Any: as above
+    url: str, name: str = "small", *, environment: dict[str, str] | None = None, **fields: Any
+) -> Server:
     row = McpServerRow.model_validate({"url": url, "private_addresses": True, **fields})
     return Server(name, row, environment or {})
 
