@@ -13,10 +13,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from math import inf
 
+_PACED_OVER_S = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """More than `few` for longer than `burst_s` are no burst.
+    """More than `few`, and than are served in `brief_s`, for longer than `burst_s` are no burst.
 
     Then nobody is served any more who has waited for `fresh_s`, and is told after `longest_s`. Few are told after
     `few_longest_s`: where that is infinite, they are served in any case.
@@ -27,6 +29,7 @@ class Patience:
     fresh_s: float
     longest_s: float
     few_longest_s: float = inf
+    brief_s: float = 0.1
 
 
 @dataclass(slots=True)
@@ -36,16 +39,22 @@ class Waiting[T]:
     patience: Patience
     _those: deque[tuple[float, T]] = field(default_factory=deque)
     _short_at_s: float = -inf
-    """when there were few the last time"""
+    """when there were few, or all would have been served soon, the last time"""
+    _pace_s: float = inf
+    """from one who is served to the next, lately"""
+    _paced_from_s: float = 0.0
+    _paced: int = 0
+    _served_at_s: float = -inf
 
     def __len__(self) -> int:
         return len(self._those)
 
     def is_standing(self, now_s: float) -> bool:
-        patience = self.patience
-        return len(self._those) > patience.few and now_s - self._short_at_s > patience.burst_s
+        return not self._is_short(now_s) and now_s - self._short_at_s > self.patience.burst_s
 
     def add(self, who: T, now_s: float) -> None:
+        if not self._those:
+            self._paced_from_s, self._paced = now_s, 0
         self._note_length(now_s)
         self._those.append((now_s, who))
 
@@ -59,6 +68,7 @@ class Waiting[T]:
             _, who = self._those.pop()
         else:
             return None
+        self._note_pace(now_s)
         self._note_length(now_s)
         return who
 
@@ -75,6 +85,20 @@ class Waiting[T]:
             return self.patience.few_longest_s
         return self.patience.fresh_s if is_idle else self.patience.longest_s
 
+    def _is_short(self, now_s: float) -> bool:
+        waiting, patience = len(self._those), self.patience
+        if waiting <= patience.few:
+            return True
+        return waiting * self._pace_s <= patience.brief_s and now_s - self._served_at_s <= patience.brief_s
+
     def _note_length(self, now_s: float) -> None:
-        if len(self._those) <= self.patience.few:
+        if self._is_short(now_s):
             self._short_at_s = now_s
+
+    def _note_pace(self, now_s: float) -> None:
+        self._served_at_s = now_s
+        self._paced += 1
+        taken_s = now_s - self._paced_from_s
+        if taken_s >= _PACED_OVER_S:
+            self._pace_s = taken_s / self._paced
+            self._paced_from_s, self._paced = now_s, 0

@@ -101,8 +101,13 @@ class Program:
 
     def workers(self) -> list[int]:
         """List the processes that answer requests: children of `portico serve`, but for who works on runs."""
-        children = [(pid, args) for pid, parent, args in _processes() if parent == self.process.pid]
-        return [pid for pid, args in children if '"role": "worker"' not in args]
+        return [pid for pid, args in self._children() if '"role": "worker"' not in args]
+
+    def children(self) -> list[int]:
+        return [pid for pid, _ in self._children()]
+
+    def _children(self) -> list[tuple[int, str]]:
+        return [(pid, args) for pid, parent, args in _processes() if parent == self.process.pid]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)

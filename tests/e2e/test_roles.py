@@ -1,6 +1,7 @@
 """`portico serve --role`: web processes and workers as programs of their own, before one database."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.surfaces.cli.run_worker import NICENESS
 from tests.builders import bearer, public_pem
 from tests.e2e.program import PORTICO, ROOT, Program, a_home, bare_environment, becomes_true, free_port, running
 from tests.http.calls import history, open_chat
@@ -111,6 +113,8 @@ def test_web_and_worker_are_two_programs_before_one_database(
     run = begin(client, "dora", chat_id, "while nobody is there")
 
     with serving(home, migrated_dsn, "worker") as worker:
+        (pid,) = worker.children()
+        assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{worker.url}/api/health/ping")
         assert becomes_true(lambda: read_run(client, "dora", run["id"])["status"] == "completed", within_s=30)

@@ -1,13 +1,20 @@
 """`portico routes` as operators run it: what it prints, what it finds wrong, what it says about one request."""
 
 import json
+import os
+import signal
 import subprocess
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from app import main as root
+from app.surfaces.cli.main import main as command_line
 from tests.builders import public_pem
-from tests.e2e.program import run
+from tests.e2e.program import bare_environment, run
 
 GOOD = """
 [upstreams.agenda]
@@ -33,10 +40,32 @@ access = "PRIVATE"
 
 
 def routes(folder: Path, table: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command within this process, which has imported what it needs."""
     config = folder / "gateway.toml"
     config.write_text(table, "utf-8")
     values = {"JWT_PUBLIC_KEY": public_pem(), "MODE": "PROD", "AGENDA_SERVICE_URL": "http://agenda.test:8001", **env}
-    return run(folder, "routes", "--config", str(config), *arguments, env=values)
+    out, err = StringIO(), StringIO()
+    on_term = signal.getsignal(signal.SIGTERM)
+    try:
+        with (
+            patch.dict(os.environ, bare_environment(folder, **values), clear=True),
+            chdir(folder),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code = command_line(lambda: root, ["routes", "--config", str(config), *arguments])
+    finally:
+        signal.signal(signal.SIGTERM, on_term)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def test_the_program_prints_what_the_tests_below_see(tmp_path: Path) -> None:
+    here = routes(tmp_path, GOOD)
+    values = {"JWT_PUBLIC_KEY": public_pem(), "MODE": "PROD", "AGENDA_SERVICE_URL": "http://agenda.test:8001"}
+
+    said = run(tmp_path, "routes", "--config", str(tmp_path / "gateway.toml"), env=values)
+
+    assert (said.returncode, said.stdout, said.stderr) == (here.returncode, here.stdout, here.stderr)
 
 
 def test_the_table_is_printed_row_by_row(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_every_answer_to_a_generated_request_is_described(
 ) -> None:
     headers = as_("the-generator", role) if role else {}
 
-    outcome = send_generated(gateway_url, headers, tmp_path, seed=SEED, examples=10, phases=phases)
+    outcome = send_generated(gateway_url, headers, tmp_path, seed=SEED, examples=5, phases=phases)
 
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     if role:  # it withdrew whatever tokens it liked; where its own was among them, it saw refusals only

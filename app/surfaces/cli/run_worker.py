@@ -4,6 +4,7 @@ It ends with its supervisor, like the workers that answer requests. Its runs are
 """
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Sequence
@@ -19,10 +20,14 @@ from app.surfaces.cli.serve import known_to_all, preflight
 from app.surfaces.cli.tether import Tether
 from app.surfaces.cli.worker_plan import Order, Report, WorkerPlan
 
+NICENESS = 5
+"""Behind those who answer requests, and its children with it: a turn takes seconds, a request less than one."""
+
 
 def run(root: Root, plan: WorkerPlan) -> int:
     """Errors: CommandFailed, ConfigurationInvalid, EmbeddedPostgresUnavailable."""
     end_with_parent(plan.supervisor_pid)
+    os.nice(NICENESS)
     with socket.socket(fileno=plan.channel_fd) as channel:
         tether = Tether(channel)
         settings = root.load_settings(plan.config)

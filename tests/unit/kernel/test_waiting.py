@@ -86,3 +86,35 @@ def test_a_queue_that_was_short_for_a_moment_is_a_burst_again(shrink: str) -> No
     assert not queue.is_standing(at_s + 1.0)
     assert queue.is_standing(at_s + 1.1)
     assert served(queue, at_s + 1.0).endswith("xyz")
+
+
+def a_crowd_at(pace_s: float, *, count: int, until_s: float) -> Waiting[int]:
+    """A closed loop: whoever is served comes again at once."""
+    queue, now_s = Waiting[int](PATIENCE), 0.0
+    for who in range(count):
+        queue.add(who, now_s)
+    while now_s < until_s:
+        now_s += pace_s
+        who_is_next = queue.next(now_s)
+        if who_is_next is not None:
+            queue.add(who_is_next, now_s)
+    return queue
+
+
+def test_many_of_whom_all_are_served_soon_are_served_in_order_for_ever() -> None:
+    queue = a_crowd_at(0.001, count=90, until_s=10)
+
+    assert not queue.is_standing(10)
+    assert queue.next_in_vain(10, is_idle=True) is None
+
+
+def test_more_than_are_served_soon_are_a_queue_that_stays() -> None:
+    assert a_crowd_at(0.001, count=110, until_s=10).is_standing(10)
+
+
+def test_where_nobody_is_served_any_more_many_do_not_stay_few() -> None:
+    queue = a_crowd_at(0.001, count=90, until_s=10)
+
+    queue.add(90, 11)
+
+    assert queue.is_standing(11.2)
