@@ -20,6 +20,8 @@ from itertools import count
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from app.agents.turns import Journal, Said, Spending, Unmetered
+from app.infra.http_client.egress import Network
+from app.infra.openapi.calls import OperationCall
 from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, TooLarge, Unavailable, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
@@ -72,6 +74,26 @@ class FleetAnswer:
         return json.loads(self.body)
 
 
+type Identity = Literal["none", "id", "token"]
+"""What a foreign service learns of the caller: nothing, `X-User-Id` and `X-User-Role`, or his token, to act with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request to a service the front door does not lead to. `networks` are private ones it may be on."""
+
+    method: str
+    url: str
+    json: object = None
+    form: Mapping[str, str | Sequence[str]] | None = None
+    query: Mapping[str, str | Sequence[str]] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    identity: Identity = "none"
+    networks: Sequence[Network] = ()
+    timeout_s: float = TOOL_TIMEOUT_S
+    limit_bytes: int = 1024 * 1024
+
+
 class FrontDoor(Protocol):
     """The fleet as an agent sees it: through the front door, under the caller's own token and roles."""
 
@@ -82,14 +104,28 @@ class FrontDoor(Protocol):
         path: str,
         *,
         json: object = None,
-        query: Mapping[str, str] | None = None,
+        form: Mapping[str, str | Sequence[str]] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         idempotency_key: str = "",
     ) -> FleetAnswer:
         """Send one request as the caller; 4xx and 5xx answers are returned, not raised.
 
-        Shapes: path starts with "/", as a client of the front door would write it; the key, if any, goes with it.
+        Shapes: path starts with "/", as a client of the front door would write it; the key, if any, goes with it; the
+        body is `json` or `form`, or there is none.
         Errors: FrontDoorUnavailable when no answer comes in time.
         """
+        ...
+
+    async def call_outside(self, caller: Principal, outgoing: Outgoing, *, idempotency_key: str = "") -> FleetAnswer:
+        """Send one request to a service elsewhere; no redirect is followed, no private address is called.
+
+        What is addressed to the front door after all goes through it, as the caller. Errors: ToolRefused in words for
+        the model; FrontDoorUnavailable.
+        """
+        ...
+
+    async def operations(self, caller: Principal) -> Sequence[OperationCall]:
+        """List what services let this caller do now. Errors: FrontDoorUnavailable."""
         ...
 
 
@@ -123,17 +159,33 @@ class ToolContext:
     _calls: Iterator[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
     async def call(
-        self, method: str, path: str, *, json: object = None, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        form: Mapping[str, str | Sequence[str]] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
     ) -> FleetAnswer:
         """Call a service of the fleet as the person who asked.
 
         What may change something goes with an `Idempotency-Key` of its own, made of this call's key and the number of
         such requests before it: make them in the same order each time.
         """
-        key = ""
-        if self.idempotency_key and method.upper() not in SAFE_METHODS:
-            key = f"{self.idempotency_key}.{next(self._calls)}"
-        return await self.front_door.call(self.turn.caller, method, path, json=json, query=query, idempotency_key=key)
+        key = self._next_key(method)
+        return await self.front_door.call(
+            self.turn.caller, method, path, json=json, form=form, query=query, idempotency_key=key
+        )
+
+    async def call_outside(self, outgoing: Outgoing) -> FleetAnswer:
+        """Call a service elsewhere, with a key as `call` does. Errors: ToolRefused."""
+        key = self._next_key(outgoing.method)
+        return await self.front_door.call_outside(self.turn.caller, outgoing, idempotency_key=key)
+
+    def _next_key(self, method: str) -> str:
+        if not self.idempotency_key or method.upper() in SAFE_METHODS:
+            return ""
+        return f"{self.idempotency_key}.{next(self._calls)}"
 
 
 class ToolRefused(Exception):

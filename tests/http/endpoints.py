@@ -83,6 +83,7 @@ ENDPOINTS = (
     ),
     Endpoint("DELETE", "/api/v1/revocations/{revocation_id}", wrong_role="manager", flawed="revocation_id"),
     Endpoint("GET", "/api/v1/agents/", malformed=None),
+    Endpoint("GET", "/api/v1/operations/", malformed=None),
     Endpoint("GET", "/api/v1/agents/{name}", malformed=None),
     Endpoint("GET", "/metrics", wrong_role="user", malformed=None),
 )

@@ -14,6 +14,7 @@ from pydantic_ai.messages import (
     ModelRequestPart,
     ModelResponse,
     ModelResponsePart,
+    RetryPromptPart,
     SystemPromptPart,
     TextPart,
     ToolCallPart,
@@ -39,7 +40,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request as the model saw it. `results` are what tools gave back in this run, as text, oldest first."""
+    """One request as the model saw it. `results` are what calls came to in this run, as text, oldest first."""
 
     instructions: str
     messages: tuple[PastMessage, ...]
@@ -110,9 +111,19 @@ def _seen(messages: list[ModelMessage], info: AgentInfo) -> Seen:
         messages=tuple(message for part in parts if (message := _message(part)) is not None),
         tools=tuple(tool.name for tool in info.function_tools),
         parameters={tool.name: tool.parameters_json_schema for tool in info.function_tools},
-        results=tuple(part.model_response_str() for part in parts if isinstance(part, ToolReturnPart)),
+        results=tuple(text for part in parts if (text := _result(part)) is not None),
         max_tokens=(info.model_settings or {}).get("max_tokens"),
     )
+
+
+def _result(part: ModelRequestPart | ModelResponsePart) -> str | None:
+    match part:
+        case ToolReturnPart():
+            return part.model_response_str()
+        case RetryPromptPart(tool_name=str()):
+            return part.model_response()
+        case _:
+            return None
 
 
 def _message(part: ModelRequestPart | ModelResponsePart) -> PastMessage | None:

@@ -16,10 +16,14 @@ def overridden(tool: Tool, by_agent: Overrides) -> Tool:
     overrides = {**by_agent, **tool.traits.overrides}
     if not overrides:
         return tool
-    return replace(
-        tool,
-        traits=replace(tool.traits, overrides=overrides),
-        parameters=without(tool.parameters, frozenset(overrides)),
+    return Tool(
+        tool.name,
+        tool.description,
+        without(tool.parameters, frozenset(overrides)),
+        tool.call,
+        replace(tool.traits, overrides=overrides),
+        tool.origin,
+        tool.check,
     )
 
 

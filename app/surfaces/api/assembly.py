@@ -20,6 +20,7 @@ from app.surfaces.api.description import add_refusals
 from app.surfaces.api.docs import describe, docs_config, introduce_own
 from app.surfaces.api.idempotency import HonourKeys
 from app.surfaces.api.jwks import JwksController
+from app.surfaces.api.operations import OperationsController
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.ops.health import HealthController
@@ -35,6 +36,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     MetricsController,
     JwksController,
     AgentsController,
+    OperationsController,
     RevocationsController,
     *CHATS,
     UsageController,
