@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from dishka import Provider, Scope, alias, provide
 
-from app.agents.contract import AgentDirectory, Credentials, FrontDoor
+from app.agents.contract import AgentDirectory
+from app.agents.front_door import Credentials, FrontDoor
 from app.agents.presence import Presence
 from app.agents.provider import AgentsElsewhere, AgentsProvider
 from app.agents.runner import AgentRunner

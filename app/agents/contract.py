@@ -12,16 +12,14 @@ Two ways to write one, in a file of `app/agents/library/` or a package with the 
 Rule: nothing here knows a model library; only what `runner.py` imports on first use does.
 """
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from app.agents.front_door import SAFE_METHODS, FleetAnswer, FrontDoor, Outgoing
 from app.agents.turns import Journal, Said, Spending, Unmetered
-from app.infra.http_client.egress import Network
-from app.infra.openapi.calls import OperationCall
 from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, TooLarge, Unavailable, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
@@ -29,7 +27,6 @@ from app.kernel.values import Json
 
 DEFAULT_AGENT = "assistant"
 UNMETERED = Unmetered()
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
 
 TOOL_TIMEOUT_S = 60.0
 
@@ -59,82 +56,6 @@ class Turn:
     caller: Principal
     request_id: str = ""
     history: tuple[PastMessage, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FleetAnswer:
-    """What an upstream said to a tool; `body` is bounded, `json()` raises ValueError when it is no JSON."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    # Any: what a service answers has no type here; whoever asks knows its shape.
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-type Identity = Literal["none", "id", "token"]
-"""What a foreign service learns of the caller: nothing, `X-User-Id` and `X-User-Role`, or his token, to act with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A request to a service the front door does not lead to. `networks` are private ones it may be on."""
-
-    method: str
-    url: str
-    json: object = None
-    form: Mapping[str, str | Sequence[str]] | None = None
-    query: Mapping[str, str | Sequence[str]] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    identity: Identity = "none"
-    networks: Sequence[Network] = ()
-    timeout_s: float = TOOL_TIMEOUT_S
-    limit_bytes: int = 1024 * 1024
-
-
-class FrontDoor(Protocol):
-    """The fleet as an agent sees it: through the front door, under the caller's own token and roles."""
-
-    async def call(
-        self,
-        caller: Principal,
-        method: str,
-        path: str,
-        *,
-        json: object = None,
-        form: Mapping[str, str | Sequence[str]] | None = None,
-        query: Mapping[str, str | Sequence[str]] | None = None,
-        idempotency_key: str = "",
-    ) -> FleetAnswer:
-        """Send one request as the caller; 4xx and 5xx answers are returned, not raised.
-
-        Shapes: path starts with "/", as a client of the front door would write it; the key, if any, goes with it; the
-        body is `json` or `form`, or there is none.
-        Errors: FrontDoorUnavailable when no answer comes in time.
-        """
-        ...
-
-    async def call_outside(self, caller: Principal, outgoing: Outgoing, *, idempotency_key: str = "") -> FleetAnswer:
-        """Send one request to a service elsewhere; no redirect is followed, no private address is called.
-
-        What is addressed to the front door after all goes through it, as the caller. Errors: ToolRefused in words for
-        the model; FrontDoorUnavailable.
-        """
-        ...
-
-    async def operations(self, caller: Principal) -> Sequence[OperationCall]:
-        """List what services let this caller do now. Errors: FrontDoorUnavailable."""
-        ...
-
-
-class Credentials(Protocol):
-    """The tokens that calls carry. Asked for each call, since one is good for minutes and a run works for hours."""
-
-    async def token_for(self, caller: Principal) -> str:
-        """Give a token that speaks for this caller now. Errors: Unavailable."""
-        ...
 
 
 type Show = Callable[[str], Awaitable[None]]
@@ -443,8 +364,3 @@ class ModelNotConfigured(Unavailable):
 class ModelUnavailable(Unavailable):
     type = "model-unavailable"
     title = "The language model cannot be reached"
-
-
-class FrontDoorUnavailable(Unavailable):
-    type = "front-door-unavailable"
-    title = "The front door did not answer the agent"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from dishka import AnyOf, Provider, Scope, provide
 
-from app.agents.contract import Agent, AgentBroken, AgentDirectory, Agents, Credentials, FrontDoor, ModelMisconfigured
+from app.agents.contract import Agent, AgentBroken, AgentDirectory, Agents, ModelMisconfigured
 from app.agents.factory import AgentFactory
+from app.agents.front_door import Credentials, FrontDoor
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models, check_model
 from app.agents.mcp_client.server import Server

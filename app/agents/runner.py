@@ -24,8 +24,6 @@ from app.agents.contract import (
     AgentFailed,
     AgentNotFound,
     AgentTimedOut,
-    FrontDoor,
-    FrontDoorUnavailable,
     ModelNotConfigured,
     ModelUnavailable,
     Responder,
@@ -36,6 +34,7 @@ from app.agents.contract import (
     TurnTooLong,
     TurnUnreadable,
 )
+from app.agents.front_door import FrontDoor, FrontDoorUnavailable
 from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models, names_in
 from app.agents.presence import card_of, default_of
 from app.agents.tools.interceptors import Interceptors

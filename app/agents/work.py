@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.agents.contract import AgentFailed, FrontDoor, Tool, Turn
+from app.agents.contract import AgentFailed, Tool, Turn
+from app.agents.front_door import FrontDoor
 from app.agents.turns import BudgetReached, InDoubt, Journal, Spending, TurnEvent, Usage
 from app.kernel.values import Json
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from app.agents.contract import FleetAnswer, FrontDoorUnavailable, Outgoing
+from app.agents.front_door import FleetAnswer, FrontDoorUnavailable, Outgoing
 from app.infra.openapi.calls import OperationCall
 from app.kernel.identity import Principal
 

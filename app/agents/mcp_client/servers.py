@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 
-from app.agents.contract import Credentials
+from app.agents.front_door import Credentials
 from app.agents.mcp_client.away import ServerAway
 from app.agents.mcp_client.connection import Connection, State, load_session_module
 from app.agents.mcp_client.listed import ListedTool

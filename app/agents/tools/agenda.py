@@ -8,7 +8,8 @@ from datetime import datetime
 
 import msgspec
 
-from app.agents.contract import FleetAnswer, Risk, ToolContext, ToolRefused, tool
+from app.agents.contract import Risk, ToolContext, ToolRefused, tool
+from app.agents.front_door import FleetAnswer
 
 AGENDA = "/api/v1/agenda"
 PAGE_ITEMS = 100

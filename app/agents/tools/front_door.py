@@ -13,7 +13,8 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 import structlog
 
-from app.agents.contract import Credentials, FleetAnswer, FrontDoorUnavailable, Identity, Outgoing, ToolRefused
+from app.agents.contract import ToolRefused
+from app.agents.front_door import Credentials, FleetAnswer, FrontDoorUnavailable, Identity, Outgoing
 from app.infra.http_client.client import FLEET_TIMEOUTS, CallAnswer, CallFailed, CallTimeouts, HttpClient
 from app.infra.http_client.egress import EgressRefused
 from app.infra.openapi.calls import OperationCall

@@ -10,7 +10,8 @@ from string import Formatter
 from typing import Any
 from urllib.parse import quote
 
-from app.agents.contract import SAFE_METHODS, FleetAnswer, Risk, ToolRefused
+from app.agents.contract import Risk, ToolRefused
+from app.agents.front_door import SAFE_METHODS, FleetAnswer
 
 ERROR_LIMIT_CHARS = 2000
 VALUE_LIMIT_CHARS = 2000

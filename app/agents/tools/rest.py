@@ -17,16 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import TypeAdapter
 
-from app.agents.contract import (
-    TOOL_TIMEOUT_S,
-    Identity,
-    Outgoing,
-    Overrides,
-    Risk,
-    Tool,
-    ToolContext,
-    Traits,
-)
+from app.agents.contract import TOOL_TIMEOUT_S, Overrides, Risk, Tool, ToolContext, Traits
+from app.agents.front_door import Identity, Outgoing
 from app.agents.tools.requests import IDEMPOTENT_METHODS, as_told, fields, filled, places_in, risk_of
 from app.infra.http_client.egress import networks_of
 from app.kernel.values import Json

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from app.agents.contract import Agent, FrontDoor, PastMessage, Responder, ToolSource, Turn
+from app.agents.contract import Agent, PastMessage, Responder, ToolSource, Turn
+from app.agents.front_door import FrontDoor
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models
 from app.agents.llm.scripted import ScriptedModel

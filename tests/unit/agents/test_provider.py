@@ -7,8 +7,9 @@ import pytest
 from dishka import AsyncContainer, Provider, Scope, make_async_container
 
 from app.agents import provider
-from app.agents.contract import AgentBroken, Agents, Credentials, FrontDoor
+from app.agents.contract import AgentBroken, Agents
 from app.agents.factory import AgentFactory
+from app.agents.front_door import Credentials, FrontDoor
 from app.agents.provider import AgentsProvider, agent_flaws, mcp_flaws
 from app.agents.runner import AgentRunner
 from app.agents.turns import Unwritten

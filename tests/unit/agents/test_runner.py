@@ -19,7 +19,6 @@ from app.agents.contract import (
     AgentFailed,
     AgentNotFound,
     AgentTimedOut,
-    FrontDoorUnavailable,
     ModelMisconfigured,
     ModelNotConfigured,
     ModelUnavailable,
@@ -29,6 +28,7 @@ from app.agents.contract import (
     TurnTooLong,
     TurnUnreadable,
 )
+from app.agents.front_door import FrontDoorUnavailable
 from app.agents.llm.models import Models
 from app.agents.llm.scripted import Call, ScriptedModel, Seen
 from app.agents.turns import BudgetReached, Unwritten

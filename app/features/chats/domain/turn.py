@@ -8,12 +8,12 @@ from app.agents.contract import (
     AgentFailed,
     AgentNotFound,
     AgentTimedOut,
-    FrontDoorUnavailable,
     ModelNotConfigured,
     ModelUnavailable,
     TurnTooLong,
     TurnUnreadable,
 )
+from app.agents.front_door import FrontDoorUnavailable
 from app.agents.turns import BudgetReached
 from app.features.chats.domain.message import Message, MessageStatus
 from app.features.chats.domain.storable import json_problem

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.agents.contract import FleetAnswer, ToolRefused
+from app.agents.contract import ToolRefused
+from app.agents.front_door import FleetAnswer
 from app.agents.tools.requests import as_told, fields, filled
 
 TEMPLATE = "/api/v1/things/{id}/parts/{part}"

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from app.agents.contract import Identity, Outgoing, Risk, Tool, ToolContext, ToolRefused, Turn
+from app.agents.contract import Risk, Tool, ToolContext, ToolRefused, Turn
+from app.agents.front_door import Identity, Outgoing
 from app.agents.llm.scripted import Call, ScriptedModel
 from app.agents.tools.arguments import checked, overridden
 from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
