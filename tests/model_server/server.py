@@ -107,6 +107,11 @@ class ModelServer:
         self.requests.clear()
         self._script.clear()
 
+    @property
+    def is_scripted(self) -> bool:
+        """Tell whether there are answers left."""
+        return bool(self._script)
+
     def release(self) -> None:
         """Let every `Hold`, those to come among them, go on."""
         self._loop.call_soon_threadsafe(self._may_go_on.set)

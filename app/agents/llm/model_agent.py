@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 import pydantic_ai
+import structlog
 from pydantic_ai import AgentRunResult, UsageLimits
 from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import (
@@ -38,6 +39,8 @@ REQUEST_LIMIT = 20
 TOOL_CALLS_LIMIT = 50
 ARGUMENT_RETRIES = 2
 """How often a model may mend the arguments of one tool, or an unusable answer."""
+
+log = structlog.get_logger(__name__)
 
 UNKNOWN_WINDOW_TOKENS = 32_000
 ANSWER_SHARE = 4
@@ -97,7 +100,9 @@ class ModelAgent:
                 history = fit(history, limit_tokens=tokens_of(history) // 2, step_tokens=step)
                 continue
             except AgentRunError as error:
-                raise as_fault(error) from error
+                fault = as_fault(error)
+                log.warning("model.failed", request_id=turn.request_id, detail=fault.detail, **fault.evidence)
+                raise fault from None  # a traceback would show the provider's words, and the model's
             usage = replace(work.usage, tool_calls=result.usage.tool_calls)
             return Said(work.text, usage, work.model or self._model.model_name, bounded(result.new_messages()))
 

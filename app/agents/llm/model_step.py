@@ -165,9 +165,11 @@ class RequestStep:
                 if outage is None:
                     raise
                 link.standing.failed(link.name, outage.detail, retry_after_s=_retry_after_s(outage))
+                log.warning(
+                    "model.unavailable", request_id=self.work.turn.request_id, asked=link.name, **outage.evidence
+                )
                 if place == len(links):
-                    raise outage from error
-                log.warning("model.gave_way", request_id=self.work.turn.request_id, model=link.name, why=outage.detail)
+                    raise outage from None  # a traceback would show the provider's words
         raise AssertionError("the last model returns or raises")
 
     async def _ask_one(
@@ -196,7 +198,7 @@ class RequestStep:
                 if not (attempt.is_open and _is_transient(error)):
                     raise
                 if number == ATTEMPTS:
-                    raise _gave_up(error) from error
+                    raise _gave_up(error) from None
                 log.warning("model.broke_off", request_id=self.work.turn.request_id, attempt=number, error=_kind(error))
                 await asyncio.sleep(FIRST_WAIT_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
             else:
