@@ -7,7 +7,8 @@ Facts a reader of a turn's events is written against
 - `tool_call_start {"request", "tool_call_id", "tool", "arguments"}`, `tool_output_chunk {"tool_call_id", "text"}`,
   `tool_call_complete {"tool_call_id", "tool", "is_error", "result"}`: of one call, in this order, behind the request
   that asked for it; arguments and result are JSON, or the beginning of its text where that is long.
-- `stream_retry {"request", "reason", ...}`: every delta of this request so far is void, and is said again.
+- `stream_retry {"request", "reason", ...}`: every delta of this request so far is void, and is said again: by the
+  same model ("broken_off", "rewritten", "resumed"), or by the next of its chain ("another_model": "model" names it).
   `stream_retry {"tool_call_id", "reason"}`: what was said of this call is void; it is called again.
 - `usage {"request", "model", "input_tokens", "output_tokens", "cost", "is_estimated"}`: of each request that reached
   the model, those that failed or were cut off among them; `cost` is text in USD, null where no price is known.

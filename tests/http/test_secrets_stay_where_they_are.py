@@ -16,7 +16,7 @@ from app.agents.factory import AgentFactory
 from tests.builders import some_settings
 from tests.gateway import running_gateway
 from tests.http.calls import as_, history, open_chat, say, somebody
-from tests.model_server import Call, Drop, Failure, ModelServer, Trouble, running_model_server
+from tests.model_server import Call, Drop, Failure, ModelServer, Reply, Trouble, running_model_server
 
 KEY = "sk-planted-key-1f9c"
 """what the provider's SDK sends"""
@@ -76,17 +76,17 @@ def test_no_secret_is_in_rows_events_logs_health_or_answers(
     agents, owner = AgentFactory(MappingProxyType({"shop": an_agent(server.url)})), somebody()
     provider = Provider(scope=Scope.APP)
     provider.provide(lambda: agents, provides=AgentFactory)
+    broken: Reply = ["Hel", Trouble(f"broken: {WORDS}", WORDS)]
+    lost: Reply = ["Hel", Drop()]
     server.script(
         *(Failure(status, refusal(f"{status}: {WORDS} and {KEY}")) for status in (400, 401, 404, 429, 500)),
-        *[["Hel", Trouble(f"broken: {WORDS}", WORDS)]] * 3,
-        *[["Hel", Drop()]] * 3,
+        *[broken] * 3,
+        *[lost] * 3,
         [Call("look_up")],
         Failure(401, refusal(WORDS)),  # the tool's own request
         ["It did not work."],
     )
-    settings = some_settings(
-        tmp_path, dsn=migrated_dsn, default_model="openai-chat:m, openai-chat:m2", log_level=10
-    )
+    settings = some_settings(tmp_path, dsn=migrated_dsn, default_model="openai-chat:m, openai-chat:m2", log_level=10)
     with running_gateway(settings, provider) as url, httpx.Client(base_url=url, timeout=30) as client:
         shown = []
         while server.is_scripted:
