@@ -1,6 +1,8 @@
 """A connection that is kept: opened when it is wanted, opened again when it broke, closed when nobody uses it.
 
 One task keeps it (`keep`), since what the SDK opens must be closed by the task that opened it; any other may use it.
+Rule: who cancels that task calls `end` first. A cancellation that comes while the SDK's own task groups fail is lost in
+them, and a connection that cannot be opened would be tried for ever.
 """
 
 import asyncio
@@ -65,6 +67,7 @@ class Connection:
         self._settled = asyncio.Event()
         self._news = asyncio.Event()
         self._is_forsaken = False
+        self._is_ended = False
         self._begun_s = 0.0
 
     # --- using it
@@ -98,11 +101,18 @@ class Connection:
             self._is_forsaken = True
             self._news.set()
 
+    def end(self) -> None:
+        """Let `keep` come to its end, also where it does not hear that it is cancelled."""
+        self._is_ended = True
+        self._is_forsaken = True
+        self._news.set()
+        self._wanted.set()
+
     # --- keeping it
 
     async def keep(self) -> None:
         """Keep it until cancelled; a shared one is always wanted."""
-        while True:
+        while not self._is_ended:
             if self.caller is not None:
                 await self._wanted.wait()
             self._begun_s = time.monotonic()
@@ -112,12 +122,12 @@ class Connection:
                 await self._rest(words_of(error))
             else:
                 if self._is_forsaken:
-                    await self._rest(self.trouble)
+                    await self._rest(self.trouble or "it ended")
 
     async def _hold(self) -> None:
         """Open it and hold it until it is over. Errors: whatever kept it from opening, or ended it."""
         self.state = State.OPENING
-        self._is_forsaken = False
+        self._is_forsaken = self._is_ended
         self._news.clear()
         try:
             async with (
@@ -143,7 +153,7 @@ class Connection:
 
     async def _watch(self, session: Session) -> None:
         """Look after its tools until it is over, or nobody needs it. Errors: ServerAway."""
-        while True:
+        while not self._is_forsaken:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RELIST_S):
                     await self._news.wait()
@@ -182,6 +192,8 @@ class Connection:
     async def _rest(self, trouble: str) -> None:
         """Say what went wrong, and leave the server alone for a while; who comes in a short one waits."""
         self.trouble = self.server.secrets.hide(trouble)
+        if self._is_ended:
+            return
         if time.monotonic() - self._begun_s > STEADY_S:
             self._pace.forgive()
         pause_s = self._pace.failed()

@@ -3,6 +3,7 @@
 The connection is everybody's, so what it calls neither waits nor raises; the telling is done in the turn's own tasks.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
@@ -31,8 +32,8 @@ async def shown(show: Show) -> AsyncGenerator[Progress]:
 
     try:
         with waiting, heard:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(tell)
+            async with asyncio.TaskGroup() as tasks:  # anyio's loses a cancellation that comes beside a failure
+                tasks.create_task(tell())
                 yield hear
                 waiting.close()
     except BaseExceptionGroup as group:

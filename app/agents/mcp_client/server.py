@@ -46,8 +46,8 @@ class Secrets:
                 return [self.hide_in(item) for item in value]
         return value
 
-    def with_(self, value: str) -> "Secrets":
-        return Secrets.of([*self.values, value])
+    def and_(self, more: Iterable[str]) -> "Secrets":
+        return Secrets.of([*self.values, *more])
 
 
 @dataclass(frozen=True, slots=True)

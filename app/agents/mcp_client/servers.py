@@ -101,9 +101,13 @@ class McpServers:
                 for server in self._servers.values():
                     if not server.row.is_per_user:
                         self._begin((server.name, None), server, None)
-                while True:
-                    await asyncio.sleep(FORGET_S)
-                    self._forget_idle()
+                try:
+                    while True:
+                        await asyncio.sleep(FORGET_S)
+                        self._forget_idle()
+                finally:
+                    for connection in self._connections.values():
+                        connection.end()
         finally:
             self._group = None
             self._connections.clear()
@@ -149,7 +153,7 @@ class McpServers:
             self._end(place)
 
     def _end(self, place: Place) -> None:
-        del self._connections[place]
+        self._connections.pop(place).end()
         self._keepers.pop(place).cancel()
 
     def _place(self, name: str, caller: Principal) -> Place:

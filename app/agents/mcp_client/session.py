@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -52,7 +53,16 @@ WORDS_LIMIT_CHARS = 500
 # The SDK logs whole messages, and lines of servers; what is to be said of a server, we say.
 logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
-_CALLER: ContextVar[Principal | None] = ContextVar("mcp_caller", default=None)
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Whose request it is, and what was sent along in that name: secret, too."""
+
+    caller: Principal | None = None
+    sent: list[str] = field(default_factory=list)
+
+
+_ASKING: ContextVar[_Asking] = ContextVar("mcp_asking")
 
 log = structlog.get_logger(__name__)
 
@@ -69,11 +79,11 @@ class SdkSession:
         return self._client.protocol_version
 
     async def tools(self, caller: Principal | None) -> Sequence[ListedTool]:
-        token = _CALLER.set(caller)
+        token = _ASKING.set(_Asking(caller))
         try:
             return await self._tools()
         finally:
-            _CALLER.reset(token)
+            _ASKING.reset(token)
 
     async def _tools(self) -> Sequence[ListedTool]:
         found: list[ListedTool] = []
@@ -95,7 +105,8 @@ class SdkSession:
         async def hear(progress: float, total: float | None, message: str | None) -> None:
             on_progress(progress, total, self._server.secrets.hide((message or "")[:WORDS_LIMIT_CHARS]))
 
-        token = _CALLER.set(caller)
+        asking = _Asking(caller)
+        token = _ASKING.set(asking)
         try:
             result = await self._client.call_tool(tool, dict(arguments), progress_callback=hear)
         except MCPError as error:
@@ -109,8 +120,8 @@ class SdkSession:
         except (ValidationError, RuntimeError) as error:  # RuntimeError: not what its own schema says
             raise CallFailed("its answer cannot be read") from error
         finally:
-            _CALLER.reset(token)
-        return self._read(result, caller)
+            _ASKING.reset(token)
+        return self._read(result, asking)
 
     async def hear_changes(self, on_change: Callable[[], None]) -> None:
         try:
@@ -136,9 +147,8 @@ class SdkSession:
             is_idempotent=hints.idempotent_hint if hints else None,
         )
 
-    def _read(self, result: CallToolResult, caller: Principal | None) -> Json:
-        secrets = self._server.secrets.with_(caller.credential if caller else "")
-        given = secrets.hide_in(result_of(result))
+    def _read(self, result: CallToolResult, asking: _Asking) -> Json:
+        given = self._server.secrets.and_(asking.sent).hide_in(result_of(result))
         if result.is_error:
             raise CallFailed(str(given)[: 4 * WORDS_LIMIT_CHARS] or "it failed, and says no more")
         return given
@@ -163,7 +173,7 @@ async def open_session(
         if isinstance(message, ToolListChangedNotification):
             on_change()
 
-    _CALLER.set(caller)  # the connection's own task: whoever it was opened for
+    _ASKING.set(_Asking(caller))  # the connection's own task: whoever it was opened for
     async with AsyncExitStack() as stack:
         transport = stdio_transport(server, on_end) if server.row.command else await _http(server, headers_of, stack)
         client = Client(
@@ -181,7 +191,10 @@ async def open_session(
 
 async def _http(server: Server, headers_of: CallerHeaders, stack: AsyncExitStack) -> Transport:
     async def headers_now() -> Mapping[str, str]:
-        return await headers_of(_CALLER.get())
+        asking = _ASKING.get()
+        headers = await headers_of(asking.caller)
+        asking.sent.append(headers.get("authorization", "").rpartition(" ")[2])
+        return headers
 
     client = await stack.enter_async_context(
         streaming_client(

@@ -68,9 +68,8 @@ class _Bounded(httpx2.AsyncBaseTransport):
         self._may_be_private = may_be_private
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        if not self._may_be_private:
-            await _pin(request)
-        answer = await self._inner.handle_async_request(request)
+        pinned = request if self._may_be_private else await _pinned(request)
+        answer = await self._inner.handle_async_request(pinned)
         is_endless = answer.headers.get("content-type", "").startswith(EVENT_STREAM)
         if not is_endless and isinstance(answer.stream, httpx2.AsyncByteStream):
             answer.stream = _BoundedStream(answer.stream, self._limit_bytes)
@@ -80,15 +79,20 @@ class _Bounded(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-async def _pin(request: httpx2.Request) -> None:
-    """Send it to the address that was looked at, under the host's own name. Errors: httpx2.ConnectError."""
+async def _pinned(request: httpx2.Request) -> httpx2.Request:
+    """Give a request to the address that was looked at, under the host's own name. Errors: httpx2.ConnectError."""
     host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
     try:
         address = await public_address(host, port)
     except (OSError, TimeoutError) as error:
         raise httpx2.ConnectError(str(error), request=request) from error
-    request.extensions = {**request.extensions, "sni_hostname": host}
-    request.url = request.url.copy_with(host=address)
+    return httpx2.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": host},
+    )
 
 
 class _BoundedStream(httpx2.AsyncByteStream):

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from app.agents.mcp_client import connection as connection_module
+from app.agents.mcp_client import pace
 from app.agents.mcp_client import servers as servers_module
 from app.infra.observability.health import NotWell
 from tests.unit.agents.desk import a_caller
@@ -29,7 +31,8 @@ async def test_each_user_has_a_connection_with_headers_of_his_own_and_nobody_els
         ):
             seen = {}
             for user in ("7", "8", "9"):
-                caller = replace(a_caller(user), credential=f"token-of-{user}")
+                # one whose own token is at hand, and others in whose name a run acts
+                caller = replace(a_caller(user), credential="own-token-of-7" if user == "7" else "")
                 tools = await tools_of(client, "small", caller=caller)
                 seen[user] = await call(tools["small_who_am_i"], caller=caller)
             bare = await tools_of(client, "bare")
@@ -37,21 +40,32 @@ async def test_each_user_has_a_connection_with_headers_of_his_own_and_nobody_els
             health = await client.health("small"), await client.health("bare")
             async with asyncio.TaskGroup() as group:
                 sums = [group.create_task(call(bare["bare_add"], a=n, b=n)) for n in range(30)]
+            monkeypatch.setattr(connection_module, "IDLE_S", -1)
+            client._forget_idle()
+            idle = await client.health("small")
+            nine = replace(a_caller("9"), credential="")
+            again = await call((await tools_of(client, "small", caller=nine))["small_add"], caller=nine, a=1, b=1)
 
     for user, headers in seen.items():
         assert isinstance(headers, dict)
         assert headers["x-user"] == user
         assert headers["x-key digest"] == sha256(b"k-planted-key-1").hexdigest()
-        assert headers["authorization digest"] == sha256(f"Bearer token-of-{user}".encode()).hexdigest()
+        sent = "own-token-of-7" if user == "7" else f"run-token-of-{user}"
+        assert headers["authorization digest"] == sha256(f"Bearer {sent}".encode()).hexdigest()
         assert (headers["x-key"], headers["authorization"]) == ("[redacted]", "Bearer [redacted]")
     assert isinstance(without, dict)
     assert set(without) == {"pid"}
     assert health == ("http, connections of 2 users", "http, 11 tools")  # the one who rested longest made room
     assert [one.result() for one in sums] == [2 * n for n in range(30)]
+    assert (idle, again) == ("http, connections of 0 users", 2)
     assert "planted-key-1" not in repr(lines)
 
 
-async def test_a_server_that_is_killed_and_comes_again_is_called_again(tmp_path: Path) -> None:
+async def test_a_server_that_is_killed_and_comes_again_is_called_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "PATIENCE_S", -1)
+    monkeypatch.setattr(pace, "LONGEST_PAUSE_S", 0.1)
     async with served() as (url, process):
         port = int(url.split(":")[2].split("/")[0])
         async with kept(at(url)) as client:
@@ -73,7 +87,21 @@ async def test_a_server_that_is_killed_and_comes_again_is_called_again(tmp_path:
     assert again == 3
 
 
-async def test_what_is_no_mcp_server_is_said_to_be_none() -> None:
+async def test_a_call_that_is_cancelled_is_cancelled_there(tmp_path: Path) -> None:
+    async with served() as (url, _), kept(at(url)) as client:
+        tools = await tools_of(client)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(call(tools["small_wait"], file=str(tmp_path / "state")))
+            await until(lambda: says(tmp_path / "state", "begun"))
+            waiting.cancel()
+
+        await until(lambda: says(tmp_path / "state", "cancelled"))
+        assert await call(tools["small_add"], a=1, b=2) == 3
+
+
+async def test_what_is_no_mcp_server_is_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "PATIENCE_S", -1)
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi")
@@ -146,7 +174,8 @@ def _answer_of_old(
     return 200, {"jsonrpc": "2.0", "id": message["id"], "result": result}, more
 
 
-async def test_a_private_address_is_called_where_the_entry_allows_it_alone() -> None:
+async def test_a_private_address_is_called_where_the_entry_allows_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "PATIENCE_S", -1)
     calls = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -110,6 +110,19 @@ async def test_a_program_that_is_not_there_is_said_so_and_costs_its_tools_alone(
             await client.health("gone")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+async def test_a_program_that_does_not_answer_in_time_is_ended_before_it_is_tried_again(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    silent = f"import os, sys; open({str(pids)!r}, 'a').write(f'{{os.getpid()}} '); sys.stdin.read()"
+    async with kept(small(command=sys.executable, args=("-c", silent), connect_timeout_s=0.4)) as client:
+        await until(lambda: pids.exists() and len(pids.read_text().split()) >= 3)
+        *before, last = (int(word) for word in pids.read_text().split())
+        assert not any(_lives(pid) for pid in before)
+        with pytest.raises(NotWell, match="stdio: it did not answer in time"):
+            await client.health("small")
+    assert not _lives(last)
+
+
 async def test_a_line_beyond_its_limit_ends_the_connection_and_is_no_memory() -> None:
     endless = "import sys\nfor line in sys.stdin: sys.stdout.write('x' * 9_000_000); sys.stdout.flush()"
     with capture_logs() as lines:
