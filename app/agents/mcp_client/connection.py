@@ -153,19 +153,23 @@ class Connection:
 
     async def _watch(self, session: Session) -> None:
         """Look after its tools until it is over, or nobody needs it. Errors: ServerAway."""
-        while not self._is_forsaken:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RELIST_S):
-                    await self._news.wait()
-            self._news.clear()
-            if self._is_forsaken:
-                return
+        while not await self._hears_its_end():
             if self.is_idle(time.monotonic()):
                 self._wanted.clear()
+                self._is_over("nobody used it")
                 return
             if self.caller is None:  # a user's are asked for in his name, when he asks
                 async with asyncio.timeout(self.server.row.connect_timeout_s):
                     self.tools = await session.tools(None)
+
+    async def _hears_its_end(self) -> bool:
+        """Wait for news, or until it is time to ask for some."""
+        if not self._is_forsaken:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RELIST_S):
+                    await self._news.wait()
+            self._news.clear()
+        return self._is_forsaken
 
     def is_idle(self, now_s: float) -> bool:
         return self.caller is not None and not self.uses and now_s - self.used_s > IDLE_S

@@ -99,6 +99,18 @@ async def test_a_call_that_is_cancelled_is_cancelled_there(tmp_path: Path) -> No
         assert await call(tools["small_add"], a=1, b=2) == 3
 
 
+async def test_a_server_that_goes_away_while_nobody_calls_it_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "RELIST_S", 0.05)
+    async with served() as (url, process), kept(at(url)) as client:
+        assert await tools_of(client)
+        process.kill()
+
+        await until(lambda: client._connections["small", None].trouble != "")
+
+        with pytest.raises(NotWell):
+            await client.health("small")
+
+
 async def test_what_is_no_mcp_server_is_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "PATIENCE_S", -1)
 
