@@ -31,7 +31,7 @@ from app.kernel.folders import default_data_dir
 from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
-from app.setting_types import Dsn, Limits, LimitsByAgent, Names, Networks, Origins, Pem
+from app.setting_types import RUN_BUDGET, ApprovalRules, Dsn, Limits, LimitsByAgent, Names, Networks, Origins, Pem
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
@@ -183,13 +183,14 @@ class Settings(BaseSettings):
     otel_exporter_otlp_headers: str = Field(default="", repr=False)
     otel_service_name: str = Field(default="portico", min_length=1)
     default_model: str = ""
-    budget_run: Limits = Field(
-        default="requests=50,tool_calls=200,tokens=2000000,cost=5,seconds=1800", validate_default=True
-    )
+    budget_run: Limits = Field(default=RUN_BUDGET, validate_default=True)
     budget_chat: Limits = Field(default_factory=dict)
     budget_user: Limits = Field(default_factory=dict)
     budget_day: Limits = Field(default_factory=dict)
     budget_agents: LimitsByAgent = Field(default_factory=dict)
+    approval_rules: ApprovalRules = ""
+    approval_expires_s: int = Field(default=24 * 3600, ge=10, le=90 * 24 * 3600)
+    approval_unattended: Literal["deny", "park", "notify"] = "park"
     usage_retention_days: int = Field(default=400, ge=1, le=36_500)
     local_model_gguf: Path | None = None
     front_door_url: str = ""

@@ -14,11 +14,12 @@ Rule: nothing here knows a model library; only what `runner.py` imports on first
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import count
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from app.agents.front_door import SAFE_METHODS, FleetAnswer, FrontDoor, Outgoing
+from app.agents.rules import Risk as Risk  # noqa: PLC0414 - one of the words authors write against
+from app.agents.rules import Rule
 from app.agents.turns import Journal, Said, Spending, Unmetered
 from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, TooLarge, Unavailable, ValidationFailed
 from app.kernel.identity import Principal
@@ -48,7 +49,8 @@ class Turn:
     """One question to an agent.
 
     `history` is oldest first, without what the user left out of the prompt, and ends before `text`.
-    `caller` is whose authority every tool call has.
+    `caller` is whose authority every tool call has. `is_attended` tells whether a person follows the turn and can be
+    asked. `context` and `channel` are what the client says about this turn, in its name and not in the user's.
     """
 
     chat_id: ChatId
@@ -56,6 +58,9 @@ class Turn:
     caller: Principal
     request_id: str = ""
     history: tuple[PastMessage, ...] = ()
+    is_attended: bool = True
+    context: Mapping[str, Json] = field(default_factory=dict)
+    channel: str = ""
 
 
 type Show = Callable[[str], Awaitable[None]]
@@ -115,16 +120,6 @@ class ToolRefused(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-class Risk(StrEnum):
-    """What a call of a tool may do at worst, the mildest first. The approvals' policy goes by it."""
-
-    READS = "reads"
-    WRITES_INSIDE = "writes_inside"
-    """changes nothing but the conversation itself"""
-    WRITES_OUTSIDE = "writes_outside"
-    DESTROYS = "destroys"
 
 
 type Override = Json | Callable[[Turn], Json]
@@ -234,6 +229,7 @@ class Agent:
     `fallback` answers where the model cannot call tools, or there is none, so that the agent does real work without.
     `overrides` are arguments, by the name of the tool, that its model has no say in; a tool's own come first.
     `mcp_servers` names those of the configuration whose tools it gets besides.
+    `approvals` say which calls wait for a person (`rules.py`); the operator's rules come first.
     """
 
     name: str
@@ -244,6 +240,7 @@ class Agent:
     fallback: Callable[[ToolContext], Awaitable[str]] | None = None
     overrides: Mapping[str, Overrides] = field(default_factory=dict)
     mcp_servers: Sequence[str] = ()
+    approvals: Sequence[Rule] = ()
 
 
 @runtime_checkable

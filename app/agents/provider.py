@@ -23,6 +23,7 @@ from app.agents.mcp_client.servers import McpServers
 from app.agents.mcp_client.source import McpTools
 from app.agents.presence import MCP, REPORT_S, Presence, Reception
 from app.agents.runner import AgentRunner
+from app.agents.tools.interceptors import Interceptors
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import Crew
 from app.infra.observability.background import Background, every
@@ -58,7 +59,10 @@ class AgentsElsewhere(FoundAgents):
 
 
 class AgentsProvider(FoundAgents):
-    """Where runs are worked on. Needs `Settings`, a `Crew`, `WorkerOptions` and a `FrontDoor` from elsewhere."""
+    """Where runs are worked on.
+
+    Needs `Settings`, a `Crew`, `WorkerOptions`, `Interceptors` and a `FrontDoor` from elsewhere.
+    """
 
     @provide
     def presence(
@@ -105,8 +109,15 @@ class AgentsProvider(FoundAgents):
         servers: McpServers,
         health: HealthRegistry,
         background: Background,
+        interceptors: Interceptors,
     ) -> AsyncIterator[AgentRunner]:
-        runner = AgentRunner(factory.agents, models=models, front_door=front_door, sources=(McpTools(servers),))
+        runner = AgentRunner(
+            factory.agents,
+            models=models,
+            front_door=front_door,
+            interceptors=interceptors,
+            sources=(McpTools(servers),),
+        )
         _watch_agents(health, runner)
         background.add("agents", partial(_prepare_agents, runner, health))
         background.add("agents health", every(INTERVAL_S, runner.check_health))

@@ -193,6 +193,7 @@ class AgentRunner:
         return said
 
     async def _ask_model(self, spec: Agent, work: Work) -> Said:
+        work.rules = spec.approvals
         voice = await self._voice(spec) if self._model_name(spec) or spec.fallback is None else None
         if spec.fallback is not None and (voice is None or not voice.calls_tools):
             return await _speak(work, partial(_fall_back, spec.fallback, work))

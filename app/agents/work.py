@@ -4,12 +4,15 @@ Knows no model library. Rule: whatever is said goes through a `Speech` or `Work.
 that a finished step says nothing again.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from app.agents.contract import AgentFailed, Tool, Turn
 from app.agents.front_door import FrontDoor
+from app.agents.rules import Rule, Verdict
 from app.agents.turns import BudgetReached, InDoubt, Journal, Spending, TurnEvent, Usage
 from app.kernel.values import Json
 
@@ -28,13 +31,34 @@ class JournalLost(BaseException):
         self.cause = cause
 
 
+@dataclass(frozen=True, slots=True)
+class WantedCall:
+    """A call of a tool as a model asked for it; `arguments` are None where they are no object of JSON."""
+
+    id: str
+    tool: str
+    arguments: Mapping[str, Json] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of a call before it was made; `approval` is the request that was put to a person, if any."""
+
+    call: str
+    verdict: Verdict
+    because: str = ""
+    approval: UUID | None = None
+    expires_at: datetime | None = None
+
+
 @dataclass(slots=True)
 class Work:
     """Concurrency: of one task; its steps come one after another.
 
     `request` counts the model's requests from 1; `text` and `usage` are of those that are finished, `key` is the step
     under way's, `model` the one that answered last. `tools` are what the agent may call in this turn, by name; `hidden`
-    names those its model has yet to search for.
+    names those its model has yet to search for. `calls` are those of the model's last response, `judged` what was said
+    of them at `judged_request`; `rules` are the agent's about approvals.
     """
 
     turn: Turn
@@ -48,6 +72,10 @@ class Work:
     model: str = ""
     tools: Mapping[str, Tool] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
+    calls: Sequence[WantedCall] = ()
+    rules: Sequence[Rule] = ()
+    judged: Sequence[Judged] = ()
+    judged_request: int = 0
     _is_suspect: bool = False
 
     def __post_init__(self) -> None:
@@ -56,6 +84,12 @@ class Work:
     async def tell(self, type_: str, **data: Json) -> None:
         try:
             await self.journal.tell(TurnEvent(type_, data))
+        except Exception as error:
+            raise JournalLost(error) from error
+
+    async def wait(self, key: str, *, until: datetime) -> Json:
+        try:
+            return await self.journal.wait(key, until=until)
         except Exception as error:
             raise JournalLost(error) from error
 

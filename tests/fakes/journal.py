@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from app.agents.turns import BudgetReached, Fold, InDoubt, TurnEvent, Usage
 from app.kernel.values import Json
@@ -12,6 +13,14 @@ from app.kernel.values import Json
 
 class Died(BaseException):
     """The program was killed; nothing behind this point was done."""
+
+
+class Waiting(BaseException):
+    """The turn waits for an answer, and has left its process."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
 
 
 @dataclass
@@ -25,6 +34,7 @@ class FakeJournal:
     kept: dict[str, Json] = field(default_factory=dict)
     intents: set[str] = field(default_factory=set)
     told: list[TurnEvent] = field(default_factory=list)
+    answers: dict[str, Json] = field(default_factory=dict)
     is_resumed: bool = False
     dies_at: int = 0
     dies_when: Callable[[], bool] = lambda: False
@@ -33,7 +43,7 @@ class FakeJournal:
     _names: Counter[str] = field(default_factory=Counter)
 
     def resumed(self, *, dies_at: int = 0) -> "FakeJournal":
-        return FakeJournal(self.kept, self.intents, self.told, is_resumed=True, dies_at=dies_at)
+        return FakeJournal(self.kept, self.intents, self.told, self.answers, is_resumed=True, dies_at=dies_at)
 
     @property
     def is_dead(self) -> bool:
@@ -63,6 +73,13 @@ class FakeJournal:
         self.told.append(TurnEvent(event.type, json.loads(json.dumps(event.data, allow_nan=False))))
         self.is_told.set()
         self._border()
+
+    async def wait(self, key: str, *, until: datetime) -> Json:
+        if key not in self.answers and until <= datetime.now(UTC):
+            self.answers[key] = None
+        if key not in self.answers:
+            raise Waiting(key)
+        return self.answers[key]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until what was told makes it so."""

@@ -72,6 +72,16 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/runs/{run_id}/cancel", flawed="run_id"),
     Endpoint("POST", "/api/v1/runs/{run_id}/rerun", flawed="run_id"),
     Endpoint("GET", "/api/v1/runs/{run_id}/events", malformed="after=-1", flawed="after"),
+    Endpoint("GET", "/api/v1/approvals/", malformed="status=lost", flawed="status"),
+    Endpoint("GET", "/api/v1/approvals/{approval_id}", flawed="approval_id"),
+    Endpoint(
+        "POST",
+        "/api/v1/approvals/{approval_id}",
+        body={"decision": "approve"},
+        malformed={"decision": "perhaps"},
+        flawed="decision",
+    ),
+    Endpoint("GET", "/api/v1/audit/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint(
         "POST",

@@ -26,11 +26,12 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model
 from pydantic_ai.toolsets import AbstractToolset
 
-from app.agents.contract import Agent, PastMessage, Tool, TurnTooLong
+from app.agents.contract import Agent, PastMessage, Tool, Turn, TurnTooLong
 from app.agents.llm.durability import TurnDurability, working_on
 from app.agents.llm.failures import PROMPT_TOO_LONG, as_fault
 from app.agents.llm.kept import bounded
 from app.agents.llm.model_step import PromptTooLong
+from app.agents.llm.told import told_of
 from app.agents.llm.window import MESSAGE_TOKENS, estimate_tokens, fit, tokens_of
 from app.agents.turns import Said
 from app.agents.work import Work
@@ -111,12 +112,12 @@ class ModelAgent:
             return await self._agent.run(
                 work.turn.text,
                 deps=work,
-                message_history=_as_messages(history),
+                message_history=[*_as_messages(history), *_told(work.turn)],
                 usage_limits=UsageLimits(request_limit=REQUEST_LIMIT, tool_calls_limit=TOOL_CALLS_LIMIT),
             )
 
     def _room_tokens(self, work: Work, window: int) -> int:
-        text = work.turn.text
+        text = work.turn.text + told_of(work.turn)
         shown = [tool for tool in work.tools.values() if tool.name not in work.hidden]
         fixed = self._fixed_tokens + _schema_tokens(shown)
         answer = (self._model.settings or {}).get("max_tokens") or window // ANSWER_SHARE
@@ -136,6 +137,11 @@ def _schema_tokens(tools: Iterable[Tool]) -> int:
 
 def _as_messages(history: Iterable[PastMessage]) -> list[ModelMessage]:
     return [_as_message(message) for message in history]
+
+
+def _told(turn: Turn) -> list[ModelMessage]:
+    told = told_of(turn)
+    return [ModelRequest([SystemPromptPart(told)])] if told else []
 
 
 def _as_message(message: PastMessage) -> ModelMessage:

@@ -11,6 +11,7 @@ Facts
 import asyncio
 import random
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -26,10 +27,11 @@ from pydantic_ai.messages import (
     TextPartDelta,
     ThinkingPart,
     ThinkingPartDelta,
+    ToolCallPart,
     ToolCallPartDelta,
 )
 from pydantic_ai.models import ModelRequestContext
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from app.agents.contract import AgentFailed, ModelUnavailable
 from app.agents.llm.chain import Link, asked, links_of
@@ -38,7 +40,7 @@ from app.agents.llm.kept import KeptResponse, answer_of, digest, load_response, 
 from app.agents.llm.prices import estimate, priced, spent
 from app.agents.llm.window import estimate_tokens
 from app.agents.turns import STEP_LIMIT_BYTES, Usage
-from app.agents.work import GOODBYE_TIMEOUT_S, Speech, Work, opening
+from app.agents.work import GOODBYE_TIMEOUT_S, Speech, WantedCall, Work, opening
 from app.kernel.values import Json
 
 ATTEMPTS = 3
@@ -148,7 +150,9 @@ class RequestStep:
         self.work.model = response.model
         if response.payload is None:
             raise PromptTooLong
-        answer = answer_of(load_response(response.payload))
+        read = load_response(response.payload)
+        self.work.calls = [_wanted(part) for part in read.parts if isinstance(part, ToolCallPart)]
+        answer = answer_of(read)
         self.work.text += opening(self.work.text) + answer if answer else ""
         self.work.request += 1
         return response.payload
@@ -261,6 +265,13 @@ class RequestStep:
     def _so_far(self) -> Usage:
         said = estimate_tokens(self.speech.text) + self.speech.thoughts_chars
         return priced(self._attempt.link.model, self._attempt.estimate.input_tokens, said)
+
+
+def _wanted(part: ToolCallPart) -> WantedCall:
+    arguments: Json | None = None
+    with suppress(ValueError):
+        arguments = from_json(part.args or "{}") if isinstance(part.args, str | None) else part.args
+    return WantedCall(part.tool_call_id, part.tool_name, arguments if isinstance(arguments, Mapping) else None)
 
 
 def is_cut(response: ModelResponse) -> bool:

@@ -71,8 +71,8 @@ class ChatsProvider(ChatStores):
         return hook
 
     @provide
-    def await_turn(self, begin: Begin, messages: MessageStore, log: EventLog) -> AwaitTurn:
-        return AwaitTurn(begin, messages, log)
+    def await_turn(self, begin: Begin, messages: MessageStore, runs: RunStore, log: EventLog) -> AwaitTurn:
+        return AwaitTurn(begin, messages, runs, log)
 
 
 class TurnsProvider(Provider):

@@ -19,7 +19,7 @@ from app.features.chats.domain.message import (
     MessageStatus,
     NewMessage,
 )
-from app.features.chats.domain.turn import Wish
+from app.features.chats.domain.turn import CHANNEL_LIMIT_CHARS, Wish
 from app.features.chats.use_cases.await_turn import TIMEOUT_S
 from app.features.chats.use_cases.read_messages import Stretch
 from app.kernel.errors import FieldError, ValidationFailed
@@ -29,6 +29,7 @@ from app.kernel.values import Json
 
 type Title = Annotated[str, Meta(max_length=TITLE_LIMIT_CHARS)]
 type Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT_CHARS)]
+type Channel = Annotated[str, Meta(max_length=CHANNEL_LIMIT_CHARS)]
 USER_ID_LIMIT_CHARS = 255
 LONGEST_WAIT_S = 300
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -173,6 +174,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
 
     `on_busy`: whether a chat that is in the middle of a turn refuses, or lets this one wait behind it.
     `on_disconnect`: whether the run goes on when this client leaves early; a background one has no such client.
+    `context_data` and `channel` (by which door the words came) are shown to the model in this turn, and in no other.
     `timeout_s`: for how long a sync one waits for the answer, before it is told of the run instead.
     """
 
@@ -182,6 +184,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
     on_disconnect: Literal["continue", "cancel"] = "continue"
     timeout_s: Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] = TIMEOUT_S
     context_data: dict[str, object] = {}
+    channel: Channel = ""
     chat_id: int | UnsetType = UNSET
     role: MessageRole | UnsetType = UNSET
 
@@ -197,6 +200,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
             text=self.content,
             waits=self.on_busy == "queue",
             is_cancelled_on_leaving=self.on_disconnect == "cancel",
+            channel=self.channel,
             context=cast("Mapping[str, Json]", self.context_data),
             request_id=request_id,
         )

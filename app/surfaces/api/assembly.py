@@ -9,6 +9,8 @@ from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler, HTTPScope
 
 from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
+from app.features.approvals.controller import ApprovalController
+from app.features.audit.controller import AuditController
 from app.features.chats.controller import CONTROLLERS as CHATS
 from app.features.runs.controller import CONTROLLERS as RUNS
 from app.features.usage.controller import UsageController
@@ -40,6 +42,8 @@ CONTROLLERS: Sequence[type[Controller]] = (
     RevocationsController,
     *CHATS,
     UsageController,
+    AuditController,
+    ApprovalController,
     *RUNS,
     ExchangeController,
     RunEventsController,

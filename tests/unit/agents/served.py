@@ -17,7 +17,12 @@ from tests.unit.agents.desk import a_desk, an_agent, models_of
 async def a_served_desk(
     server: ModelServer, *tools: Offer, name: str = "m", door: FakeFrontDoor | None = None
 ) -> AsyncIterator[AgentRunner]:
-    model = OpenAIChatModel(name, provider=OpenAIProvider(base_url=server.url, api_key="none"))
-    async with a_desk(an_agent(tools=tools), models=models_of(lambda _: model), front_door=door) as desk:
+    async with a_desk(
+        an_agent(tools=tools), models=models_of(lambda _: model_of(server, name)), front_door=door
+    ) as desk:
         await desk.prepare()
         yield desk
+
+
+def model_of(server: ModelServer, name: str = "m") -> OpenAIChatModel:
+    return OpenAIChatModel(name, provider=OpenAIProvider(base_url=server.url, api_key="none"))

@@ -11,7 +11,8 @@ from app.agents.contract import AgentBroken, Agents
 from app.agents.factory import AgentFactory
 from app.agents.front_door import Credentials, FrontDoor
 from app.agents.provider import AgentsProvider, agent_flaws, mcp_flaws
-from app.agents.runner import AgentRunner
+from app.agents.runner import UNGUARDED, AgentRunner
+from app.agents.tools.interceptors import Interceptors
 from app.agents.turns import Unwritten
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import Crew
@@ -34,6 +35,7 @@ async def container(tmp_path: Path) -> AsyncIterator[AsyncContainer]:
     rest.provide(RunTokens, provides=Credentials)
     rest.provide(lambda: FakeCrew(), provides=Crew)  # noqa: PLW0108 - the same
     rest.provide(lambda: WorkerOptions("worker-1"), provides=WorkerOptions)
+    rest.provide(lambda: UNGUARDED, provides=Interceptors)
     rest.provide(lambda: Background(), provides=Background)  # noqa: PLW0108 - its fields are no dependencies
     rest.provide(lambda: HealthRegistry(), provides=HealthRegistry)  # noqa: PLW0108 - the same
     container = make_async_container(AgentsProvider(), rest)
