@@ -4,21 +4,23 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from pydantic_ai.messages import ModelMessage, ToolReturnPart, UserPromptPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
-from app.agents.contract import Asked
+from app.agents.contract import Asked, ToolRefused
 from app.agents.llm.scripted import Call, ScriptedModel
+from app.agents.mcp_client.connection import State
 from app.agents.mcp_client.servers import McpServers
 from app.agents.mcp_client.source import McpTools
 from app.agents.turns import Unwritten
 from tests.fakes.front_door import FakeFrontDoor
 from tests.fakes.journal import Died, FakeJournal
 from tests.unit.agents.desk import a_desk, a_turn, an_agent
-from tests.unit.agents.mcp_client.rig import call, kept, old, says, small, until
+from tests.unit.agents.mcp_client.rig import call, kept, old, says, small, tools_of, until
 
 
 async def test_an_agent_sees_the_servers_it_names_and_no_other() -> None:
@@ -88,6 +90,44 @@ async def _adding(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
         return
     (asked,) = [part.content for part in parts if isinstance(part, UserPromptPart)]
     yield {0: DeltaToolCall("small_add", f'{{"a": {asked}, "b": {asked}}}')}
+
+
+@pytest.mark.soak
+async def test_thirty_turns_end_well_while_their_server_is_killed_again_and_again() -> None:
+    async with kept(small()) as client:
+        await until_open(client)
+        tools = await tools_of(client)
+        model = FunctionModel(stream_function=_adding_ten_times)
+        kills = 0
+        async with (
+            a_desk(an_agent(mcp_servers=["small"]), model=model, sources=[McpTools(client)]) as desk,
+            asyncio.TaskGroup() as group,
+        ):
+            turns = [
+                group.create_task(desk.answer("helper", a_turn(str(n)), journal=FakeJournal(), timeout_s=100))
+                for n in range(30)
+            ]
+            while not all(turn.done() for turn in turns) and kills < 8:
+                await asyncio.sleep(0.05)  # a refusal comes at once, and others want to go on
+                with suppress(ToolRefused):
+                    who = await call(tools["small_who_am_i"])
+                    assert isinstance(who, dict)
+                    os.kill(who["pid"], signal.SIGKILL)
+                    kills += 1
+        await until(lambda: client._connections["small", None].state is State.OPEN)
+        last = await call(tools["small_add"], a=1, b=2)
+
+    assert kills > 1
+    assert [turn.result().text for turn in turns] == ["done"] * 30
+    assert last == 3
+
+
+async def _adding_ten_times(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:
+    del info
+    if sum(isinstance(part, ToolReturnPart) for message in messages for part in message.parts) >= 10:
+        yield "done"
+        return
+    yield {0: DeltaToolCall("small_count", '{"to": 5}')}
 
 
 async def test_a_call_in_the_midst_of_which_the_program_dies_is_not_made_again() -> None:
