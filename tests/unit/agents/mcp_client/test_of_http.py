@@ -87,8 +87,11 @@ async def test_a_server_that_is_killed_and_comes_again_is_called_again(
     assert again == 3
 
 
-async def test_a_call_that_is_cancelled_is_cancelled_there(tmp_path: Path) -> None:
-    async with served() as (url, _), kept(at(url)) as client:
+async def test_a_cancelled_call_is_cancelled_there_and_a_server_that_goes_away_while_nobody_calls_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "RELIST_S", 0.05)
+    async with served() as (url, process), kept(at(url)) as client:
         tools = await tools_of(client)
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(call(tools["small_wait"], file=str(tmp_path / "state")))
@@ -97,12 +100,6 @@ async def test_a_call_that_is_cancelled_is_cancelled_there(tmp_path: Path) -> No
 
         await until(lambda: says(tmp_path / "state", "cancelled"))
         assert await call(tools["small_add"], a=1, b=2) == 3
-
-
-async def test_a_server_that_goes_away_while_nobody_calls_it_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "RELIST_S", 0.05)
-    async with served() as (url, process), kept(at(url)) as client:
-        assert await tools_of(client)
         process.kill()
 
         await until(lambda: client._connections["small", None].trouble != "")

@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.agents.contract import ToolRefused
+from app.agents.mcp_client import connection, pace
 from app.agents.mcp_client.server import Secrets
 from app.agents.mcp_client.stdio import STDERR_LINE_CHARS, STDERR_LINES, ServerLog
 from app.infra.observability.health import NotWell
@@ -101,7 +102,10 @@ def test_a_program_and_its_own_children_end_with_a_worker_that_is_killed(tmp_pat
     _until(lambda: not any(_lives(pid) for pid in pids))
 
 
-async def test_a_program_that_is_not_there_is_said_so_and_costs_its_tools_alone() -> None:
+async def test_a_program_that_is_not_there_is_said_so_and_costs_its_tools_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "PATIENCE_S", -1)
     async with kept(small("gone", command="no-such-program", args=()), old()) as client:
         tools = await tools_of(client)
 
@@ -111,7 +115,10 @@ async def test_a_program_that_is_not_there_is_said_so_and_costs_its_tools_alone(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
-async def test_a_program_that_does_not_answer_in_time_is_ended_before_it_is_tried_again(tmp_path: Path) -> None:
+async def test_a_program_that_does_not_answer_in_time_is_ended_before_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "LONGEST_PAUSE_S", 0.01)
     pids = tmp_path / "pids"
     silent = f"import os, sys; open({str(pids)!r}, 'a').write(f'{{os.getpid()}} '); sys.stdin.read()"
     async with kept(small(command=sys.executable, args=("-c", silent), connect_timeout_s=0.4)) as client:
