@@ -13,6 +13,7 @@ Facts a reader of a turn's events is written against
 - `stream_retry {"request", "reason", ...}`: every delta of this request so far is void, and is said again: by the
   same model ("broken_off", "rewritten", "resumed"), or by the next of its chain ("another_model": "model" names it).
   `stream_retry {"tool_call_id", "reason"}`: what was said of this call is void; it is called again.
+- `run_progress {"kind": "history_compacted", "messages", "is_summarised"}`: so many of the oldest are left out.
 - `usage {"request", "model", "input_tokens", "output_tokens", "cost", "is_estimated"}`: of each request that reached
   the model, those that failed or were cut off among them; `cost` is text in USD, null where no price is known.
 

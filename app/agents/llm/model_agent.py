@@ -27,6 +27,7 @@ from pydantic_ai.models import Model
 from pydantic_ai.toolsets import AbstractToolset
 
 from app.agents.contract import Agent, PastMessage, Tool, Turn, TurnTooLong
+from app.agents.llm.compaction import OPENING, Summaries, room_for_summary
 from app.agents.llm.durability import TurnDurability, working_on
 from app.agents.llm.failures import PROMPT_TOO_LONG, as_fault
 from app.agents.llm.kept import bounded
@@ -67,6 +68,7 @@ class ModelAgent:
             retries=ARGUMENT_RETRIES,
             capabilities=[TurnDurability()],
         )
+        self._summaries = Summaries()
         self._fixed_tokens = estimate_tokens(spec.instructions) + MESSAGE_TOKENS
 
     async def __aenter__(self) -> Self:
@@ -90,7 +92,7 @@ class ModelAgent:
         turn = work.turn
         window = self._model.context_window or UNKNOWN_WINDOW_TOKENS
         step = window // TRIM_SHARE
-        history = fit(turn.history, limit_tokens=self._room_tokens(work, window), step_tokens=step)
+        history = await self._history(work, window)
         while True:
             try:
                 result = await self._run(work, history)
@@ -106,6 +108,20 @@ class ModelAgent:
                 raise fault from None  # a traceback would show the provider's words, and the model's
             usage = replace(work.usage, tool_calls=result.usage.tool_calls)
             return Said(work.text, usage, work.model or self._model.model_name, bounded(result.new_messages()))
+
+    async def _history(self, work: Work, window: int) -> tuple[PastMessage, ...]:
+        """Give what fits of the conversation, and in short what does not, where the window has room for that."""
+        turn, room, step = work.turn, self._room_tokens(work, window), window // TRIM_SHARE
+        history = fit(turn.history, limit_tokens=room, step_tokens=step)
+        for_summary = min(room_for_summary(window), room // 2)
+        if len(history) == len(turn.history) or not for_summary:
+            return history
+        history = fit(turn.history, limit_tokens=room - for_summary - MESSAGE_TOKENS, step_tokens=step)
+        left_out = _spoken(turn.history)[: -len(_spoken(history)) or None]
+        if not left_out:  # only of what holds for all turns was there too much
+            return history
+        summary = await self._summaries.of(left_out, work, self._model, limit_tokens=for_summary)
+        return (PastMessage("system", f"{OPENING}{summary}"), *history) if summary else history
 
     async def _run(self, work: Work, history: Sequence[PastMessage]) -> AgentRunResult[str]:
         with working_on(work):
@@ -126,6 +142,10 @@ class ModelAgent:
         if room < 0 and len(text) // 4 > window - answer:
             raise TurnTooLong("The message does not fit into the language model's window; say it shorter.")
         return max(room, 0)
+
+
+def _spoken(history: Iterable[PastMessage]) -> list[PastMessage]:
+    return [message for message in history if message.role != "system"]
 
 
 def _schema_tokens(tools: Iterable[Tool]) -> int:
