@@ -32,6 +32,7 @@ from app.agents.contract import (
     ToolSource,
     name_of,
 )
+from app.agents.tools.toolbox import RESERVED
 
 LIBRARY = "app.agents.library"
 ENTRY_POINT_GROUP = "portico.agents"
@@ -156,6 +157,10 @@ def _checked(where: str, member: Member) -> str:
             if not isinstance(tool, Tool):
                 _check_function(where, tool)
         names = [name_of(tool) for tool in tools]
+        if taken := sorted(RESERVED & set(names)):
+            raise AgentBroken(
+                where, f"the agent {member.name!r} has a tool named {', '.join(taken)}, as one of ours is"
+            )
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise AgentBroken(where, f"the agent {member.name!r} has two tools of the name {', '.join(twice)}")
     return name

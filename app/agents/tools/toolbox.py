@@ -13,8 +13,8 @@ from typing import Any, cast
 import structlog
 
 from app.agents.contract import Agent, Asked, Risk, Tool, ToolContext, ToolRefused, ToolSource, Traits, TurnUnreadable
+from app.agents.tools import outputs, search
 from app.agents.tools.arguments import overridden
-from app.agents.tools.search import search_tool
 from app.agents.work import Work
 from app.kernel.values import Json
 
@@ -23,7 +23,7 @@ VISIBLE_LIMIT = 30
 """of a turn's tools; the others are found by searching, and shown when they are"""
 TOOLS_LIMIT = 2000
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-RESERVED = frozenset({"search_tools", "read_output"})
+RESERVED = frozenset({search.NAME, outputs.NAME})
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Toolbox:
         tools = {**own, **given}
         work.hidden = _hidden(tools, own)
         if work.hidden:
-            found = search_tool({name: tools[name] for name in tools if name in work.hidden})
+            found = search.search_tool({name: tools[name] for name in tools if name in work.hidden})
             tools = {found.name: found, **tools}
         work.tools = tools
 

@@ -14,7 +14,7 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_core import from_json
 
 from app.agents.contract import Tool, ToolRefused, Turn
-from app.agents.tools import search
+from app.agents.tools import outputs, search
 from app.agents.tools.arguments import checked, own_arguments
 from app.agents.tools.interceptors import Interceptors, ToolCall
 from app.agents.tools.performing import perform
@@ -62,7 +62,7 @@ class TurnToolset(AbstractToolset[Work]):
             raise ToolFailed(refused.reason) from refused
         if name == search.NAME:
             ctx.deps.hidden.difference_update(search.found_in(result))
-        return result
+        return outputs.for_model(ctx.deps, name, result)
 
 
 class _Arguments:
