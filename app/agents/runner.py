@@ -68,6 +68,9 @@ class Voice(Protocol):
     @property
     def calls_tools(self) -> bool: ...
 
+    @property
+    def window_tokens(self) -> int: ...
+
     async def answer(self, work: Work) -> Said: ...
 
     async def __aenter__(self) -> Self: ...
@@ -200,7 +203,7 @@ class AgentRunner:
         if voice is None or (_needs_tools(spec) and not voice.calls_tools):
             raise ModelNotConfigured(_NEEDS_TOOLS)
         if voice.calls_tools:
-            await self._toolboxes[spec.name].open(work)
+            await self._toolboxes[spec.name].open(work, window_tokens=voice.window_tokens)
         said = await voice.answer(work)
         log.info(
             "model.answered",

@@ -58,8 +58,8 @@ class Work:
     `request` counts the model's requests from 1; `text` and `usage` are of those that are finished, `key` is the step
     under way's, `model` the one that answered last. `tools` are what the agent may call in this turn, by name; `hidden`
     names those its model has yet to search for, `outputs` are results that were too long to be shown whole. `calls` are
-    those of the model's last response, `judged` what was said of them at `judged_request`; `rules` are the agent's about
-    approvals.
+    those of the model's last response, `judged` what was said of them at `judged_request`; `rules` are the agent's
+    about approvals.
     """
 
     turn: Turn

@@ -84,13 +84,17 @@ class ModelAgent:
     def calls_tools(self) -> bool:
         return self._model.profile.get("supports_tools", True)
 
+    @property
+    def window_tokens(self) -> int:
+        return self._model.context_window or UNKNOWN_WINDOW_TOKENS
+
     async def answer(self, work: Work) -> Said:
         """Ask the model, with as much of the history as fits, until it has no more tools to call.
 
         Errors: ModelUnavailable, AgentFailed, TurnTooLong, TurnUnreadable, BudgetReached.
         """
         turn = work.turn
-        window = self._model.context_window or UNKNOWN_WINDOW_TOKENS
+        window = self.window_tokens
         step = window // TRIM_SHARE
         history = await self._history(work, window)
         while True:

@@ -5,10 +5,11 @@ what is gone by then stays on the list and says so, what is new has to wait for 
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -36,26 +37,31 @@ class Toolbox:
     own: Sequence[Tool]
     sources: Sequence[ToolSource] = ()
 
-    async def open(self, work: Work) -> None:
+    async def open(self, work: Work, *, window_tokens: int) -> None:
         """Give the turn its tools; what the sources say is a step of the turn. Errors: TurnUnreadable."""
         own = {tool.name: self._overridden(tool) for tool in self.own}
-        given = await self._of_sources(work, own) if self.sources else {}
-        tools = {**own, **given}
-        work.hidden = _hidden(tools, own)
+        if not self.sources:
+            work.tools, work.hidden = own, _hidden(own, own, window_tokens)
+        else:
+            await self._ask_once(work, own, window_tokens)
         if work.hidden:
-            found = search.search_tool({name: tools[name] for name in tools if name in work.hidden})
-            tools = {found.name: found, **tools}
-        work.tools = tools
+            found = search.search_tool({name: work.tools[name] for name in work.tools if name in work.hidden})
+            work.tools = {found.name: found, **work.tools}
 
-    async def _of_sources(self, work: Work, own: Mapping[str, Tool]) -> Mapping[str, Tool]:
-        found = _Found(self, work, own)
+    async def _ask_once(self, work: Work, own: Mapping[str, Tool], window_tokens: int) -> None:
+        given: Mapping[str, Tool] | None = None
 
         async def look(key: str) -> Json:
             del key
-            return list(await found.names())
+            nonlocal given
+            given = await self.ask(work, frozenset(own))
+            return {"given": list(given), "hidden": sorted(_hidden({**own, **given}, own, window_tokens))}
 
-        names = _names(await work.step("tools", look, said_under={"request": work.request}))
-        return await found.of(names)
+        names, hidden = _read(await work.step("tools", look, said_under={"request": work.request}))
+        if given is None:  # the step was done by an earlier process
+            given = await self.ask(work, frozenset(own))
+        work.tools = {**own, **{name: given.get(name) or _gone(name) for name in names}}
+        work.hidden = set(hidden) & work.tools.keys()
 
     async def ask(self, work: Work, taken: frozenset[str]) -> Mapping[str, Tool]:
         """Ask every source at once; the first that gives a name has it."""
@@ -73,26 +79,6 @@ class Toolbox:
         return overridden(tool, self.agent.overrides.get(tool.name, {}))
 
 
-@dataclass(slots=True)
-class _Found:
-    """What the sources give in this process, asked once."""
-
-    toolbox: Toolbox
-    work: Work
-    own: Mapping[str, Tool]
-    tools: Mapping[str, Tool] | None = field(default=None)
-
-    async def names(self) -> Sequence[str]:
-        self.tools = await self.toolbox.ask(self.work, frozenset(self.own))
-        return tuple(self.tools)
-
-    async def of(self, names: Sequence[str]) -> Mapping[str, Tool]:
-        if self.tools is None:  # the step was done by an earlier process
-            await self.names()
-        tools = self.tools or {}
-        return {name: tools.get(name) or _gone(name) for name in names}
-
-
 async def _given(source: ToolSource, asked: Asked) -> Sequence[Tool]:
     try:
         async with asyncio.timeout(SOURCE_TIMEOUT_S):
@@ -102,15 +88,21 @@ async def _given(source: ToolSource, asked: Asked) -> Sequence[Tool]:
         return ()
 
 
-def _names(kept: Json) -> Sequence[str]:
-    if not isinstance(kept, list) or not all(isinstance(name, str) for name in kept):
-        raise TurnUnreadable("The turn was begun by another version of the program, which kept no names of tools.")
-    return cast("list[str]", kept)
+def _read(kept: Json) -> tuple[Sequence[str], Sequence[str]]:
+    match kept:
+        case {"given": [*given], "hidden": [*hidden]}:
+            return [str(name) for name in given], [str(name) for name in hidden]
+    raise TurnUnreadable("The turn was begun by another version of the program, which kept no names of tools.")
 
 
-def _hidden(tools: Mapping[str, Tool], own: Mapping[str, Tool]) -> set[str]:
-    """Tell which are not shown before they are searched for: of too many, those that others gave, and then the last."""
-    if len(tools) <= VISIBLE_LIMIT:
+def _hidden(tools: Mapping[str, Tool], own: Mapping[str, Tool], window_tokens: int) -> set[str]:
+    """Tell which are not shown before they are searched for: of too many, those that others gave, and then the last.
+
+    Too many are they also where what is said of them takes a quarter of the model's window, at four characters a token.
+    """
+    said_chars = sum(len(tool.description) + len(json.dumps(tool.parameters, default=str)) for tool in tools.values())
+    is_too_much = said_chars > window_tokens and len(tools) > len(own)
+    if len(tools) <= VISIBLE_LIMIT and not is_too_much:
         return set()
     return set(tools) - set(list(own)[:VISIBLE_LIMIT])
 

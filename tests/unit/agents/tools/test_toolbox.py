@@ -134,6 +134,19 @@ async def test_too_many_tools_are_searched_for(journal: FakeJournal) -> None:
     assert '"with":{"name":"x"}' in model.seen[2].results[-1]
 
 
+async def test_tools_that_would_fill_a_small_window_are_searched_for(journal: FakeJournal) -> None:
+    wordy = Tool("wordy", "x" * 3000, SCHEMA, a_tool("wordy").call, READING, origin="test")
+    model = ScriptedModel("Done.", "Done.", window_tokens=2900)
+    async with a_desk(an_agent(tools=[one, Source(wordy)]), model=model) as desk:
+        await desk.answer("helper", a_turn(), journal=journal, timeout_s=10)
+    large = ScriptedModel("Done.")
+    async with a_desk(an_agent(tools=[one, Source(wordy)]), model=large) as desk:
+        await desk.answer("helper", a_turn(), journal=FakeJournal(), timeout_s=10)
+
+    assert model.seen[0].tools == ("search_tools", "one")
+    assert large.seen[0].tools == ("one", "wordy")
+
+
 async def test_a_search_is_the_same_when_the_turn_goes_on(journal: FakeJournal) -> None:
     source = Source(*[a_tool(f"calendar_{number}") for number in range(VISIBLE_LIMIT)], a_tool("weather_forecast"))
     first = ScriptedModel(
