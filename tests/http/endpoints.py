@@ -43,6 +43,7 @@ ENDPOINTS = (
     Endpoint("DELETE", "/api/v1/chats/{chat_id}", flawed="chat_id"),
     Endpoint("POST", "/api/v1/chats/{chat_id}/restore", flawed="chat_id"),
     Endpoint("GET", "/api/v1/chats/{chat_id}/messages", malformed="limit=101", flawed="limit"),
+    Endpoint("GET", "/api/v1/chats/{chat_id}/interactions", malformed="limit=21", flawed="limit"),
     Endpoint("GET", "/api/v1/messages/", wrong_role="user", malformed="sortOrder=up", flawed="sortOrder"),
     Endpoint(
         "POST",

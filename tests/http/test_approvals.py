@@ -402,3 +402,33 @@ def test_decisions_and_acts_on_others_are_in_the_audit(client: httpx.Client) -> 
 
 def test_the_audit_is_for_admins(client: httpx.Client) -> None:
     assert client.get("/api/v1/audit", headers=as_(somebody(), "manager")).status_code == 403
+
+
+def test_an_answer_is_told_with_the_way_to_it(client: httpx.Client) -> None:
+    one = parked(client)
+    decide(client, one.owner, one.id)
+    followed(client, one.owner, one.run_id)
+    say(client, one.owner, one.chat_id, "shred nothing")
+    path = f"/api/v1/chats/{one.chat_id}/interactions"
+
+    def read(**query: int) -> Json:
+        answer = client.get(path, params=query, headers=as_(one.owner))
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return found
+
+    (shredded,) = read(limit=1)["items"]
+    rest = read(after=shredded["answer"]["id"])
+
+    call, text = shredded["steps"]
+    assert (shredded["input"]["content"], shredded["answer"]["content"]) == ("shred 7", "shredded 7")
+    assert (call["type"], call["tool"], call["arguments"], call["result"]) == (
+        "call",
+        "shred",
+        {"number": 7},
+        "shredded 7",
+    )
+    assert (call["is_error"], call["approval"], text["type"], text["text"]) == (False, "approved", "text", "shredded 7")
+    assert shredded["is_whole"]
+    assert rest["next"] is None
+    assert client.get(path, headers=as_(somebody())).status_code == 404
