@@ -105,7 +105,6 @@ def stand(migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "DEFAULT_MODEL": "openai-chat:gpt-4o",
             "OPENAI_BASE_URL": model.url,
             "OPENAI_API_KEY": "none",
-            "APPROVAL_RULES": "risk:writes_outside=allow,risk:destroys=allow",  # nobody is there to approve
             "LOG_JSON": "true",
             "AUTH_SERVICE_URL": "http://127.0.0.1:9",
             "AGENDA_SERVICE_URL": f"http://127.0.0.1:{agenda.port}",

@@ -11,7 +11,7 @@ import pytest
 from dishka import Provider, Scope
 from pydantic_ai.models import override_allow_model_requests
 
-from app.agents.contract import Agent, ToolContext
+from app.agents.contract import Agent, Risk, ToolContext, tool
 from app.agents.factory import AgentFactory
 from tests.builders import some_settings
 from tests.gateway import running_gateway
@@ -34,6 +34,7 @@ def server() -> Iterator[ModelServer]:
 
 
 def an_agent(elsewhere: str) -> Agent:
+    @tool(risk=Risk.READS)
     async def look_up(ctx: ToolContext) -> str:
         """Look an order up at another company's."""
         async with httpx.AsyncClient() as client:
