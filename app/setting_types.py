@@ -11,7 +11,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+RULE = re.compile(
+    r"(?:risk:(?:reads|writes_inside|writes_outside|destroys)|origin:[^=,\s]+|[^=,:\s]+)=(?:allow|ask|deny)"
+)
 LARGEST_LIMIT = 10**9
+RUN_BUDGET = "requests=50,tool_calls=200,tokens=2000000,cost=5,seconds=1800"
 
 
 def _parts(text: str) -> list[str]:
@@ -47,6 +51,7 @@ def _dsn(value: object) -> object:
 
 type Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 type Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
+type Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 type Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
 type Pem = Annotated[str, BeforeValidator(_pem)]
 type Dsn = Annotated[str, BeforeValidator(_dsn)]
@@ -72,3 +77,15 @@ type Counted = Literal["requests", "tool_calls", "tokens", "cost", "seconds"]
 type Most = Annotated[Decimal, Field(ge=0, le=LARGEST_LIMIT)]
 type Limits = Annotated[Mapping[Counted, Most], NoDecode, BeforeValidator(_pairs)]
 type LimitsByAgent = Annotated[Mapping[str, Limits], NoDecode, BeforeValidator(_document)]
+
+
+def _rules(text: str) -> str:
+    """Refuse what says nothing; read where it is used (`agents/rules.py`), which this module does not know."""
+    wrong = [part for part in _parts(text) if not RULE.fullmatch(part)]
+    if wrong:
+        msg = f"no rules: {', '.join(wrong)}; write TOOL=VERDICT, risk:RISK=VERDICT or origin:PATTERN=VERDICT"
+        raise ValueError(msg)
+    return text
+
+
+type ApprovalRules = Annotated[str, AfterValidator(_rules)]

@@ -30,7 +30,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from app.kernel.folders import default_data_dir
 from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
-from app.setting_types import Dsn, Limits, LimitsByAgent, Networks, Origins, Pem
+from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
+from app.setting_types import RUN_BUDGET, ApprovalRules, Dsn, Limits, LimitsByAgent, Names, Networks, Origins, Pem
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
@@ -133,6 +134,7 @@ class GatewayFile(Row):
     upstreams: Mapping[str, UpstreamRow] = Field(default_factory=dict)
     routes: tuple[RouteRow, ...] = ()
     groups: Groups = Groups()
+    mcp_servers: Mapping[ServerName, McpServerRow] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,16 +183,19 @@ class Settings(BaseSettings):
     otel_exporter_otlp_headers: str = Field(default="", repr=False)
     otel_service_name: str = Field(default="portico", min_length=1)
     default_model: str = ""
-    budget_run: Limits = Field(
-        default="requests=50,tool_calls=200,tokens=2000000,cost=5,seconds=1800", validate_default=True
-    )
+    budget_run: Limits = Field(default=RUN_BUDGET, validate_default=True)
     budget_chat: Limits = Field(default_factory=dict)
     budget_user: Limits = Field(default_factory=dict)
     budget_day: Limits = Field(default_factory=dict)
     budget_agents: LimitsByAgent = Field(default_factory=dict)
+    approval_rules: ApprovalRules = ""
+    approval_expires_s: int = Field(default=24 * 3600, ge=10, le=90 * 24 * 3600)
+    approval_unattended: Literal["deny", "park", "notify"] = "park"
     usage_retention_days: int = Field(default=400, ge=1, le=36_500)
     local_model_gguf: Path | None = None
     front_door_url: str = ""
+    mcp_config: Path | None = None
+    mcp_variables: Names = ()
     worker_slots: int = Field(default=32, ge=1, le=1000)
     docs: bool | None = None
     trusted_proxies: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -295,8 +300,11 @@ def read_settings(
     except ValidationError as error:
         problems += [_setting_problem(item, given, str(config)) for item in error.errors()]
         raise ConfigurationInvalid(problems) from None
+    servers = _mcp_servers(settings, str(config), problems)
     if problems:
         raise ConfigurationInvalid(problems)
+    if servers:
+        settings = settings.model_copy(update={"gateway": rows.model_copy(update={"mcp_servers": servers})})
     known.remember(rows.routes, read.texts)
     return settings
 
@@ -341,6 +349,31 @@ def _read_rows(
     except ValidationError as error:
         problems += [_row_problem(item, where) for item in error.errors()]
         return GatewayFile()
+
+
+def _mcp_servers(settings: Settings, where: str, problems: list[ConfigProblem]) -> Mapping[str, McpServerRow]:
+    """Join the servers of the table with those of `mcp.json`; tell everything wrong with either."""
+    servers = settings.gateway.mcp_servers
+    for name, row in servers.items():
+        flaws = variable_flaws(f"mcp_servers.{name}", row, known=os.environ)
+        problems += _of_rows(where, flaws)
+    if settings.mcp_config is None:
+        return servers
+    file = str(settings.mcp_config)
+    try:
+        content = settings.mcp_config.read_bytes()
+    except OSError as error:
+        problems.append(ConfigProblem(file, "file", f"cannot be read ({error.strerror})", "mend MCP_CONFIG"))
+        return servers
+    found, flaws = read_mcp_json(content, known=os.environ, allowed=settings.mcp_variables)
+    twice = sorted(set(found) & set(servers))
+    flaws += [RowFlaw(f"mcpServers.{name}", f"stands in {where}, too", "rename one of them") for name in twice]
+    problems += _of_rows(file, flaws)
+    return {**servers, **found}
+
+
+def _of_rows(where: str, flaws: Iterable[RowFlaw]) -> Iterable[ConfigProblem]:
+    return [ConfigProblem(where, flaw.key, flaw.message, flaw.mend) for flaw in flaws]
 
 
 def _upstreams_of(routes: object) -> list[object]:

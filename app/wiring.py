@@ -4,17 +4,24 @@ from collections.abc import Sequence
 
 from dishka import Provider, Scope, alias, provide
 
-from app.agents.contract import AgentDirectory, FrontDoor
+from app.agents.approvals.guard import AskFirst
+from app.agents.contract import AgentDirectory
+from app.agents.front_door import Credentials, FrontDoor
 from app.agents.presence import Presence
 from app.agents.provider import AgentsElsewhere, AgentsProvider
 from app.agents.runner import AgentRunner
-from app.agents.tools.front_door import Credentials, FrontDoorAddress, HttpFrontDoor
+from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
+from app.agents.tools.interceptors import Interceptors
 from app.edge.edge import OnRequest
 from app.edge.keys import Fetch
 from app.edge.live_runs import RunSource
 from app.edge.provider import EdgeProvider, role_table
 from app.edge.rate_limit_ledger import QuotaLedger
+from app.edge.reload import OnReload, Reload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
+from app.features.approvals.provider import ApprovalsAtWork, ApprovalsProvider, ApprovalStores
+from app.features.audit.provider import AuditProvider
+from app.features.audit.use_cases.record_later import RecordLater
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider, ChatStores, TurnsElsewhere, TurnsProvider
@@ -35,7 +42,11 @@ from app.infra.observability.background import Background
 from app.infra.observability.siblings import Siblings
 from app.infra.openapi.fleet import FleetDescription
 from app.infra.provider import DescriptionProvider, InfraProvider
+from app.kernel.audit import Act, AuditTrail
 from app.kernel.identity import RoleTable
+from app.kernel.ids import UserId
+from app.kernel.transaction import Begin
+from app.kernel.values import Json
 from app.kernel.worker import ProcessRole, WorkerPlace
 from app.settings import Settings
 from app.surfaces.api.keyed_requests import KeyedRequests
@@ -61,15 +72,24 @@ def parts_of(role: ProcessRole) -> Sequence[type]:
 
 def providers_of(role: ProcessRole) -> Sequence[Provider]:
     """List what a process is made of. One that only answers requests never loads a model library."""
-    shared = (InfraProvider(), Wiring(), RunsProvider(), UsageProvider())
-    door = (EdgeProvider(), DescriptionProvider(), DoorWiring(), ChatsProvider(), ApiProvider(), StreamsProvider())
+    shared = (InfraProvider(), Wiring(), RunsProvider(), UsageProvider(), AuditProvider(), ApprovalStores())
+    door = (
+        EdgeProvider(),
+        DescriptionProvider(),
+        DoorWiring(),
+        ChatsProvider(),
+        ApprovalsProvider(),
+        ApiProvider(),
+        StreamsProvider(),
+    )
+    work = (AgentsProvider(), ApprovalsAtWork(), WorkWiring(), TurnsProvider())
     match role:
         case ProcessRole.WEB:
             return (*shared, *door, AgentsElsewhere(), TurnsElsewhere())
         case ProcessRole.WORKER:
-            return (*shared, ChatStores(), AgentsProvider(), TurnsProvider())
+            return (*shared, ChatStores(), *work)
         case ProcessRole.ALL:
-            return (*shared, *door, AgentsProvider(), TurnsProvider())
+            return (*shared, *door, *work)
 
 
 class Wiring(Provider):
@@ -90,6 +110,16 @@ class Wiring(Provider):
     @provide
     def front_door(self, http: HttpClient, address: FrontDoorAddress, run_tokens: Credentials) -> FrontDoor:
         return HttpFrontDoor(http, address, run_tokens)
+
+
+class WorkWiring(Provider):
+    """What those need that work on runs."""
+
+    scope = Scope.APP
+
+    @provide
+    def interceptors(self, ask_first: AskFirst) -> Interceptors:
+        return Interceptors(guards=(ask_first,))
 
 
 class DoorWiring(Provider):
@@ -118,9 +148,36 @@ class DoorWiring(Provider):
         return address.learn
 
     @provide
+    def reloads(self, begin: Begin, trail: AuditTrail, background: Background) -> RecordLater:
+        later = RecordLater(begin, trail)
+        background.add("audit", later.work)
+        return later
+
+    @provide
+    def on_reload(self, later: RecordLater, place: WorkerPlace) -> OnReload:
+        """Have it written down once, however many processes follow the file."""
+
+        def note(reload: Reload) -> None:
+            if place.index == 0:
+                later.note(_act_of(reload))
+
+        return note
+
+    @provide
     def fetch_keys(self, http: HttpClient) -> Fetch:
         return http.fetch
 
     @provide
     def post_json(self, http: HttpClient) -> PostJson:
         return http.post_json
+
+
+def _act_of(reload: Reload) -> Act:
+    """Nobody in particular did it: the file changed."""
+    details: dict[str, Json] = {
+        "digest": reload.digest,
+        "generation": reload.generation,
+        "problems": list(reload.problems[:20]),
+    }
+    action = "table.refused" if reload.problems else "table.reloaded"
+    return Act(action, reload.file, UserId(""), details=details)

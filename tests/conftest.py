@@ -13,6 +13,8 @@ import structlog
 from pydantic_ai import models
 from sqlalchemy import text
 
+from app.features.approvals import tables as approvals_tables
+from app.features.audit import tables as audit_tables
 from app.features.chats import tables as chats_tables
 from app.features.usage import tables as usage_tables
 from app.infra.db import keyed_requests, quotas
@@ -31,7 +33,17 @@ models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 SCHEMA = "portico"
 STOP_WAIT_S = 10
 # imported so that the metadata knows what to empty
-TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, signing_keys, usage_tables)
+TABLES = (
+    approvals_tables,
+    audit_tables,
+    chats_tables,
+    durable_tables,
+    events_tables,
+    keyed_requests,
+    quotas,
+    signing_keys,
+    usage_tables,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +89,8 @@ async def database(migrated_dsn: str) -> AsyncIterator[Database]:
     database = Database(DatabaseOptions(dsn=migrated_dsn, schema=SCHEMA))
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
     async with database.engine.begin() as connection:
+        # the audit takes nothing back: not even from us, but for one who is no client
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
         await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
     yield database
     await database.aclose()

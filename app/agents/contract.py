@@ -12,22 +12,26 @@ Two ways to write one, in a file of `app/agents/library/` or a package with the 
 Rule: nothing here knows a model library; only what `runner.py` imports on first use does.
 """
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from app.agents.front_door import SAFE_METHODS, FleetAnswer, FrontDoor, Outgoing
+from app.agents.rules import Risk as Risk  # noqa: PLC0414 - one of the words authors write against
+from app.agents.rules import Rule
 from app.agents.turns import Journal, Said, Spending, Unmetered
 from app.kernel.errors import Broken, FieldError, NotFound, TimedOut, TooLarge, Unavailable, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
+from app.kernel.values import Json
 
 DEFAULT_AGENT = "assistant"
 UNMETERED = Unmetered()
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 §9.2.1
 
-_MARK = "portico_non_idempotent"
+TOOL_TIMEOUT_S = 60.0
+
+_MARK = "portico_traits"
 
 type Speaker = Literal["user", "assistant", "system"]
 
@@ -45,7 +49,8 @@ class Turn:
     """One question to an agent.
 
     `history` is oldest first, without what the user left out of the prompt, and ends before `text`.
-    `caller` is whose authority every tool call has.
+    `caller` is whose authority every tool call has. `is_attended` tells whether a person follows the turn and can be
+    asked. `context` and `channel` are what the client says about this turn, in its name and not in the user's.
     """
 
     chat_id: ChatId
@@ -53,40 +58,9 @@ class Turn:
     caller: Principal
     request_id: str = ""
     history: tuple[PastMessage, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FleetAnswer:
-    """What an upstream said to a tool; `body` is bounded, `json()` raises ValueError when it is no JSON."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    # Any: what a service answers has no type here; whoever asks knows its shape.
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class FrontDoor(Protocol):
-    """The fleet as an agent sees it: through the front door, under the caller's own token and roles."""
-
-    async def call(
-        self,
-        caller: Principal,
-        method: str,
-        path: str,
-        *,
-        json: object = None,
-        query: Mapping[str, str] | None = None,
-        idempotency_key: str = "",
-    ) -> FleetAnswer:
-        """Send one request as the caller; 4xx and 5xx answers are returned, not raised.
-
-        Shapes: path starts with "/", as a client of the front door would write it; the key, if any, goes with it.
-        Errors: FrontDoorUnavailable when no answer comes in time.
-        """
-        ...
+    is_attended: bool = True
+    context: Mapping[str, Json] = field(default_factory=dict)
+    channel: str = ""
 
 
 type Show = Callable[[str], Awaitable[None]]
@@ -111,17 +85,33 @@ class ToolContext:
     _calls: Iterator[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
     async def call(
-        self, method: str, path: str, *, json: object = None, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        form: Mapping[str, str | Sequence[str]] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
     ) -> FleetAnswer:
         """Call a service of the fleet as the person who asked.
 
         What may change something goes with an `Idempotency-Key` of its own, made of this call's key and the number of
         such requests before it: make them in the same order each time.
         """
-        key = ""
-        if self.idempotency_key and method.upper() not in SAFE_METHODS:
-            key = f"{self.idempotency_key}.{next(self._calls)}"
-        return await self.front_door.call(self.turn.caller, method, path, json=json, query=query, idempotency_key=key)
+        key = self._next_key(method)
+        return await self.front_door.call(
+            self.turn.caller, method, path, json=json, form=form, query=query, idempotency_key=key
+        )
+
+    async def call_outside(self, outgoing: Outgoing) -> FleetAnswer:
+        """Call a service elsewhere, with a key as `call` does. Errors: ToolRefused."""
+        key = self._next_key(outgoing.method)
+        return await self.front_door.call_outside(self.turn.caller, outgoing, idempotency_key=key)
+
+    def _next_key(self, method: str) -> str:
+        if not self.idempotency_key or method.upper() in SAFE_METHODS:
+            return ""
+        return f"{self.idempotency_key}.{next(self._calls)}"
 
 
 class ToolRefused(Exception):
@@ -132,24 +122,104 @@ class ToolRefused(Exception):
         self.reason = reason
 
 
-type Tool = Callable[..., object]
+type Override = Json | Callable[[Turn], Json]
+"""The value of an argument the model has no say in; a function is asked for each turn."""
+
+type Overrides = Mapping[str, Override]
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a tool's author says of it beyond its signature.
+
+    `timeout_s` is without a sign of life: each `ToolContext.show` is one. What is not idempotent, and cannot tell by
+    its key, is not called again where the program died in the midst of it: the model is told that nobody knows.
+    `overrides` are arguments the model neither sees nor gives.
+    """
+
+    risk: Risk = Risk.WRITES_OUTSIDE
+    is_idempotent: bool = True
+    timeout_s: float = TOOL_TIMEOUT_S
+    overrides: Overrides = field(default_factory=dict)
+
+
+type ToolFunction = Callable[..., object]
 """`async def tool(ctx: ToolContext, order_id: int) -> Order`: types give the schema, the docstring the description.
 
 A plain `def` works in a thread of its own; blocking code in an `async def` stops everybody else on its process.
 """
 
 
-def non_idempotent[T: Tool](tool: T) -> T:
-    """Mark a tool that must not be called twice for one call of the model's, and cannot tell by its key.
+def tool[T: ToolFunction](
+    *,
+    risk: Risk = Risk.WRITES_OUTSIDE,
+    is_idempotent: bool = True,
+    timeout_s: float = TOOL_TIMEOUT_S,
+    overrides: Overrides | None = None,
+) -> Callable[[T], T]:
+    """Say of a function what its signature cannot (`Traits`); one that is not marked is taken to write outside."""
 
-    Where the program died in the midst of such a call, it is not made again: the model is told that nobody knows.
+    def mark(function: T) -> T:
+        setattr(function, _MARK, Traits(risk, is_idempotent, timeout_s, overrides or {}))
+        return function
+
+    return mark
+
+
+def traits_of(function: ToolFunction) -> Traits:
+    traits: Traits = getattr(function, _MARK, _UNMARKED)
+    return traits
+
+
+_UNMARKED = Traits()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as the runner sees it, whatever stands behind it.
+
+    Shapes: `name` of letters, digits, "_" and "-", at most 64; `parameters` is the JSON schema of an object; `origin`
+    says in a word where it comes from, for policies and logs (`function`, `rest`, `fleet:agenda`, `mcp:github`).
+    `check` is given what JSON says, overrides included, and gives what `call` takes. Errors: ValueError, for the model.
+    `call` gives what JSON can say, or becomes. Errors: ToolRefused; whatever else it raises is logged, and told as a
+    failure without words of its own.
     """
-    setattr(tool, _MARK, True)
-    return tool
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]  # Any: a JSON schema
+    call: Callable[[ToolContext, Mapping[str, Any]], Awaitable[object]]  # Any: as they say
+    traits: Traits = Traits()
+    origin: str = "function"
+    check: Callable[[Mapping[str, Json]], Mapping[str, Any]] = dict
 
 
-def is_idempotent(tool: Tool) -> bool:
-    return not getattr(tool, _MARK, False)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """For whom tools are wanted: at the start of one turn of one agent."""
+
+    agent: "Agent"
+    turn: Turn
+    front_door: FrontDoor
+
+
+@runtime_checkable
+class ToolSource(Protocol):
+    """Tools that depend on who asks and when: a service's operations, a server's tools."""
+
+    async def tools(self, asked: Asked) -> Sequence[Tool]:
+        """Give the tools of this turn, in an order of their own; asked again when the turn goes on in another process.
+
+        A source that raises, or takes longer than a few seconds, costs its tools and not the turn.
+        """
+        ...
+
+
+type Offer = Tool | ToolFunction | ToolSource
+
+
+def name_of(tool: Tool | ToolFunction) -> str:
+    return tool.name if isinstance(tool, Tool) else getattr(tool, "__name__", "tool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +227,20 @@ class Agent:
     """An agent of a model and tools. `model` is a pydantic-ai model name; None takes `DEFAULT_MODEL`.
 
     `fallback` answers where the model cannot call tools, or there is none, so that the agent does real work without.
+    `overrides` are arguments, by the name of the tool, that its model has no say in; a tool's own come first.
+    `mcp_servers` names those of the configuration whose tools it gets besides.
+    `approvals` say which calls wait for a person (`rules.py`); the operator's rules come first.
     """
 
     name: str
     description: str
     instructions: str
-    tools: Sequence[Tool] = ()
+    tools: Sequence[Offer] = ()
     model: str | None = None
     fallback: Callable[[ToolContext], Awaitable[str]] | None = None
+    overrides: Mapping[str, Overrides] = field(default_factory=dict)
+    mcp_servers: Sequence[str] = ()
+    approvals: Sequence[Rule] = ()
 
 
 @runtime_checkable
@@ -285,8 +361,3 @@ class ModelNotConfigured(Unavailable):
 class ModelUnavailable(Unavailable):
     type = "model-unavailable"
     title = "The language model cannot be reached"
-
-
-class FrontDoorUnavailable(Unavailable):
-    type = "front-door-unavailable"
-    title = "The front door did not answer the agent"

@@ -21,7 +21,18 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType, ModuleType
 from typing import get_type_hints
 
-from app.agents.contract import Agent, AgentBroken, AgentDuplicate, Responder, Tool, ToolContext
+from app.agents.contract import (
+    Agent,
+    AgentBroken,
+    AgentDuplicate,
+    Responder,
+    Tool,
+    ToolContext,
+    ToolFunction,
+    ToolSource,
+    name_of,
+)
+from app.agents.tools.toolbox import RESERVED
 
 LIBRARY = "app.agents.library"
 ENTRY_POINT_GROUP = "portico.agents"
@@ -141,15 +152,21 @@ def _checked(where: str, member: Member) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise AgentBroken(where, f"the name {name!r} is not of the form {NAME.pattern}")
     if isinstance(member, Agent):
-        for tool in member.tools:
-            _check_tool(where, tool)
-        names = [tool.__name__ for tool in member.tools]
+        tools = [offer for offer in member.tools if not isinstance(offer, ToolSource)]
+        for tool in tools:
+            if not isinstance(tool, Tool):
+                _check_function(where, tool)
+        names = [name_of(tool) for tool in tools]
+        if taken := sorted(RESERVED & set(names)):
+            raise AgentBroken(
+                where, f"the agent {member.name!r} has a tool named {', '.join(taken)}, as one of ours is"
+            )
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise AgentBroken(where, f"the agent {member.name!r} has two tools of the name {', '.join(twice)}")
     return name
 
 
-def _check_tool(where: str, tool: Tool) -> None:
+def _check_function(where: str, tool: ToolFunction) -> None:
     """Hold a tool to `async def tool(ctx: ToolContext, ...)` with a docstring, which is what its model reads."""
     name = getattr(tool, "__name__", repr(tool))
     if not inspect.iscoroutinefunction(tool):

@@ -18,13 +18,19 @@ from app.agents.contract import (
     AgentDirectory,
     AgentNotFound,
     Responder,
+    ToolSource,
+    name_of,
 )
 from app.infra.durable.ports import Crew, Present
+from app.infra.observability.health import Dependency, HealthRegistry, Wellness
 from app.kernel.errors import Unavailable
 from app.kernel.values import Json
 
 REPORT_S = 5.0
 GOODBYE_S = 2.0
+WELL = "ok"
+MCP = "mcp"
+"""the type of an MCP server in `service_health`"""
 NOBODY = "no worker is there to ask this agent: start `portico serve --role worker`"
 
 log = structlog.get_logger(__name__)
@@ -38,6 +44,7 @@ class Presence:
     crew: Crew
     name: str
     version: str
+    health: HealthRegistry
     every_s: float = REPORT_S
 
     async def keep(self) -> None:
@@ -50,8 +57,11 @@ class Presence:
                 await self._leave()
 
     async def _report(self) -> None:
+        cards = self.directory.cards()
         report: Json = {
-            "agents": {card.name: None if card.is_healthy else card.health for card in self.directory.cards()}
+            "agents": {card.name: None if card.is_healthy else card.health for card in cards},
+            "notes": {card.name: card.health for card in cards if card.is_healthy and card.health != WELL},
+            "mcp": {one.name: _trouble(one) for one in self.health.all if one.type == MCP},
         }
         try:
             await self.crew.report(self.name, version=self.version, report=report)
@@ -73,6 +83,8 @@ class Reception:
     crew: Crew
     workers: Sequence[Present] = ()
     _troubles: dict[str, str | None] = field(default_factory=dict)
+    _notes: dict[str, str] = field(default_factory=dict)
+    _of_servers: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def default_name(self) -> str:
@@ -84,33 +96,50 @@ class Reception:
     def card(self, name: str) -> AgentCard:
         if name not in self.agents:
             raise AgentNotFound(f"There is no agent of this name; there are: {', '.join(self.agents)}.")
-        return card_of(name, self.agents[name], self._troubles.get(name, NOBODY))
+        return card_of(name, self.agents[name], self._troubles.get(name, NOBODY), self._notes.get(name, ""))
 
     async def look(self) -> None:
         """Read what the workers say. Errors: StorageUnavailable."""
         self.workers = await self.crew.present()
-        self._troubles = _troubles(self.workers[0].report) if self.workers else {}
+        report = self.workers[0].report if self.workers else {}
+        self._troubles, self._of_servers = _troubles(report, "agents"), _troubles(report, MCP)
+        self._notes = _notes(report)
+
+    def trouble_of_server(self, name: str) -> str | None:
+        """Tell what is wrong with an MCP server, as the worker that reported last found it."""
+        return self._of_servers.get(name, NOBODY)
 
 
 def default_of(agents: Mapping[str, Agent | Responder]) -> str:
     return DEFAULT_AGENT if DEFAULT_AGENT in agents else next(iter(agents))
 
 
-def card_of(name: str, member: Agent | Responder, trouble: str | None) -> AgentCard:
-    """Write an agent's card; `trouble` is None where it is well."""
+def card_of(name: str, member: Agent | Responder, trouble: str | None, note: str = "") -> AgentCard:
+    """Write an agent's card; `trouble` is None where it is well, `note` is then what there is to know all the same."""
     tools = member.tools if isinstance(member, Agent) else ()
     return AgentCard(
         name=name,
         description=getattr(member, "description", ""),
         is_healthy=trouble is None,
-        health=trouble or "ok",
-        tools=tuple(getattr(tool, "__name__", "tool") for tool in tools),
+        health=trouble or note or WELL,
+        tools=tuple(name_of(tool) for tool in tools if not isinstance(tool, ToolSource)),
     )
 
 
-def _troubles(report: Json) -> dict[str, str | None]:
+def _notes(report: Json) -> dict[str, str]:
+    match report:
+        case {"notes": {**found}}:
+            return {str(name): str(note) for name, note in found.items()}
+    return {}
+
+
+def _troubles(report: Json, of: str) -> dict[str, str | None]:
     """Read a report as this version or another has written it."""
     match report:
-        case {"agents": {**found}}:
+        case {**parts} if isinstance(found := parts.get(of), Mapping):
             return {str(name): None if trouble is None else str(trouble) for name, trouble in found.items()}
     return {}
+
+
+def _trouble(dependency: Dependency) -> str | None:
+    return None if dependency.status is Wellness.OK else dependency.details or "has not been looked at yet"

@@ -4,22 +4,31 @@ Rule: nothing is imported or started here that takes time. `AgentRunner.prepare`
 `LocalModel.watch`, in the program's task group, keeps the local model's child alive.
 """
 
-from collections.abc import AsyncIterator, Iterable
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from dishka import AnyOf, Provider, Scope, provide
 
-from app.agents.contract import Agent, AgentBroken, AgentDirectory, Agents, FrontDoor, ModelMisconfigured
+from app.agents.contract import Agent, AgentBroken, AgentDirectory, Agents, ModelMisconfigured
 from app.agents.factory import AgentFactory
+from app.agents.front_door import Credentials, FrontDoor
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models, check_model
-from app.agents.presence import REPORT_S, Presence, Reception
+from app.agents.mcp_client.server import Server
+from app.agents.mcp_client.servers import McpServers
+from app.agents.mcp_client.source import McpTools
+from app.agents.presence import MCP, REPORT_S, Presence, Reception
 from app.agents.runner import AgentRunner
+from app.agents.tools.interceptors import Interceptors
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import Crew
 from app.infra.observability.background import Background, every
 from app.infra.observability.health import INTERVAL_S, Check, HealthRegistry, NotWell
+from app.mcp_rows import McpServerRow
 from app.settings import ConfigProblem, Settings
 
 
@@ -36,24 +45,35 @@ class AgentsElsewhere(FoundAgents):
 
     @provide
     def reception(
-        self, factory: AgentFactory, crew: Crew, health: HealthRegistry, background: Background
+        self, factory: AgentFactory, crew: Crew, health: HealthRegistry, background: Background, settings: Settings
     ) -> AgentDirectory:
         reception = Reception(factory.agents, crew)
         health.add("worker", "runs", _present(reception))
         for name in factory.agents:
             health.add("agent", name, _check(reception, name))
+        for name, row in settings.gateway.mcp_servers.items():
+            if not row.disabled:
+                health.add(MCP, name, _told(reception, name))
         background.add("reception", every(REPORT_S, reception.look))
         return reception
 
 
 class AgentsProvider(FoundAgents):
-    """Where runs are worked on. Needs `Settings`, a `Crew`, `WorkerOptions` and a `FrontDoor` from elsewhere."""
+    """Where runs are worked on.
+
+    Needs `Settings`, a `Crew`, `WorkerOptions`, `Interceptors` and a `FrontDoor` from elsewhere.
+    """
 
     @provide
     def presence(
-        self, directory: AgentDirectory, crew: Crew, options: WorkerOptions, background: Background
+        self,
+        directory: AgentDirectory,
+        crew: Crew,
+        options: WorkerOptions,
+        health: HealthRegistry,
+        background: Background,
     ) -> Presence:
-        presence = Presence(directory, crew, options.name, options.version)
+        presence = Presence(directory, crew, options.name, options.version, health)
         background.add("presence", presence.keep)
         return presence
 
@@ -68,16 +88,36 @@ class AgentsProvider(FoundAgents):
         return Models(settings.default_model, local, gguf=settings.local_model_gguf)
 
     @provide
+    def mcp_servers(
+        self, settings: Settings, run_tokens: Credentials, health: HealthRegistry, background: Background
+    ) -> McpServers:
+        rows = settings.gateway.mcp_servers.items()
+        servers = McpServers((Server(name, row, dict(os.environ)) for name, row in rows), run_tokens=run_tokens)
+        for name in servers.names:
+            health.add(MCP, name, partial(servers.health, name))
+        if servers.names:
+            background.add("mcp servers", servers.keep)
+        return servers
+
+    @provide
     async def runner(
         self,
         factory: AgentFactory,
         models: Models,
         local: LocalModel,
         front_door: FrontDoor,
+        servers: McpServers,
         health: HealthRegistry,
         background: Background,
+        interceptors: Interceptors,
     ) -> AsyncIterator[AgentRunner]:
-        runner = AgentRunner(factory.agents, models=models, front_door=front_door)
+        runner = AgentRunner(
+            factory.agents,
+            models=models,
+            front_door=front_door,
+            interceptors=interceptors,
+            sources=(McpTools(servers),),
+        )
         _watch_agents(health, runner)
         background.add("agents", partial(_prepare_agents, runner, health))
         background.add("agents health", every(INTERVAL_S, runner.check_health))
@@ -105,6 +145,19 @@ def agent_flaws(default_model: str, gguf: Path | None) -> Iterable[ConfigProblem
             check_model(name, gguf=gguf)
         except ModelMisconfigured as wrong:
             yield ConfigProblem(where, key, str(wrong))
+
+
+def mcp_flaws(servers: Mapping[str, McpServerRow]) -> Iterable[ConfigProblem]:
+    """Tell what would keep agents from their MCP servers: a name nobody knows, a library that is not installed."""
+    with suppress(AgentBroken):  # that is told elsewhere
+        for agent in AgentFactory.discover().agents.values():
+            named = agent.mcp_servers if isinstance(agent, Agent) else ()
+            for name in sorted(set(named) - set(servers)):
+                mend = f"write [mcp_servers.{name}] in gateway.toml, or put it into the file of MCP_CONFIG"
+                yield ConfigProblem("agents", agent.name, f"there is no MCP server {name}", mend)
+    if any(not row.disabled for row in servers.values()) and find_spec("mcp") is None:
+        mend = "install portico-gateway[mcp]"
+        yield ConfigProblem("gateway.toml", "mcp_servers", "needs a library that is not installed", mend)
 
 
 def _watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:
@@ -137,6 +190,16 @@ def _present(reception: Reception) -> Check:
         if not reception.workers:
             raise NotWell("no worker works on runs: start `portico serve --role worker`")
         return f"{len(reception.workers)} work on runs"
+
+    return check
+
+
+def _told(reception: Reception, name: str) -> Check:
+    async def check() -> str:
+        trouble = reception.trouble_of_server(name)
+        if trouble is not None:
+            raise NotWell(trouble)
+        return "a worker is connected"
 
     return check
 

@@ -24,18 +24,21 @@ from app.agents.contract import (
     AgentFailed,
     AgentNotFound,
     AgentTimedOut,
-    FrontDoor,
-    FrontDoorUnavailable,
     ModelNotConfigured,
     ModelUnavailable,
     Responder,
+    Tool,
     ToolContext,
+    ToolSource,
     Turn,
     TurnTooLong,
     TurnUnreadable,
 )
-from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models
+from app.agents.front_door import FrontDoor, FrontDoorUnavailable
+from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models, names_in
 from app.agents.presence import card_of, default_of
+from app.agents.tools.interceptors import Interceptors
+from app.agents.tools.toolbox import Toolbox
 from app.agents.turns import BudgetReached, Journal, Said, Spending
 from app.agents.work import JournalLost, Speech, Work
 from app.kernel.values import Json
@@ -52,6 +55,7 @@ _KNOWN_FAILURES = (
     TurnTooLong,
     TurnUnreadable,
 )
+UNGUARDED = Interceptors()
 _NOT_CHECKED = "has not been checked yet"
 _NEEDS_TOOLS = f"This agent needs a model that can call tools, and the present one cannot. {HOW_TO_CONFIGURE}"
 
@@ -63,6 +67,9 @@ class Voice(Protocol):
 
     @property
     def calls_tools(self) -> bool: ...
+
+    @property
+    def window_tokens(self) -> int: ...
 
     async def answer(self, work: Work) -> Said: ...
 
@@ -79,8 +86,20 @@ class AgentRunner:
     Concurrency: for one event loop; any number of turns at once. `aclose` when none runs any more.
     """
 
-    def __init__(self, agents: Mapping[str, Agent | Responder], *, models: Models, front_door: FrontDoor) -> None:
+    def __init__(
+        self,
+        agents: Mapping[str, Agent | Responder],
+        *,
+        models: Models,
+        front_door: FrontDoor,
+        interceptors: Interceptors = UNGUARDED,
+        sources: Sequence[ToolSource] = (),
+    ) -> None:
+        """Stand `interceptors` around every call of a tool; ask `sources` for tools for every agent of a model."""
         self._agents = agents
+        self._interceptors = interceptors
+        self._sources = tuple(sources)
+        self._toolboxes: dict[str, Toolbox] = {}
         self._models = models
         self._front_door = front_door
         self._voices: dict[str, Voice] = {}
@@ -97,7 +116,7 @@ class AgentRunner:
     @property
     def uses_local_model(self) -> bool:
         """Tell whether the local model's child has to run."""
-        return any(self._model_name(spec) == LOCAL for spec in self._specs())
+        return any(LOCAL in names_in(self._model_name(spec) or "") for spec in self._specs())
 
     def cards(self) -> Sequence[AgentCard]:
         return [self._card(name) for name in self._agents]
@@ -177,11 +196,14 @@ class AgentRunner:
         return said
 
     async def _ask_model(self, spec: Agent, work: Work) -> Said:
+        work.rules = spec.approvals
         voice = await self._voice(spec) if self._model_name(spec) or spec.fallback is None else None
         if spec.fallback is not None and (voice is None or not voice.calls_tools):
             return await _speak(work, partial(_fall_back, spec.fallback, work))
-        if voice is None or (spec.tools and not voice.calls_tools):
+        if voice is None or (_needs_tools(spec) and not voice.calls_tools):
             raise ModelNotConfigured(_NEEDS_TOOLS)
+        if voice.calls_tools:
+            await self._toolboxes[spec.name].open(work, window_tokens=voice.window_tokens)
         said = await voice.answer(work)
         log.info(
             "model.answered",
@@ -208,17 +230,27 @@ class AgentRunner:
     def _make(self, spec: Agent) -> Voice:
         from app.agents.llm.model_agent import ModelAgent  # noqa: PLC0415 - imports the model library
         from app.agents.tools.binding import bind  # noqa: PLC0415 - as above
+        from app.agents.tools.toolset import TurnToolset  # noqa: PLC0415 - as above
 
         name = self._models.resolve(spec.model)
         if name not in self._loaded:
             self._loaded[name] = self._models.load(name)
-        tools = [bind(tool) for tool in spec.tools]
-        return ModelAgent(spec, self._loaded[name], tools)
+        own: list[Tool] = []
+        sources: list[ToolSource] = []
+        for offer in spec.tools:
+            if isinstance(offer, ToolSource):
+                sources.append(offer)
+            else:
+                own.append(offer if isinstance(offer, Tool) else bind(offer))
+        self._toolboxes[spec.name] = Toolbox(spec, own, (*sources, *self._sources))
+        return ModelAgent(spec, self._loaded[name], TurnToolset(self._interceptors))
 
     # --- health
 
     def _card(self, name: str) -> AgentCard:
-        return card_of(name, self._agents[name], self._troubles[name])
+        member = self._agents[name]
+        note = self._models.note(self._model_name(member) or "") if isinstance(member, Agent) else ""
+        return card_of(name, member, self._troubles[name], note)
 
     async def _check(self, name: str, member: Agent | Responder) -> None:
         try:
@@ -238,9 +270,14 @@ class AgentRunner:
             return None
         if name is None:
             return "no language model is configured: set DEFAULT_MODEL"
-        if spec.tools and voice is not None and not voice.calls_tools:
+        if _needs_tools(spec) and voice is not None and not voice.calls_tools:
             return "the configured model cannot call tools"
         return await self._models.trouble(name)
+
+
+def _needs_tools(spec: Agent) -> bool:
+    """Tell whether an agent is nothing without tools: those of a source are what it is given besides."""
+    return any(not isinstance(offer, ToolSource) for offer in spec.tools)
 
 
 async def _speak(work: Work, speak: Callable[[Speech, str], Awaitable[None]]) -> Said:

@@ -7,8 +7,13 @@ Facts a reader of a turn's events is written against
 - `tool_call_start {"request", "tool_call_id", "tool", "arguments"}`, `tool_output_chunk {"tool_call_id", "text"}`,
   `tool_call_complete {"tool_call_id", "tool", "is_error", "result"}`: of one call, in this order, behind the request
   that asked for it; arguments and result are JSON, or the beginning of its text where that is long.
-- `stream_retry {"request", "reason", ...}`: every delta of this request so far is void, and is said again.
+- `tool_approval_request {"tool_call_id", "approval_id", "tool", "arguments", "question", "risk", "expires_at"}`: a
+  person is asked; `tool_approval_decided {"tool_call_id", "approval_id", "tool", "status", "decided_by", "reason",
+  "arguments"}`: what came of it (`arguments` where they were edited, else null).
+- `stream_retry {"request", "reason", ...}`: every delta of this request so far is void, and is said again: by the
+  same model ("broken_off", "rewritten", "resumed"), or by the next of its chain ("another_model": "model" names it).
   `stream_retry {"tool_call_id", "reason"}`: what was said of this call is void; it is called again.
+- `run_progress {"kind": "history_compacted", "messages", "is_summarised"}`: so many of the oldest are left out.
 - `usage {"request", "model", "input_tokens", "output_tokens", "cost", "is_estimated"}`: of each request that reached
   the model, those that failed or were cut off among them; `cost` is text in USD, null where no price is known.
 
@@ -17,6 +22,7 @@ Rule: `Fold` says what these events come to; nobody joins them in another way.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from itertools import count
 from typing import Protocol
@@ -65,6 +71,14 @@ class Journal(Protocol):
 
     async def tell(self, event: TurnEvent) -> None:
         """Say something to whoever follows the turn. Bounded by the follower's patience, never by a client's."""
+        ...
+
+    async def wait(self, key: str, *, until: datetime) -> Json:
+        """Give what somebody answered under `key`, now or in a later process; None when `until` passed before.
+
+        Not within a step. The turn leaves its process while it waits: whatever is on the way lets that pass. Outside of
+        a run nobody answers.
+        """
         ...
 
 
@@ -158,6 +172,11 @@ class Unwritten:
 
     async def tell(self, event: TurnEvent) -> None:
         """Keep it to ourselves."""
+
+    async def wait(self, key: str, *, until: datetime) -> Json:
+        """Give up at once."""
+        del key, until
+        return None
 
 
 class Unmetered:

@@ -4,11 +4,15 @@ Knows no model library. Rule: whatever is said goes through a `Speech` or `Work.
 that a finished step says nothing again.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from app.agents.contract import AgentFailed, FrontDoor, Turn
+from app.agents.contract import AgentFailed, Tool, Turn
+from app.agents.front_door import FrontDoor
+from app.agents.rules import Rule, Verdict
 from app.agents.turns import BudgetReached, InDoubt, Journal, Spending, TurnEvent, Usage
 from app.kernel.values import Json
 
@@ -27,12 +31,35 @@ class JournalLost(BaseException):
         self.cause = cause
 
 
+@dataclass(frozen=True, slots=True)
+class WantedCall:
+    """A call of a tool as a model asked for it; `arguments` are None where they are no object of JSON."""
+
+    id: str
+    tool: str
+    arguments: Mapping[str, Json] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of a call before it was made; `approval` is the request that was put to a person, if any."""
+
+    call: str
+    verdict: Verdict
+    because: str = ""
+    approval: UUID | None = None
+    expires_at: datetime | None = None
+
+
 @dataclass(slots=True)
 class Work:
     """Concurrency: of one task; its steps come one after another.
 
     `request` counts the model's requests from 1; `text` and `usage` are of those that are finished, `key` is the step
-    under way's.
+    under way's, `model` the one that answered last. `tools` are what the agent may call in this turn, by name; `hidden`
+    names those its model has yet to search for, `outputs` are results that were too long to be shown whole. `calls` are
+    those of the model's last response, `judged` what was said of them at `judged_request`; `rules` are the agent's
+    about approvals.
     """
 
     turn: Turn
@@ -43,6 +70,14 @@ class Work:
     text: str = ""
     usage: Usage = field(default_factory=Usage)
     key: str = ""
+    model: str = ""
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+    calls: Sequence[WantedCall] = ()
+    rules: Sequence[Rule] = ()
+    judged: Sequence[Judged] = ()
+    judged_request: int = 0
+    outputs: dict[str, str] = field(default_factory=dict)
     _is_suspect: bool = False
 
     def __post_init__(self) -> None:
@@ -51,6 +86,12 @@ class Work:
     async def tell(self, type_: str, **data: Json) -> None:
         try:
             await self.journal.tell(TurnEvent(type_, data))
+        except Exception as error:
+            raise JournalLost(error) from error
+
+    async def wait(self, key: str, *, until: datetime) -> Json:
+        try:
+            return await self.journal.wait(key, until=until)
         except Exception as error:
             raise JournalLost(error) from error
 
@@ -151,9 +192,9 @@ class Speech:
             self.thoughts_chars += len(text)
             await self._work.tell("thinking_delta", request=self._work.request, text=text)
 
-    async def take_back(self, reason: str, **more: Json) -> None:
-        """Make void what this request said so far, and begin afresh."""
-        await self._work.tell("stream_retry", request=self._work.request, reason=reason, **more)
+    async def take_back(self, why: Mapping[str, Json]) -> None:
+        """Make void what this request said so far, and begin afresh; `why` is told, its `reason` among it."""
+        await self._work.tell("stream_retry", request=self._work.request, **why)
         self._begin()
 
 

@@ -25,7 +25,7 @@ from app.edge.pipeline import EdgeOptions
 from app.edge.rate_limit_booking import Bookkeeper
 from app.edge.rate_limit_counts import RateLimiter
 from app.edge.rate_limit_ledger import QuotaLedger
-from app.edge.reload import HEALTH_TYPE, Draft, ReloadAsked, TableRefused, TableReload
+from app.edge.reload import HEALTH_TYPE, Draft, OnReload, ReloadAsked, TableRefused, TableReload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.edge.routes import CompiledRows, RouteRegistry, RouteTableInvalid
 from app.edge.run_tokens import RunTokenVerifier
@@ -42,6 +42,7 @@ from app.infra.observability.lines import STDERR, LineWriter
 from app.infra.observability.otlp import SpanExporter, headers_of, traces_url
 from app.infra.observability.siblings import Siblings
 from app.infra.openapi.ports import Fleet
+from app.kernel.audit import AuditTrail
 from app.kernel.clock import Clock
 from app.kernel.draining import Draining
 from app.kernel.identity import Access, RoleTable
@@ -117,7 +118,8 @@ class DraftReader:
 
 def _differences(one: Settings, other: Settings) -> list[str]:
     names = sorted(set(Settings.model_fields) - FROM_THE_FILE)
-    return [name for name in names if getattr(one, name) != getattr(other, name)]
+    settings = [name for name in names if getattr(one, name) != getattr(other, name)]
+    return settings if one.gateway.mcp_servers == other.gateway.mcp_servers else [*settings, "mcp_servers"]
 
 
 def key_flaws(pem: str) -> Iterable[ConfigProblem]:
@@ -146,10 +148,16 @@ class EdgeProvider(Provider):
 
     @provide
     def withdraw(
-        self, settings: Settings, begin: Begin, store: RevocationStore, known: Revocations, clock: Clock
+        self,
+        settings: Settings,
+        begin: Begin,
+        store: RevocationStore,
+        known: Revocations,
+        clock: Clock,
+        audit: AuditTrail,
     ) -> WithdrawTokens:
         life, leeway = timedelta(seconds=settings.jwt_max_life_s), timedelta(seconds=settings.jwt_leeway_s)
-        return WithdrawTokens(begin, store, known, clock, longest_life=life, leeway=leeway)
+        return WithdrawTokens(begin, store, known, clock, audit, longest_life=life, leeway=leeway)
 
     @provide
     def keys(self, settings: Settings, fetch: Fetch, clock: Clock, background: Background) -> KeySource:
@@ -277,14 +285,14 @@ class EdgeProvider(Provider):
 
     @provide
     async def reload_asked(
-        self, settings: Settings, edge: Edge, health: HealthRegistry, background: Background
+        self, settings: Settings, edge: Edge, health: HealthRegistry, background: Background, on_reload: OnReload
     ) -> ReloadAsked:
         """Watch the file the table was read from, if it was; what is returned asks for it to be read again."""
         asked, source = ReloadAsked(), settings.table_source
         if source is not None:
             watch, reader = FileWatch(source.file, source.content), DraftReader(source)
             await asyncio.to_thread(reader.begin)
-            reload = TableReload(edge, watch, reader, health, asked)
+            reload = TableReload(edge, watch, reader, health, asked, on_reload)
             health.add(HEALTH_TYPE, source.file.name, reload.describe)
             background.add("route table", reload.run)
         return asked

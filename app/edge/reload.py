@@ -5,6 +5,7 @@ the table is drained: requests that were matched before keep their upstream unti
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,6 +53,19 @@ class Draft:
     settings_kept: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """A file that was taken, or refused for these problems; `digest` is of its content."""
+
+    file: str
+    digest: str
+    generation: int
+    problems: Sequence[str] = ()
+
+
+type OnReload = Callable[[Reload], None]
+"""Told of each, on the loop's thread; returns at once and never raises."""
+
 type ReadDraft = Callable[[bytes | None], Draft]
 """Called in a thread with the file's content, or None where it could not be read. Errors: TableRefused."""
 
@@ -72,6 +86,7 @@ class TableReload:
     read: ReadDraft
     health: HealthRegistry
     asked: ReloadAsked
+    on_reload: OnReload
     _refused: TableRefused | None = None
     _replaced: RouteRegistry | None = None
 
@@ -108,10 +123,12 @@ class TableReload:
         except TableRefused as refused:
             self._refused = refused
             log.warning("table.refused", file=str(self.watch.file), problems=refused.problems)
+            self._note(self.edge.table.generation, refused.problems)
             return ()
         self._refused = None
         self._swap(prepared)
         self._tell(prepared, seconds=time.monotonic() - started_s)
+        self._note(prepared.table.generation, ())
         return prepared.leaving
 
     async def _show(self) -> None:
@@ -135,6 +152,10 @@ class TableReload:
         self.edge.table = prepared.table
         self.edge.tokens.follow(replace(self.edge.tokens.rules, roles=prepared.draft.roles))
         watch_upstreams(self.health, lambda: self.edge.upstreams)
+
+    def _note(self, generation: int, problems: Sequence[str]) -> None:
+        digest = hashlib.sha256(self.watch.content or b"").hexdigest()
+        self.on_reload(Reload(str(self.watch.file), digest, generation, problems))
 
     def _tell(self, prepared: Prepared, *, seconds: float) -> None:
         table, draft = prepared.table, prepared.draft

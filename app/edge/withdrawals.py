@@ -11,9 +11,11 @@ import structlog
 
 from app.edge.faults import RevocationNotFound, RevocationsFull
 from app.edge.revocations import Revocations, RevocationStore
+from app.kernel.audit import Act, AuditTrail
 from app.kernel.clock import Clock
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.identity import Principal
+from app.kernel.ids import UserId
 from app.kernel.paging import ListFields, ListQuery, Page
 from app.kernel.revocation import ALWAYS, MAX_NAME_LENGTH, Mark, NewRevocation, Revocation
 from app.kernel.transaction import Begin
@@ -47,6 +49,7 @@ class WithdrawTokens:
     store: RevocationStore
     known: Revocations
     clock: Clock
+    audit: AuditTrail
     longest_life: timedelta
     leeway: timedelta
     limit: int = MAX_REVOCATIONS
@@ -58,6 +61,7 @@ class WithdrawTokens:
             made = await self.store.add(tx, self._draft(who, wish, now), limit=self.limit)
             if made is None:
                 raise RevocationsFull(f"{self.limit} revocations are in force; none is forgotten before its time.")
+            await self.audit.record(tx, _act(who, "revocation.made", made))
         self.known.apply([made])
         log.info("revocation.made", **_told(made), by=who.user_id, request_id=request_id)
         return made
@@ -75,12 +79,14 @@ class LiftRevocation:
     begin: Begin
     store: RevocationStore
     known: Revocations
+    audit: AuditTrail
 
     async def __call__(self, who: Principal, revocation_id: int, *, request_id: str = "") -> None:
         async with self.begin() as tx:
             lifted = await self.store.lift(tx, revocation_id)
             if lifted is None:
                 raise RevocationNotFound
+            await self.audit.record(tx, _act(who, "revocation.lifted", lifted))
         self.known.apply([lifted])
         log.info("revocation.lifted", **_told(lifted), by=who.user_id, request_id=request_id)
 
@@ -106,6 +112,11 @@ def _refuse_invalid(wish: Wish, now: datetime) -> None:
         problems.append(FieldError("exp", "goes with jti: the tokens of a sub expire at several times"))
     if problems:
         raise ValidationFailed("Some fields are not valid.", errors=problems)
+
+
+def _act(who: Principal, action: str, one: Revocation) -> Act:
+    owner = UserId(one.name) if one.mark is Mark.SUBJECT else None
+    return Act.of(who, action, one.id, owner=owner, mark=one.mark.value, name=one.name, before=one.before.isoformat())
 
 
 def _told(one: Revocation) -> Mapping[str, object]:

@@ -62,7 +62,8 @@ class Principal:
     `role` is the highest of the token's `roles`; `groups` are the doors those roles open in this deployment.
     `expires_at` is in seconds since the epoch; nothing may be done in this name after it. `issued_at` too; a token that
     does not say counts as issued before everything. With `acting` it is a run that calls: `issued_at` and `token_id`
-    are those of the token it was asked for with, so that to withdraw that one is to withdraw both.
+    are those of the token it was asked for with, so that to withdraw that one is to withdraw both. `request_id` names
+    the request that is being answered, for who writes down what was done in it.
     """
 
     user_id: UserId
@@ -74,6 +75,7 @@ class Principal:
     issued_at: float = float("-inf")
     roles: tuple[str, ...] = ()
     acting: Acting | None = None
+    request_id: str = ""
 
     def may_enter(self, access: Access) -> bool:
         return access is Access.PUBLIC or access in self.groups

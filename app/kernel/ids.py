@@ -18,6 +18,8 @@ MessageId = NewType("MessageId", int)
 RunId = NewType("RunId", UUID)
 """A UUIDv7 (RFC 9562 §5.7): ids of one process sort as they were made."""
 
+ApprovalId = NewType("ApprovalId", UUID)
+
 _COUNTER_BITS = 12
 _lock = threading.Lock()
 _last_tick = 0

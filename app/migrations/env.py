@@ -15,6 +15,8 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection
 
+from app.features.approvals import tables as approvals_tables
+from app.features.audit import tables as audit_tables
 from app.features.chats import tables as chats_tables
 from app.features.usage import tables as usage_tables
 from app.infra.db import keyed_requests, quotas, revocations
@@ -29,6 +31,8 @@ from app.settings import Settings, find_config, load_dotenv, read_settings
 
 # imported so that the metadata knows them
 TABLES = (
+    approvals_tables,
+    audit_tables,
     chats_tables,
     durable_tables,
     events_tables,

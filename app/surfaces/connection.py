@@ -1,6 +1,7 @@
 """What a handler reads of its connection, whichever door it belongs to."""
 
 import re
+from dataclasses import replace
 
 from litestar.connection import ASGIConnection
 
@@ -17,7 +18,7 @@ def principal_of(connection: ASGIConnection) -> Principal:  # type: ignore[type-
     principal = connection.scope["state"].get("principal")
     if not isinstance(principal, Principal):
         raise TokenMissing("Send `Authorization: Bearer TOKEN` or the session cookie.")
-    return principal
+    return replace(principal, request_id=str(connection.scope["state"].get("request_id", "")))
 
 
 def read_id(name: str, text: str) -> int:

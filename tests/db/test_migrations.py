@@ -13,6 +13,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from app.features.approvals import tables as approvals_tables
+from app.features.audit import tables as audit_tables
 from app.features.chats import tables as chats_tables
 from app.features.usage import tables as usage_tables
 from app.infra.db import keyed_requests, quotas, revocations
@@ -25,7 +27,18 @@ from app.infra.events import tables as events_tables
 
 ROOT = Path(__file__).parent.parent.parent
 # imported so that the metadata knows what to compare
-TABLES = (chats_tables, durable_tables, events_tables, keyed_requests, quotas, revocations, signing_keys, usage_tables)
+TABLES = (
+    approvals_tables,
+    audit_tables,
+    chats_tables,
+    durable_tables,
+    events_tables,
+    keyed_requests,
+    quotas,
+    revocations,
+    signing_keys,
+    usage_tables,
+)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The small commands of `portico`, each as a process: quick to say what they do, plain about what is missing."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,6 +99,9 @@ def test_a_token_without_a_demo_names_the_mend(home: Path) -> None:
 def test_the_doctor_names_what_is_wrong_and_what_is_right(home: Path, database_dsn: str) -> None:
     away = f"http://127.0.0.1:{free_port()}"
     fleet = dict.fromkeys(("AUTH_SERVICE_URL", "AGENDA_SERVICE_URL", "SNAPSHOT_SERVICE_URL"), away)
+    servers = {"far": {"url": away}, "near": {"command": "sh"}, "none": {"command": "no-such-program"}}
+    (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+    fleet["MCP_CONFIG"] = str(home / "mcp.json")
 
     well = run(home, "doctor", env=fleet | {"POSTGRES_DSN": database_dsn, "JWT_PUBLIC_KEY": public_pem()})
     sick = run(home, "doctor", env=fleet)
@@ -105,6 +109,9 @@ def test_the_doctor_names_what_is_wrong_and_what_is_right(home: Path, database_d
     assert well.returncode == 0
     assert "database     answers (POSTGRES_DSN)" in well.stdout
     assert f"upstream     agenda: {away} WRONG" in well.stdout
+    assert f"mcp          far: {away} WRONG" in well.stdout
+    assert "mcp          near: sh is there" in well.stdout
+    assert "mcp          none: no-such-program WRONG: there is no such program" in well.stdout
     assert sick.returncode == 2
     assert "JWT_PUBLIC_KEY" in sick.stdout
 

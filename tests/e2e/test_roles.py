@@ -21,7 +21,10 @@ ROUTES = (
     '[[routes]]\nprefix = "/api/health"\nlocal = true\naccess = "PUBLIC"\n'
     '[[routes]]\nprefix = "/api/v1"\nlocal = true\naccess = "COMMON"\n'
 )
-LIBRARIES = ("pydantic_ai", "openai", "anthropic", "groq", "google.genai", "tiktoken", "jiter")
+MCP_SERVER = (
+    f"[mcp_servers.old]\ncommand = {sys.executable!r}\nargs = [{str(ROOT / 'tests' / 'mcp_old_server.py')!r}]\n"
+)
+LIBRARIES = ("pydantic_ai", "openai", "anthropic", "groq", "google.genai", "tiktoken", "jiter", "mcp")
 PROBE = f"""
 import asyncio, json, sys
 from app.kernel.worker import ProcessRole
@@ -40,7 +43,7 @@ asyncio.run(main(ProcessRole(sys.argv[1])))
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     with a_home() as home:
-        (home / "gateway.toml").write_text(ROUTES)
+        (home / "gateway.toml").write_text(ROUTES + MCP_SERVER)
         yield home
 
 
@@ -80,8 +83,12 @@ def client(web: Program) -> Iterator[httpx.Client]:
 
 def workers(client: httpx.Client) -> str:
     """What health says of those who work on runs."""
+    return health(client, "worker", "runs")
+
+
+def health(client: httpx.Client, type_: str, name: str) -> str:
     told = client.get("/api/health/service_health", headers=bearer(sub="1", role="staff")).json()["deps"]
-    (found,) = [dep for dep in told if (dep["type"], dep["name"]) == ("worker", "runs")]
+    (found,) = [dep for dep in told if (dep["type"], dep["name"]) == (type_, name)]
     return str(found["status"])
 
 
@@ -112,6 +119,7 @@ def test_web_and_worker_are_two_programs_before_one_database(
             httpx.get(f"{worker.url}/api/health/ping")
         assert becomes_true(lambda: read_run(client, "dora", run["id"])["status"] == "completed", within_s=30)
         assert becomes_true(lambda: workers(client) == "ok", within_s=30)
+        assert becomes_true(lambda: health(client, "mcp", "old") == "ok", within_s=30)
         assert worker.stop() == 0
 
     assert [message["content"] for message in history(client, "dora", chat_id)] == ["while nobody is there"] * 2

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from app.features.approvals.use_cases.close_approvals import CloseApprovals
 from app.features.chats.domain.chat import Chat, NewChat
 from app.features.chats.domain.message import Message, MessageRole, MessageStatus, NewMessage
 from app.features.chats.domain.turn import KIND
@@ -22,6 +23,8 @@ from app.kernel.identity import Access, Principal, RoleTable
 from app.kernel.ids import ChatId, RunId, UserId
 from app.kernel.transaction import Tx
 from tests.fakes.agents import ScriptedAgents
+from tests.fakes.approvals import FakeApprovalStore
+from tests.fakes.audit import FakeAuditStore
 from tests.fakes.chats import FakeChatStore, FakeMessageStore, RecordingHook, World
 from tests.fakes.durable import FakeEngine, FakeEventLog, FakeRunQueue, FakeRuns, FakeWorker
 from tests.fakes.keyed_requests import FakeKeyedRequests
@@ -57,6 +60,8 @@ class Slice:
     receipts: FakeKeyedRequests = field(default_factory=FakeKeyedRequests)
     ledger: FakeLedger = field(default_factory=FakeLedger)
     budgets: Budgets = field(default_factory=Budgets)
+    approvals: FakeApprovalStore = field(default_factory=FakeApprovalStore)
+    audit: FakeAuditStore = field(default_factory=FakeAuditStore)
 
     def __post_init__(self) -> None:
         self.chats = FakeChatStore(self.world)
@@ -79,7 +84,7 @@ class Slice:
                 raise
 
     def answering(self) -> AnswerTurn:
-        end = EndTurn(self.messages, self.runs, CloseRun(self.ledger))
+        end = EndTurn(self.messages, self.runs, CloseRun(self.ledger), CloseApprovals(self.approvals))
         meter = MeterRun(self.ledger, self.budgets, SystemClock())
         return AnswerTurn(self.begin, self.messages, self.runs, self.agents, ROLES, meter, end, _batch_of)
 

@@ -165,6 +165,20 @@ class FakeMessageStore:
             if message.id == question or (questions.get(message.id) == question and message.run_id == run_id)
         ]
 
+    async def read_answers(
+        self, tx: Tx, chat_id: ChatId, *, after: int, limit: int
+    ) -> Sequence[tuple[Message, Message]]:
+        visible = {
+            one.id: one for one in self.world.messages() if one.chat_id == chat_id and self.world.is_visible(one)
+        }
+        questions = self.world.state.questions
+        pairs = [
+            (visible[questions[one.id]], one)
+            for one in sorted(visible.values(), key=lambda one: one.id)
+            if one.id > after and questions.get(one.id) in visible
+        ]
+        return pairs[:limit]
+
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None:
         message = self.world.state.messages.get(message_id)
         if message is None or not self.world.is_visible(message):

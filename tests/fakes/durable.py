@@ -23,6 +23,7 @@ from app.infra.durable.ports import (
     Job,
     JournalUnreadable,
     NewRun,
+    Noting,
     RunError,
     RunNotFound,
     RunNotOver,
@@ -214,10 +215,13 @@ class FakeEngine:
         del run_id
         self.kept.tell()
 
-    async def cancel(self, run_id: RunId, *, reason: str = "") -> RunState:
+    async def cancel(self, run_id: RunId, *, reason: str = "", noting: Noting | None = None) -> RunState:
         run = self.kept.find(run_id)
         if run.state.is_final:
             return run.state
+        if noting is not None:
+            async with self.kept.begin() as tx:
+                await noting(tx)
         if run.state is RunState.RUNNING:
             run.cancel_reason = run.cancel_reason or reason
             self.kept.tell()
@@ -229,13 +233,22 @@ class FakeEngine:
         async with self.kept.begin() as tx:
             return await FakeRunQueue(self.kept).signal(tx, run_id, key, payload)
 
-    async def rerun(self, run_id: RunId, *, told: Mapping[str, Json] | None = None, dedupe: str | None = None) -> RunId:
+    async def rerun(
+        self,
+        run_id: RunId,
+        *,
+        told: Mapping[str, Json] | None = None,
+        dedupe: str | None = None,
+        noting: Noting | None = None,
+    ) -> RunId:
         old = self.kept.find(run_id)
         if not old.state.is_final:
             raise RunNotOver
         asked = {**old.new.input, **(told or {})}
         again = replace(old.new, id=new_run_id(), input=asked, rerun_of=run_id, dedupe=dedupe, scheduled_for=None)
         async with self.kept.begin() as tx:
+            if noting is not None:
+                await noting(tx)
             return await FakeRunQueue(self.kept).put(tx, again)
 
 

@@ -1,12 +1,13 @@
 """The fleet as an agent sees it, without a fleet: a small agenda that keeps each caller's calendars apart."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from app.agents.contract import FleetAnswer, FrontDoorUnavailable
+from app.agents.front_door import FleetAnswer, FrontDoorUnavailable, Outgoing
+from app.infra.openapi.calls import OperationCall
 from app.kernel.identity import Principal
 
 CALENDARS = "/api/v1/agenda/calendars/"
@@ -19,8 +20,9 @@ class Asked:
     method: str
     path: str
     json: object = None
-    query: Mapping[str, str] | None = None
+    query: Mapping[str, str | Sequence[str]] | None = None
     idempotency_key: str = ""
+    form: Mapping[str, str | Sequence[str]] | None = None
 
 
 @dataclass
@@ -31,6 +33,8 @@ class FakeFrontDoor:
     body: bytes | None = None
     is_gone: bool = False
     events: list[dict[str, object]] = field(default_factory=list)
+    sent: list[Outgoing] = field(default_factory=list)
+    offers: Sequence[OperationCall] = ()
     asked: list[Asked] = field(default_factory=list)
     calendars: dict[str, dict[int, str]] = field(default_factory=dict)
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
@@ -42,15 +46,27 @@ class FakeFrontDoor:
         path: str,
         *,
         json: object = None,
-        query: Mapping[str, str] | None = None,
+        form: Mapping[str, str | Sequence[str]] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         idempotency_key: str = "",
     ) -> FleetAnswer:
-        self.asked.append(Asked(caller, method, path, json, query, idempotency_key))
+        self.asked.append(Asked(caller, method, path, json, query, idempotency_key, form))
         if self.is_gone:
             raise FrontDoorUnavailable("The front door did not answer.")
         if self.refuses_with is not None or self.body is not None:
             return FleetAnswer(self.refuses_with or 200, self.body or b"{}")
         return self._answer(self.calendars.setdefault(caller.user_id, {}), method, path, json)
+
+    async def call_outside(self, caller: Principal, outgoing: Outgoing, *, idempotency_key: str = "") -> FleetAnswer:
+        del caller, idempotency_key
+        self.sent.append(outgoing)
+        return FleetAnswer(200, b"{}")
+
+    async def operations(self, caller: Principal) -> Sequence[OperationCall]:
+        del caller
+        if self.is_gone:
+            raise FrontDoorUnavailable("The front door did not answer.")
+        return self.offers
 
     def _answer(self, mine: dict[int, str], method: str, path: str, body: Any) -> FleetAnswer:  # JSON has any shape
         if method == "GET" and path == CALENDARS:

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from app.agents.turns import BudgetReached, Fold, InDoubt, TurnEvent, Usage
 from app.kernel.values import Json
@@ -14,29 +15,39 @@ class Died(BaseException):
     """The program was killed; nothing behind this point was done."""
 
 
+class Waiting(BaseException):
+    """The turn waits for an answer, and has left its process."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
 @dataclass
 class FakeJournal:
     """What one process sees of a turn's journal; `resumed` is what the next one sees.
 
-    It dies at the `dies_at`th border there is, counted from 1: before and behind every body, behind what is kept, and
-    behind everything that is told.
+    It dies at the first border where `dies_when` says so, or at the `dies_at`th there is, counted from 1: before and
+    behind every body, behind what is kept, and behind everything that is told.
     """
 
     kept: dict[str, Json] = field(default_factory=dict)
     intents: set[str] = field(default_factory=set)
     told: list[TurnEvent] = field(default_factory=list)
+    answers: dict[str, Json] = field(default_factory=dict)
     is_resumed: bool = False
     dies_at: int = 0
+    dies_when: Callable[[], bool] = lambda: False
     borders: int = 0
     is_told: asyncio.Event = field(default_factory=asyncio.Event)
     _names: Counter[str] = field(default_factory=Counter)
 
     def resumed(self, *, dies_at: int = 0) -> "FakeJournal":
-        return FakeJournal(self.kept, self.intents, self.told, is_resumed=True, dies_at=dies_at)
+        return FakeJournal(self.kept, self.intents, self.told, self.answers, is_resumed=True, dies_at=dies_at)
 
     @property
     def is_dead(self) -> bool:
-        return 0 < self.dies_at <= self.borders
+        return 0 < self.dies_at <= self.borders or self.dies_when()
 
     async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
         if self.is_dead:
@@ -62,6 +73,13 @@ class FakeJournal:
         self.told.append(TurnEvent(event.type, json.loads(json.dumps(event.data, allow_nan=False))))
         self.is_told.set()
         self._border()
+
+    async def wait(self, key: str, *, until: datetime) -> Json:
+        if key not in self.answers and until <= datetime.now(UTC):
+            self.answers[key] = None
+        if key not in self.answers:
+            raise Waiting(key)
+        return self.answers[key]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until what was told makes it so."""

@@ -34,4 +34,7 @@ def a_desk(caller: httpx.Client) -> Desk:
     chat_id = open_chat(caller, owner)["id"]
     message_id = write(caller, owner, chat_id, "hello")["id"]
     run_id = say(caller, owner, open_chat(caller, owner)["id"], "hello").json()[0]["run_id"]
-    return Desk(owner, {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "revocation_id": 1})
+    return Desk(
+        owner,
+        {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "revocation_id": 1, "approval_id": run_id},
+    )

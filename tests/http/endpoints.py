@@ -43,6 +43,7 @@ ENDPOINTS = (
     Endpoint("DELETE", "/api/v1/chats/{chat_id}", flawed="chat_id"),
     Endpoint("POST", "/api/v1/chats/{chat_id}/restore", flawed="chat_id"),
     Endpoint("GET", "/api/v1/chats/{chat_id}/messages", malformed="limit=101", flawed="limit"),
+    Endpoint("GET", "/api/v1/chats/{chat_id}/interactions", malformed="limit=21", flawed="limit"),
     Endpoint("GET", "/api/v1/messages/", wrong_role="user", malformed="sortOrder=up", flawed="sortOrder"),
     Endpoint(
         "POST",
@@ -72,6 +73,16 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/runs/{run_id}/cancel", flawed="run_id"),
     Endpoint("POST", "/api/v1/runs/{run_id}/rerun", flawed="run_id"),
     Endpoint("GET", "/api/v1/runs/{run_id}/events", malformed="after=-1", flawed="after"),
+    Endpoint("GET", "/api/v1/approvals/", malformed="status=lost", flawed="status"),
+    Endpoint("GET", "/api/v1/approvals/{approval_id}", flawed="approval_id"),
+    Endpoint(
+        "POST",
+        "/api/v1/approvals/{approval_id}",
+        body={"decision": "approve"},
+        malformed={"decision": "perhaps"},
+        flawed="decision",
+    ),
+    Endpoint("GET", "/api/v1/audit/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint(
         "POST",
@@ -83,6 +94,7 @@ ENDPOINTS = (
     ),
     Endpoint("DELETE", "/api/v1/revocations/{revocation_id}", wrong_role="manager", flawed="revocation_id"),
     Endpoint("GET", "/api/v1/agents/", malformed=None),
+    Endpoint("GET", "/api/v1/operations/", malformed=None),
     Endpoint("GET", "/api/v1/agents/{name}", malformed=None),
     Endpoint("GET", "/metrics", wrong_role="user", malformed=None),
 )

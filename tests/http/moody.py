@@ -8,15 +8,9 @@ from types import MappingProxyType
 
 from dishka import Provider, Scope
 
-from app.agents.contract import (
-    AgentFailed,
-    AgentTimedOut,
-    FrontDoorUnavailable,
-    ModelNotConfigured,
-    ModelUnavailable,
-    Turn,
-)
+from app.agents.contract import AgentFailed, AgentTimedOut, ModelNotConfigured, ModelUnavailable, Turn
 from app.agents.factory import AgentFactory
+from app.agents.front_door import FrontDoorUnavailable
 
 PATIENCE_S = 20
 SECRET = "postgresql://admin:hunter2@db/prod"

@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Row, text
 
+from app.agents.approvals.desk import Asker, NewRequest
+from app.agents.rules import Risk
+from app.features.approvals.repository import PostgresApprovalStore
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.durable.key_ring import KeyRing
 from app.infra.durable.run_tokens import RunTokens
 from app.infra.durable.signing_keys import PostgresSigningKeys
 from app.kernel.authority import INPUT_KEY, Authority
 from app.kernel.clock import SystemClock
-from app.kernel.ids import RunId
+from app.kernel.ids import ApprovalId, RunId, UserId
 from tests.builders import ROLES
 from tests.conftest import SCHEMA
 from tests.db.runs import a_queued_run, a_running_run, set_run
@@ -49,6 +53,19 @@ class Workplace:
             return token
 
         return self._do(sign)
+
+    def asks(self, run_id: RunId, owner: UserId) -> ApprovalId:
+        """Put a call of this run to its owner."""
+        request = NewRequest("judged#1.0", "call-1", "shred", Risk.DESTROYS, {"number": 7}, "It destroys something.")
+
+        async def ask(database: Database) -> ApprovalId:
+            asker = Asker(run_id, None, owner, "shredder")
+            async with database.begin() as tx:
+                (asked,) = await PostgresApprovalStore().add(tx, asker, [request], life=timedelta(hours=1))
+            assert asked.id is not None
+            return asked.id
+
+        return self._do(ask)
 
     def set(self, run_id: RunId, change: str) -> None:
         self._do(lambda database: set_run(database, run_id, change))

@@ -13,7 +13,7 @@ from pydantic_ai.models import override_allow_model_requests
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from app.agents.contract import Agent, ToolContext
+from app.agents.contract import Agent, Risk, ToolContext, tool
 from app.agents.factory import AgentFactory
 from app.agents.llm.models import Models
 from tests.builders import some_settings
@@ -26,6 +26,7 @@ A_DAY_S = 24 * 3600
 LOOKING_UP: tuple[Reply, ...] = (["Let me look.", Call("look_up", {"order_id": 7})], ["It is there."])
 
 
+@tool(risk=Risk.READS)
 async def look_up(ctx: ToolContext, order_id: int) -> str:
     """Look an order up."""
     return "found"

@@ -14,7 +14,7 @@ from pydantic_ai.models import override_allow_model_requests
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from app.agents.contract import Agent, ToolContext
+from app.agents.contract import Agent, Risk, ToolContext, tool
 from app.agents.factory import AgentFactory
 from app.agents.llm.models import Models
 from tests.builders import some_settings
@@ -37,6 +37,7 @@ SAID = [
 MORE: Sequence[Part] = [Think("hm, "), Think("well"), *SAID, Call("look_up", {"order_id": 7})]
 
 
+@tool(risk=Risk.READS)
 def look_up(ctx: ToolContext, order_id: int) -> str:
     """Look an order up."""
     return f"order {order_id}: data: \n\n x"

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from app.kernel.ids import new_run_id
+from app.kernel.authority import Authority
+from app.kernel.ids import UserId, new_run_id
 from tests.http.calls import Json, as_, open_chat, say, somebody, withdraw, write
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, WITH_BODY, Endpoint
+from tests.http.running import Workplace
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
@@ -81,7 +83,7 @@ def test_ids_are_described_as_what_they_are(document: Json) -> None:
     parameters = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
     ids = {one["name"]: one["schema"] for one in parameters if one["name"].endswith("_id") and one["in"] == "path"}
 
-    assert ids.pop("run_id")["format"] == "uuid"
+    assert {ids.pop(name)["format"] for name in ("run_id", "approval_id")} == {"uuid"}
     assert {schema["type"] for schema in ids.values()} == {"integer"}
 
 
@@ -101,7 +103,9 @@ def test_a_body_that_takes_no_other_fields_is_described_so(document: Json, endpo
 
 @pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
 def test_options_names_every_method_of_a_path(client: httpx.Client, document: Json, endpoint: Endpoint) -> None:
-    path = endpoint.path.format(chat_id=1, message_id=1, revocation_id=1, run_id=new_run_id(), name="echo")
+    path = endpoint.path.format(
+        chat_id=1, message_id=1, revocation_id=1, run_id=new_run_id(), approval_id=new_run_id(), name="echo"
+    )
     described = document["paths"][endpoint.path.rstrip("/")]
 
     answer = client.options(path, headers=as_(somebody(), "admin"))
@@ -152,14 +156,22 @@ def test_a_refusal_names_its_types(document: Json) -> None:
 
 @pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
 def test_what_an_endpoint_answers_is_what_is_described(
-    client: httpx.Client, document: Json, endpoint: Endpoint
+    client: httpx.Client, document: Json, endpoint: Endpoint, migrated_dsn: str
 ) -> None:
     owner = somebody()
     chat_id = open_chat(client, owner, agent="echo")["id"]
     message_id = write(client, owner, chat_id, "hello")["id"]
     revocation_id = withdraw(client, sub=somebody())["id"]
     run_id = say(client, owner, chat_id, "hello").json()[0]["run_id"]
-    ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "revocation_id": revocation_id}
+    ids: dict[str, object] = {
+        "chat_id": chat_id,
+        "message_id": message_id,
+        "run_id": run_id,
+        "revocation_id": revocation_id,
+    }
+    if "approval_id" in endpoint.path:
+        place, asker = Workplace(migrated_dsn), Authority(UserId(owner), ("user",))
+        ids["approval_id"] = place.asks(place.run_for(asker, state="waiting"), UserId(owner))
     path = endpoint.path.format(name="echo", **ids)
     headers = {**as_(owner, endpoint.right_role), "accept": "application/json"}
 

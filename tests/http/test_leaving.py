@@ -16,7 +16,8 @@ from pydantic_ai.models import override_allow_model_requests
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from app.agents.contract import Agent, ToolContext
+from app.agents.contract import Agent, Risk, ToolContext
+from app.agents.contract import tool as marked
 from app.agents.factory import AgentFactory
 from app.agents.llm.models import Models
 from tests.builders import a_token, some_settings
@@ -61,6 +62,7 @@ def gateway_url(
     def make(name: str) -> OpenAIChatModel:
         return OpenAIChatModel(name, provider=OpenAIProvider(base_url=server.url, api_key="none"))
 
+    @marked(risk=Risk.READS)
     def work(ctx: ToolContext) -> str:
         """Work for a while."""
         return tool.work(ctx)

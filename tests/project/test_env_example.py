@@ -7,13 +7,14 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from app.agents.llm.providers import PROVIDERS
+from app.agents.llm.providers import PROVIDERS, base_url_variable
 from app.settings import FROM_THE_FILE, Settings, load_dotenv
 
 EXAMPLE = Path(__file__).resolve().parents[2] / ".env.example"
 LINES = EXAMPLE.read_text("utf-8").splitlines()
 ASSIGNED = dict(re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", "\n".join(LINES), flags=re.MULTILINE))
-OF_PROVIDERS = {variable for needs in PROVIDERS.values() for variable in needs.variables}
+ADDRESSES = {base_url_variable(prefix) for prefix in PROVIDERS}
+OF_PROVIDERS = {variable for needs in PROVIDERS.values() for variable in needs.variables} | ADDRESSES
 OF_OUR_EXTRAS = {
     variable for needs in PROVIDERS.values() if needs.is_ours for variable in needs.variables[:1] if needs.extra
 }

@@ -252,13 +252,14 @@ async def test_rows_and_groups_are_taken_and_settings_are_named_as_waiting_for_a
         await gate.write_and_wait(*parts)
         before = await gate.ask("/common", wizard)
 
-        changed = gate.text(*parts, '[groups]\nCOMMON = ["wizard"]\n').replace("log_level = 20", "log_level = 30")
+        more = '[groups]\nCOMMON = ["wizard"]\n', "[mcp_servers.new]\ncommand = 'new'\n"
+        changed = gate.text(*parts, *more).replace("log_level = 20", "log_level = 30")
         rename_into_place(gate.file, changed)
         await eventually(lambda: len(gate.logged("table.reloaded")) == 2)
         after = await gate.ask("/common", wizard)
 
         assert (before.status, after.status) == (403, 200)
-        assert gate.logged("table.settings_need_restart")[0]["settings"] == ["log_level"]
+        assert gate.logged("table.settings_need_restart")[0]["settings"] == ["log_level", "mcp_servers"]
 
 
 async def test_an_unchanged_upstream_keeps_its_connections(gate: Gate) -> None:

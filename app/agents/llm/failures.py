@@ -1,10 +1,11 @@
 """What went wrong at a model, in our words: the one place that translates the model library's errors.
 
-Rule: the provider's own text never reaches `detail`; it may name accounts, keys and prompts. Of it, only codes and the
-start of an error's body go into `evidence`, and nothing a model said does.
+Rule: the provider's own text goes nowhere, neither into `detail` nor into `evidence` nor, as a cause, into a traceback:
+it may name accounts, keys and prompts. What is told of it is its status, and its code where that is a plain word.
 """
 
 import math
+import re
 from collections.abc import Callable
 
 from pydantic_ai.exceptions import (
@@ -28,12 +29,18 @@ from app.agents.contract import AgentFailed, ModelUnavailable, TurnTooLong
 from app.kernel.errors import Fault
 
 MAX_RETRY_AFTER_S = 3600
-EVIDENCE_CHARS = 300
+_WORD = re.compile(r"[a-z]{1,20}(_[a-z]{1,20}){0,5}")
+"""what a code may look like; anything else could be somebody's key"""
+SILENT = "The language model did not answer in time."
 PROMPT_TOO_LONG = "The message does not fit into the language model's window; say it shorter."
 
 _LLAMA_OVERFLOW = "exceed_context_size_error"  # llama.cpp's server; the library knows only other providers' words
 
 type Test = Callable[[AgentRunError], bool]
+
+
+class Silent(Exception):
+    """A model with others behind it said nothing for too long."""
 
 
 def _is(*kinds: type[AgentRunError], statuses: tuple[int, ...] = ()) -> Test:
@@ -67,7 +74,7 @@ _FACTS: tuple[tuple[Test, type[Fault], str], ...] = (
     (
         _is(ModelTimeoutError, ModelRequestTimeout, statuses=(408, 504)),
         ModelUnavailable,
-        "The language model did not answer in time.",
+        SILENT,
     ),
     (_is(ModelRequestRejectedError, statuses=(400, 413, 422)), AgentFailed, "The language model refused the request."),
     (_is(ModelAPIError), ModelUnavailable, "The language model cannot be reached at the moment."),
@@ -83,6 +90,14 @@ def as_fault(error: AgentRunError) -> Fault:
     return fact(detail, headers=_retry_after(error), evidence=_evidence(error))
 
 
+def outage_of(error: Exception) -> ModelUnavailable | None:
+    """Give the fact that a model is unavailable, for which another may answer instead; None for all other errors."""
+    if isinstance(error, Silent):
+        return ModelUnavailable(SILENT)
+    fault = as_fault(error) if isinstance(error, AgentRunError) else error
+    return fault if isinstance(fault, ModelUnavailable) else None
+
+
 def _retry_after(error: AgentRunError) -> dict[str, str]:
     wait_s = error.retry_after if isinstance(error, ModelAPIError) else None
     return {} if wait_s is None else {"Retry-After": str(min(max(math.ceil(wait_s), 1), MAX_RETRY_AFTER_S))}
@@ -91,8 +106,9 @@ def _retry_after(error: AgentRunError) -> dict[str, str]:
 def _evidence(error: AgentRunError) -> dict[str, object]:
     evidence: dict[str, object] = {"error": type(error).__name__}
     if isinstance(error, ModelAPIError):
-        evidence |= {"model": error.model_name, "provider_code": error.provider_error_code}
-        evidence["provider_said"] = str(error.body or error.message)[:EVIDENCE_CHARS]
+        evidence["model"] = error.model_name
+        if _WORD.fullmatch(str(error.provider_error_code)):
+            evidence["provider_code"] = error.provider_error_code
     if isinstance(error, ModelHTTPError):
         evidence["status"] = error.status_code
     return evidence

@@ -16,14 +16,13 @@ from pydantic_ai.durable_exec import JSON_CODEC, DurabilityCodec
 from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
-    ModelRequest,
     ModelResponse,
     TextPart,
-    UserPromptPart,
 )
 from pydantic_core import to_json
 
 from app.agents.contract import TurnUnreadable
+from app.agents.llm.fitting import has_question
 from app.agents.turns import Usage
 from app.agents.work import sayable, storable
 from app.kernel.values import Json
@@ -60,10 +59,14 @@ def unreadable(cause: object) -> TurnUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class KeptResponse:
-    """What a model request came to; `payload` is None where the provider found the prompt too long."""
+    """What a model request came to; `payload` is None where the provider found the prompt too long.
+
+    `model` is the one that was asked last, "" where an earlier version of the program wrote this.
+    """
 
     payload: Json
     usage: Usage
+    model: str = ""
 
 
 def write_response(response: KeptResponse, *, conversation: str) -> Json:
@@ -74,7 +77,13 @@ def write_response(response: KeptResponse, *, conversation: str) -> Json:
         "requests": usage.requests,
         "cost": None if usage.cost is None else str(usage.cost),
     }
-    return {"format": FORMAT, "conversation": conversation, "response": response.payload, "usage": taken}
+    return {
+        "format": FORMAT,
+        "conversation": conversation,
+        "response": response.payload,
+        "usage": taken,
+        "model": response.model,
+    }
 
 
 def read_response(kept: Json, *, conversation: str) -> KeptResponse:
@@ -88,20 +97,8 @@ def read_response(kept: Json, *, conversation: str) -> KeptResponse:
     if read.conversation != conversation:
         raise unreadable("another conversation before the request")
     taken = read.usage
-    return KeptResponse(
-        read.response, Usage(taken.input_tokens, taken.output_tokens, requests=taken.requests, cost=taken.cost)
-    )
-
-
-def write_result(payload: Json) -> Json:
-    return {"format": FORMAT, "result": payload}
-
-
-def read_result(kept: Json) -> Json:
-    """Errors: TurnUnreadable."""
-    if not isinstance(kept, Mapping) or kept.get("format") != FORMAT or "result" not in kept:
-        raise unreadable("another format")
-    return kept["result"]
+    usage = Usage(taken.input_tokens, taken.output_tokens, requests=taken.requests, cost=taken.cost)
+    return KeptResponse(read.response, usage, read.model)
 
 
 class _WrittenUsage(msgspec.Struct, frozen=True):
@@ -116,6 +113,7 @@ class _Written(msgspec.Struct, frozen=True):
     conversation: str
     response: Any
     usage: _WrittenUsage
+    model: str = ""
 
 
 def load_response(payload: Json) -> ModelResponse:
@@ -127,13 +125,9 @@ def load_response(payload: Json) -> ModelResponse:
 
 def digest(messages: Sequence[ModelMessage]) -> str:
     """Digest what was said and done since the turn's question, without what differs each time: times, ids of runs."""
-    since = max((at for at, message in enumerate(messages) if _has_question(message)), default=0)
+    since = max((at for at, message in enumerate(messages) if has_question(message)), default=0)
     told = [[_facts(part) for part in message.parts] for message in messages[since:]]
     return hashlib.sha256(to_json(told, fallback=repr)).hexdigest()[:32]
-
-
-def _has_question(message: ModelMessage) -> bool:
-    return isinstance(message, ModelRequest) and any(isinstance(part, UserPromptPart) for part in message.parts)
 
 
 def _facts(part: object) -> list[object]:

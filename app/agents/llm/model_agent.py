@@ -2,7 +2,7 @@
 
 What lives here: the prompt (history that fits, instructions, the question), the limits of one turn, and the second try
 when the provider finds the prompt too long after all. What does not: how its requests and calls become steps of the
-turn's journal (`durability.py`), tools' failures (`tools/calling.py`), and what an error is called (`failures.py`).
+turn's journal (`durability.py`), what a tool does (`tools/`), and what an error is called (`failures.py`).
 """
 
 import json
@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Self
 
 import pydantic_ai
-from pydantic_ai import AgentRunResult, Tool, UsageLimits
+import structlog
+from pydantic_ai import AgentRunResult, UsageLimits
 from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import (
     ModelMessage,
@@ -23,12 +24,15 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import Model
+from pydantic_ai.toolsets import AbstractToolset
 
-from app.agents.contract import Agent, PastMessage, TurnTooLong, is_idempotent
+from app.agents.contract import Agent, PastMessage, Tool, Turn, TurnTooLong
+from app.agents.llm.compaction import OPENING, Summaries, room_for_summary
 from app.agents.llm.durability import TurnDurability, working_on
 from app.agents.llm.failures import PROMPT_TOO_LONG, as_fault
 from app.agents.llm.kept import bounded
 from app.agents.llm.model_step import PromptTooLong
+from app.agents.llm.told import told_of
 from app.agents.llm.window import MESSAGE_TOKENS, estimate_tokens, fit, tokens_of
 from app.agents.turns import Said
 from app.agents.work import Work
@@ -37,6 +41,8 @@ REQUEST_LIMIT = 20
 TOOL_CALLS_LIMIT = 50
 ARGUMENT_RETRIES = 2
 """How often a model may mend the arguments of one tool, or an unusable answer."""
+
+log = structlog.get_logger(__name__)
 
 UNKNOWN_WINDOW_TOKENS = 32_000
 ANSWER_SHARE = 4
@@ -48,23 +54,22 @@ TRIM_SHARE = 4
 class ModelAgent:
     """Concurrency: answers any number of turns at once; nothing of one is kept for the next."""
 
-    def __init__(self, spec: Agent, model: object, tools: Sequence[Tool[Work]]) -> None:
-        """Make the agent; `model` is what `Models.load` gave, `tools` are `spec.tools`, bound."""
+    def __init__(self, spec: Agent, model: object, toolset: AbstractToolset[Work]) -> None:
+        """Make the agent; `model` is what `Models.load` gave, `toolset` offers what is in a turn's work."""
         if not isinstance(model, Model):
             raise TypeError(f"{model!r} is not a model")
         self._model = model
-        self._tools = tuple(tools) if self.calls_tools else ()
-        once_only = {bound.name for tool, bound in zip(spec.tools, tools, strict=True) if not is_idempotent(tool)}
         self._agent = pydantic_ai.Agent(
             model,
             name=spec.name,
             instructions=spec.instructions,
             deps_type=Work,
-            tools=self._tools,
+            toolsets=[toolset] if self.calls_tools else [],
             retries=ARGUMENT_RETRIES,
-            capabilities=[TurnDurability(once_only=once_only)],
+            capabilities=[TurnDurability()],
         )
-        self._fixed_tokens = estimate_tokens(spec.instructions) + MESSAGE_TOKENS + _schema_tokens(self._tools)
+        self._summaries = Summaries()
+        self._fixed_tokens = estimate_tokens(spec.instructions) + MESSAGE_TOKENS
 
     async def __aenter__(self) -> Self:
         await self._model.__aenter__()
@@ -79,15 +84,19 @@ class ModelAgent:
     def calls_tools(self) -> bool:
         return self._model.profile.get("supports_tools", True)
 
+    @property
+    def window_tokens(self) -> int:
+        return self._model.context_window or UNKNOWN_WINDOW_TOKENS
+
     async def answer(self, work: Work) -> Said:
         """Ask the model, with as much of the history as fits, until it has no more tools to call.
 
         Errors: ModelUnavailable, AgentFailed, TurnTooLong, TurnUnreadable, BudgetReached.
         """
         turn = work.turn
-        window = self._model.context_window or UNKNOWN_WINDOW_TOKENS
+        window = self.window_tokens
         step = window // TRIM_SHARE
-        history = fit(turn.history, limit_tokens=self._room_tokens(turn.text, window), step_tokens=step)
+        history = await self._history(work, window)
         while True:
             try:
                 result = await self._run(work, history)
@@ -98,38 +107,65 @@ class ModelAgent:
                 history = fit(history, limit_tokens=tokens_of(history) // 2, step_tokens=step)
                 continue
             except AgentRunError as error:
-                raise as_fault(error) from error
+                fault = as_fault(error)
+                log.warning("model.failed", request_id=turn.request_id, detail=fault.detail, **fault.evidence)
+                raise fault from None  # a traceback would show the provider's words, and the model's
             usage = replace(work.usage, tool_calls=result.usage.tool_calls)
-            return Said(work.text, usage, self._model.model_name, bounded(result.new_messages()))
+            return Said(work.text, usage, work.model or self._model.model_name, bounded(result.new_messages()))
+
+    async def _history(self, work: Work, window: int) -> tuple[PastMessage, ...]:
+        """Give what fits of the conversation, and in short what does not, where the window has room for that."""
+        turn, room, step = work.turn, self._room_tokens(work, window), window // TRIM_SHARE
+        history = fit(turn.history, limit_tokens=room, step_tokens=step)
+        for_summary = min(room_for_summary(window), room // 2)
+        if len(history) == len(turn.history) or not for_summary:
+            return history
+        history = fit(turn.history, limit_tokens=room - for_summary - MESSAGE_TOKENS, step_tokens=step)
+        left_out = _spoken(turn.history)[: -len(_spoken(history)) or None]
+        if not left_out:  # only of what holds for all turns was there too much
+            return history
+        summary = await self._summaries.of(left_out, work, self._model, limit_tokens=for_summary)
+        return (PastMessage("system", f"{OPENING}{summary}"), *history) if summary else history
 
     async def _run(self, work: Work, history: Sequence[PastMessage]) -> AgentRunResult[str]:
         with working_on(work):
             return await self._agent.run(
                 work.turn.text,
                 deps=work,
-                message_history=_as_messages(history),
+                message_history=[*_as_messages(history), *_told(work.turn)],
                 usage_limits=UsageLimits(request_limit=REQUEST_LIMIT, tool_calls_limit=TOOL_CALLS_LIMIT),
             )
 
-    def _room_tokens(self, text: str, window: int) -> int:
+    def _room_tokens(self, work: Work, window: int) -> int:
+        text = work.turn.text + told_of(work.turn)
+        shown = [tool for tool in work.tools.values() if tool.name not in work.hidden]
+        fixed = self._fixed_tokens + _schema_tokens(shown)
         answer = (self._model.settings or {}).get("max_tokens") or window // ANSWER_SHARE
-        room = window - answer - self._fixed_tokens - estimate_tokens(text) - MESSAGE_TOKENS
+        room = window - answer - fixed - estimate_tokens(text) - MESSAGE_TOKENS
         # the estimate errs upwards, so it refuses nobody alone: the text must be too long at four characters a token
         if room < 0 and len(text) // 4 > window - answer:
             raise TurnTooLong("The message does not fit into the language model's window; say it shorter.")
         return max(room, 0)
 
 
-def _schema_tokens(tools: Iterable[Tool[Work]]) -> int:
+def _spoken(history: Iterable[PastMessage]) -> list[PastMessage]:
+    return [message for message in history if message.role != "system"]
+
+
+def _schema_tokens(tools: Iterable[Tool]) -> int:
     return sum(
-        estimate_tokens(f"{tool.name} {tool.description}")
-        + estimate_tokens(json.dumps(tool.tool_def.parameters_json_schema))
+        estimate_tokens(f"{tool.name} {tool.description}") + estimate_tokens(json.dumps(tool.parameters))
         for tool in tools
     )
 
 
 def _as_messages(history: Iterable[PastMessage]) -> list[ModelMessage]:
     return [_as_message(message) for message in history]
+
+
+def _told(turn: Turn) -> list[ModelMessage]:
+    told = told_of(turn)
+    return [ModelRequest([SystemPromptPart(told)])] if told else []
 
 
 def _as_message(message: PastMessage) -> ModelMessage:

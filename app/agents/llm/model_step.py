@@ -2,7 +2,7 @@
 
 Facts
 - Whether a request is opened is tried again by the providers' SDKs; a stream that broke after that by us, for only we
-  know what of it was told.
+  know what of it was told. Where a model stays unavailable, the next of its chain is asked, if there is one.
 - A provider that was cut off does not say what it took: then it is estimated, from above.
 - A server that dies politely ends its stream like one that is done; it is known by what is missing: the reason why the
   model finished, or, of servers that may never give one, the usage, too. They send both last.
@@ -10,7 +10,8 @@ Facts
 
 import asyncio
 import random
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -26,24 +27,28 @@ from pydantic_ai.messages import (
     TextPartDelta,
     ThinkingPart,
     ThinkingPartDelta,
+    ToolCallPart,
     ToolCallPartDelta,
 )
-from pydantic_ai.models import Model, ModelRequestContext
-from pydantic_core import to_json
+from pydantic_ai.models import ModelRequestContext
+from pydantic_core import from_json, to_json
 
 from app.agents.contract import AgentFailed, ModelUnavailable
-from app.agents.llm.failures import is_overflow
+from app.agents.llm.chain import Link, asked, links_of
+from app.agents.llm.failures import Silent, is_overflow, outage_of
 from app.agents.llm.kept import KeptResponse, answer_of, digest, load_response, read_response, write_response
 from app.agents.llm.prices import estimate, priced, spent
 from app.agents.llm.window import estimate_tokens
 from app.agents.turns import STEP_LIMIT_BYTES, Usage
-from app.agents.work import GOODBYE_TIMEOUT_S, Speech, Work, opening
+from app.agents.work import GOODBYE_TIMEOUT_S, Speech, WantedCall, Work, opening
 from app.kernel.values import Json
 
 ATTEMPTS = 3
 FIRST_WAIT_S = 0.25
 UNSAID_LIMIT_CHARS = 512 * 1024
 """of thoughts and of tool calls' arguments, in one response"""
+PATIENCE_S = 60.0
+"""how long a model may say nothing at all before the next of its chain is asked"""
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 log = structlog.get_logger(__name__)
@@ -65,14 +70,23 @@ class _BrokenOff(Exception):
 
 @dataclass(slots=True)
 class _Attempt:
-    """One try of a request, and how far it came."""
+    """One try of a request, and how far it came. `takes_back` says why what was told before it is void."""
 
     key: str
+    link: Link
+    estimate: Usage
+    takes_back: Mapping[str, Json] | None = None
+    patience: asyncio.Timeout | None = None
     is_open: bool = False
     unsaid_chars: int = 0
     taken: Usage | None = None
     is_estimated: bool = False
     is_settled: bool = False
+
+    def open(self) -> None:
+        self.is_open = True
+        if self.patience is not None and not self.patience.expired():
+            self.patience.reschedule(None)
 
     def take_in(self, text: str) -> None:
         self.unsaid_chars += len(text)
@@ -85,21 +99,21 @@ class RequestStep:
     """The request under way of one turn."""
 
     work: Work
-    model: Model
+    context: ModelRequestContext
     speech: Speech
-    estimate: Usage
     conversation: str
-    _attempt: _Attempt = field(default_factory=lambda: _Attempt(""))
+    _attempt: _Attempt = field(init=False)
+    _number: int = 0
+    _usage: Usage = field(default_factory=Usage)
 
     @classmethod
     def begin(cls, work: Work, context: ModelRequestContext) -> "RequestStep":
-        estimated = estimate(context.model, context.messages, context.model_request_parameters, context.model_settings)
-        return cls(work, context.model, Speech(work), estimated, digest(context.messages))
+        return cls(work, context, Speech(work), digest(context.messages))
 
     async def hear(self, events: AsyncIterable[AgentStreamEvent]) -> None:
         """Tell what comes. The first piece of a part is in its start."""
         attempt = self._attempt
-        attempt.is_open = True
+        attempt.open()
         async for event in events:
             match event:
                 case (
@@ -133,39 +147,86 @@ class RequestStep:
         kept = await self.work.step(name, ask, said_under={"request": self.work.request})
         response = read_response(kept, conversation=self.conversation)
         self.work.usage += response.usage
+        self.work.model = response.model
         if response.payload is None:
             raise PromptTooLong
-        answer = answer_of(load_response(response.payload))
+        read = load_response(response.payload)
+        self.work.calls = [_wanted(part) for part in read.parts if isinstance(part, ToolCallPart)]
+        answer = answer_of(read)
         self.work.text += opening(self.work.text) + answer if answer else ""
         self.work.request += 1
         return response.payload
 
     async def _ask(self, key: str, body: Callable[[], Awaitable[object]]) -> KeptResponse:
-        usage = Usage()
+        self._number, self._usage = 0, Usage()
+        links = links_of(self.context.model, with_tools=bool(self.context.model_request_parameters.function_tools))
+        for place, link in enumerate(links, start=1):
+            void: Mapping[str, Json] | None = {"reason": "another_model", "model": link.name} if place > 1 else None
+            try:
+                return await self._ask_one(link, key, body, void, has_next=place < len(links))
+            except Exception as error:
+                outage = outage_of(error)
+                if outage is None:
+                    raise
+                link.standing.failed(link.name, outage.detail, retry_after_s=_retry_after_s(outage))
+                log.warning(
+                    "model.unavailable", request_id=self.work.turn.request_id, asked=link.name, **outage.evidence
+                )
+                if place == len(links):
+                    raise outage from None  # a traceback would show the provider's words
+        raise AssertionError("the last model returns or raises")
+
+    async def _ask_one(
+        self,
+        link: Link,
+        key: str,
+        body: Callable[[], Awaitable[object]],
+        void: Mapping[str, Json] | None,
+        *,
+        has_next: bool,
+    ) -> KeptResponse:
         for number in range(1, ATTEMPTS + 1):
-            attempt = _Attempt(f"{key}.{number}")
-            await self.work.reserve(attempt.key, self.estimate)
+            self._number += 1
+            again: Mapping[str, Json] | None = (
+                {"reason": "broken_off", "attempt": number, "attempts": ATTEMPTS} if number > 1 else void
+            )
+            attempt = _Attempt(f"{key}.{self._number}", link, self._estimate(link), again)
+            await self.work.reserve(attempt.key, attempt.estimate)
             self._attempt = attempt
             try:
-                if number > 1:
-                    await self.speech.take_back("broken_off", attempt=number, attempts=ATTEMPTS)
-                payload, taken = await self._tried(attempt, body)
+                payload, taken = await self._tried(attempt, body, patience_s=PATIENCE_S if has_next else None)
             except BaseException as error:
-                usage += await self._cut_off(attempt, error)
+                self._usage += await self._cut_off(attempt, error)
                 if isinstance(error, AgentRunError) and is_overflow(error):
-                    return KeptResponse(None, usage)
+                    return KeptResponse(None, self._usage, link.model.model_name)
                 if not (attempt.is_open and _is_transient(error)):
                     raise
                 if number == ATTEMPTS:
-                    raise _gave_up(error) from error
-                log.warning("model.broke_off", request_id=self.work.turn.request_id, attempt=number, error=repr(error))
+                    raise _gave_up(error) from None
+                log.warning("model.broke_off", request_id=self.work.turn.request_id, attempt=number, error=_kind(error))
                 await asyncio.sleep(FIRST_WAIT_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
             else:
-                return KeptResponse(payload, usage + taken)
+                link.standing.answered(link.name)
+                return KeptResponse(payload, self._usage + taken, link.model.model_name)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _tried(self, attempt: _Attempt, body: Callable[[], Awaitable[object]]) -> tuple[Json, Usage]:
-        payload = cast("Json", await body())
+    def _estimate(self, link: Link) -> Usage:
+        context = self.context
+        return estimate(link.model, context.messages, context.model_request_parameters, context.model_settings)
+
+    async def _tried(
+        self, attempt: _Attempt, body: Callable[[], Awaitable[object]], *, patience_s: float | None
+    ) -> tuple[Json, Usage]:
+        if attempt.takes_back is not None:
+            await self.speech.take_back(attempt.takes_back)
+        try:
+            with asked(attempt.link):
+                async with asyncio.timeout(patience_s) as attempt.patience:
+                    payload = cast("Json", await body())
+        except TimeoutError as error:
+            if attempt.patience is not None and attempt.patience.expired():
+                raise Silent from error
+            raise
         response = load_response(payload)
         if is_cut(response):
             raise _BrokenOff
@@ -179,12 +240,12 @@ class RequestStep:
         if self.speech.text == whole:
             return
         if self.speech.text:
-            await self.speech.take_back("rewritten")
+            await self.speech.take_back({"reason": "rewritten"})
         await self.speech.say(answer)
 
     async def _cut_off(self, attempt: _Attempt, error: BaseException) -> Usage:
         """Settle a request without an answer: refused ones took nothing, the others what they may have."""
-        was_refused = isinstance(error, ModelAPIError) and not attempt.is_open
+        was_refused = isinstance(error, ModelAPIError | ModelUnavailable) and not attempt.is_open
         taken = Usage(requests=1) if was_refused else self._so_far()
         with anyio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):
             return await self._settle(attempt, taken, is_estimated=not was_refused)
@@ -195,7 +256,7 @@ class RequestStep:
         if attempt.taken is None:
             attempt.taken, attempt.is_estimated = taken, is_estimated
         if not attempt.is_settled:
-            model = self.model.model_name
+            model = attempt.link.model.model_name
             await self.work.settle(attempt.key, attempt.taken, model=model)
             attempt.is_settled = True
             await self.work.tell_spent(attempt.taken, model=model, is_estimated=attempt.is_estimated)
@@ -203,7 +264,14 @@ class RequestStep:
 
     def _so_far(self) -> Usage:
         said = estimate_tokens(self.speech.text) + self.speech.thoughts_chars
-        return priced(self.model, self.estimate.input_tokens, said)
+        return priced(self._attempt.link.model, self._attempt.estimate.input_tokens, said)
+
+
+def _wanted(part: ToolCallPart) -> WantedCall:
+    arguments: Json | None = None
+    with suppress(ValueError):
+        arguments = from_json(part.args or "{}") if isinstance(part.args, str | None) else part.args
+    return WantedCall(part.tool_call_id, part.tool_name, arguments if isinstance(arguments, Mapping) else None)
 
 
 def is_cut(response: ModelResponse) -> bool:
@@ -223,6 +291,16 @@ def _is_transient(error: BaseException) -> bool:
 
 def _too_large() -> AgentFailed:
     return AgentFailed("The language model gave more than a turn keeps.")
+
+
+def _retry_after_s(fault: ModelUnavailable) -> float | None:
+    asked_for = fault.headers.get("Retry-After", "")
+    return float(asked_for) if asked_for.isdecimal() else None
+
+
+def _kind(error: BaseException) -> str:
+    """Name what happened: the provider's own words may hold what belongs in no log."""
+    return type(error).__name__
 
 
 def _gave_up(error: BaseException) -> ModelUnavailable:

@@ -7,13 +7,14 @@ Rule: a price that is not known is None, never nought; what is not known stops n
 from collections.abc import Iterable
 from decimal import Decimal
 
-from pydantic_ai.messages import ModelMessage, ModelResponse, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 from pydantic_core import to_json
 
-from app.agents.llm.window import MESSAGE_TOKENS, estimate_tokens
+from app.agents.llm.fitting import tokens_of_messages
+from app.agents.llm.window import estimate_tokens
 from app.agents.turns import Usage
 
 ANSWER_TOKENS = 4096
@@ -37,9 +38,9 @@ def estimate(
 ) -> Usage:
     """Estimate one request from above: all that is sent, and the longest answer the model is to give."""
     tools = sum(estimate_tokens(to_json(tool.parameters_json_schema).decode()) for tool in parameters.function_tools)
-    answer = (settings or {}).get("max_tokens") or ANSWER_TOKENS
+    answer = (settings or {}).get("max_tokens") or (model.settings or {}).get("max_tokens") or ANSWER_TOKENS
     window = model.context_window
-    return priced(model, _tokens_of(messages) + tools, min(answer, window) if window else answer)
+    return priced(model, tokens_of_messages(messages) + tools, min(answer, window) if window else answer)
 
 
 def priced(model: Model, input_tokens: int, output_tokens: int) -> Usage:
@@ -55,14 +56,3 @@ def _price(response: ModelResponse) -> Decimal | None:
         return response.cost().total_price
     except (AssertionError, LookupError, ValueError):  # of a model without a name, or price, or with odd numbers
         return None
-
-
-def _tokens_of(messages: Iterable[ModelMessage]) -> int:
-    total = 0
-    for message in messages:
-        total += MESSAGE_TOKENS + estimate_tokens(getattr(message, "instructions", None) or "")
-        for part in message.parts:
-            content = part.model_response_str() if isinstance(part, ToolReturnPart) else getattr(part, "content", None)
-            said = content if isinstance(content, str) else to_json(content, fallback=repr).decode()
-            total += estimate_tokens(said) + estimate_tokens(str(getattr(part, "args", None) or ""))
-    return total

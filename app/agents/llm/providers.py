@@ -73,8 +73,23 @@ PROVIDERS: Mapping[str, ProviderNeeds] = {
     "xai": _foreign("xai_sdk", "xai", "XAI_API_KEY"),
 }
 
+_BASE_URLS = {
+    "google": "GOOGLE_GEMINI_BASE_URL",
+    "google-cloud": "GOOGLE_VERTEX_BASE_URL",
+    "openai-chat": "OPENAI_BASE_URL",
+    "openai-responses": "OPENAI_BASE_URL",
+    "azure": "AZURE_OPENAI_ENDPOINT",
+}
+"""where the variable is not the provider's name with _BASE_URL behind it"""
+
 _RENAMED = {"gemini": "google", "google-gla": "google", "google-vertex": "google-cloud"}
 _BARE = {r"gpt-|o\d|chatgpt": "openai", r"claude": "anthropic", r"gemini": "google"}
+
+
+def base_url_variable(name: str) -> str:
+    """Name the variable that says where the provider of a model is asked instead of at its own address."""
+    prefix = name.partition(":")[0]
+    return _BASE_URLS.get(prefix, f"{prefix.upper().replace('-', '_')}_BASE_URL")
 
 
 def check_provider(name: str, environ: Mapping[str, str]) -> None:

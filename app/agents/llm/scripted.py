@@ -5,14 +5,16 @@ Rule: no test calls a real model; it takes this one, and asks it afterwards what
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequestPart,
     ModelResponse,
     ModelResponsePart,
+    RetryPromptPart,
     SystemPromptPart,
     TextPart,
     ToolCallPart,
@@ -38,11 +40,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request as the model saw it. `results` are what tools gave back in this run, as text, oldest first."""
+    """One request as the model saw it. `results` are what calls came to in this run, as text, oldest first."""
 
     instructions: str
     messages: tuple[PastMessage, ...]
     tools: tuple[str, ...]
+    parameters: Mapping[str, dict[str, Any]]  # Any: JSON schemas, by the tool
     results: tuple[str, ...]
     max_tokens: int | None
 
@@ -107,9 +110,20 @@ def _seen(messages: list[ModelMessage], info: AgentInfo) -> Seen:
         instructions=info.instructions or "",
         messages=tuple(message for part in parts if (message := _message(part)) is not None),
         tools=tuple(tool.name for tool in info.function_tools),
-        results=tuple(part.model_response_str() for part in parts if isinstance(part, ToolReturnPart)),
+        parameters={tool.name: tool.parameters_json_schema for tool in info.function_tools},
+        results=tuple(text for part in parts if (text := _result(part)) is not None),
         max_tokens=(info.model_settings or {}).get("max_tokens"),
     )
+
+
+def _result(part: ModelRequestPart | ModelResponsePart) -> str | None:
+    match part:
+        case ToolReturnPart():
+            return part.model_response_str()
+        case RetryPromptPart(tool_name=str()):
+            return part.model_response()
+        case _:
+            return None
 
 
 def _message(part: ModelRequestPart | ModelResponsePart) -> PastMessage | None:

@@ -8,7 +8,8 @@ from datetime import datetime
 
 import msgspec
 
-from app.agents.contract import FleetAnswer, ToolContext, ToolRefused
+from app.agents.contract import Risk, ToolContext, ToolRefused, tool
+from app.agents.front_door import FleetAnswer
 
 AGENDA = "/api/v1/agenda"
 PAGE_ITEMS = 100
@@ -50,6 +51,7 @@ class EventPage(msgspec.Struct, frozen=True):
     total: int
 
 
+@tool(risk=Risk.READS)
 async def list_calendars(ctx: ToolContext) -> CalendarPage:
     """List the user's calendars, with their ids and names."""
     answer = await ctx.call("GET", f"{AGENDA}/calendars/", query={"limit": str(PAGE_ITEMS)})
@@ -61,6 +63,7 @@ async def create_calendar(ctx: ToolContext, name: str) -> Calendar:
     return _read(await ctx.call("POST", f"{AGENDA}/calendars/", json={"name": name}), Calendar)
 
 
+@tool(risk=Risk.READS)
 async def list_events(ctx: ToolContext, start: str, end: str) -> EventPage:
     """List the user's events in a range of time, earliest first.
 
@@ -72,6 +75,7 @@ async def list_events(ctx: ToolContext, start: str, end: str) -> EventPage:
     return _read(await ctx.call("GET", f"{AGENDA}/components/by-range", query=query), EventPage)
 
 
+@tool(risk=Risk.DESTROYS)
 async def delete_calendar(ctx: ToolContext, calendar_id: int) -> str:
     """Delete a calendar with everything in it. It cannot be brought back: do it only when the user asked for it."""
     _accept(await ctx.call("DELETE", f"{AGENDA}/calendars/{calendar_id}"))

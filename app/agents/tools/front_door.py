@@ -4,21 +4,29 @@ So the edge checks the agent's calls exactly as it checks that person's: an agen
 The token is that person's own where it is at hand; a run has left it behind, and is given one for each call.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
-from urllib.parse import quote, urlsplit
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
+import structlog
 
-from app.agents.contract import FleetAnswer, FrontDoorUnavailable
-from app.infra.http_client.client import FLEET_TIMEOUTS, CallFailed, HttpClient
+from app.agents.contract import ToolRefused
+from app.agents.front_door import Credentials, FleetAnswer, FrontDoorUnavailable, Identity, Outgoing
+from app.infra.http_client.client import FLEET_TIMEOUTS, CallAnswer, CallFailed, CallTimeouts, HttpClient
+from app.infra.http_client.egress import EgressRefused
+from app.infra.openapi.calls import OperationCall
 from app.kernel.errors import Unavailable
-from app.kernel.identity import Principal
+from app.kernel.identity import Access, Principal
 
 MAX_ANSWER_BYTES = 1024**2
+MAX_CATALOGUE_BYTES = 16 * 1024**2
+OPERATIONS = "/api/v1/operations/"
 KEY_LIMIT_CHARS = 200
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -35,21 +43,29 @@ class FrontDoorAddress:
         self.url = f"{scheme}://{host}:{server[1]}"
 
 
-class Credentials(Protocol):
-    """The tokens that calls carry. Asked for each call, since one is good for minutes and a run works for hours."""
+class _Listed(msgspec.Struct, frozen=True):
+    items: tuple[OperationCall, ...]
 
-    async def token_for(self, caller: Principal) -> str:
-        """Give a token that speaks for this caller now. Errors: Unavailable."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What callers of some groups may do, as it was when it was last asked for."""
+
+    etag: str = ""
+    operations: tuple[OperationCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HttpFrontDoor:
-    """The adapter of `FrontDoor`. `run_tokens` are for callers in whose name a run acts that was shown no token."""
+    """The adapter of `FrontDoor`. `run_tokens` are for callers in whose name a run acts that was shown no token.
+
+    `catalogues` holds one for each set of groups; the front door says which is still true of whoever asks.
+    """
 
     http: HttpClient
     address: FrontDoorAddress
     run_tokens: Credentials
+    catalogues: dict[frozenset[Access], Catalogue] = field(default_factory=dict)
 
     async def call(
         self,
@@ -58,38 +74,123 @@ class HttpFrontDoor:
         path: str,
         *,
         json: object = None,
-        query: Mapping[str, str] | None = None,
+        form: Mapping[str, str | Sequence[str]] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         idempotency_key: str = "",
     ) -> FleetAnswer:
+        body, headers = _body_of(json, form)
+        headers |= _keyed(idempotency_key)
+        answer = await self._send(caller, method, path, body=body, headers=headers, query=query)
+        return FleetAnswer(answer.status, answer.body, answer.headers)
+
+    async def call_outside(self, caller: Principal, outgoing: Outgoing, *, idempotency_key: str = "") -> FleetAnswer:
+        path = self._own_path(outgoing.url)
+        if path is not None:
+            return await self.call(
+                caller,
+                outgoing.method,
+                path,
+                json=outgoing.json,
+                form=outgoing.form,
+                query=outgoing.query,
+                idempotency_key=idempotency_key,
+            )
+        body, headers = _body_of(outgoing.json, outgoing.form)
+        headers |= {name.lower(): value for name, value in outgoing.headers.items()} | _keyed(idempotency_key)
+        try:
+            answer = await self.http.call_outside(
+                outgoing.method,
+                outgoing.url,
+                body=body,
+                headers={**headers, **await self._introduced(caller, outgoing.identity)},
+                query=outgoing.query,
+                networks=outgoing.networks,
+                timeouts=CallTimeouts(answer_s=outgoing.timeout_s),
+                limit_bytes=outgoing.limit_bytes,
+            )
+        except EgressRefused as error:
+            raise ToolRefused(str(error)) from error
+        except CallFailed as error:
+            log.warning("tool.call_failed", cause=str(error)[:300])
+            raise ToolRefused("The service gave no usable answer: it is away, too slow, or says too much.") from error
+        return FleetAnswer(answer.status, answer.body, answer.headers)
+
+    def _own_path(self, url: str) -> str | None:
+        """Give the path of a URL that is the front door's own."""
+        own = self.address.url.rstrip("/")
+        return url.removeprefix(own) if own and url.startswith(f"{own}/") else None
+
+    async def _introduced(self, caller: Principal, identity: Identity) -> Mapping[str, str]:
+        """Give the headers by which a foreign service learns who asks, where the tool's author wants it to."""
+        match identity:
+            case "none":
+                return {}
+            case "id":
+                return {"x-user-id": quote(caller.user_id, safe=""), "x-user-role": caller.role}
+            case "token":
+                return {"authorization": f"Bearer {await self._token(caller)}"}
+
+    async def _token(self, caller: Principal) -> str:
+        """Errors: FrontDoorUnavailable."""
+        try:
+            return caller.credential or await self.run_tokens.token_for(caller)
+        except Unavailable as fault:
+            raise FrontDoorUnavailable(evidence=fault.evidence) from fault
+
+    async def operations(self, caller: Principal) -> Sequence[OperationCall]:
+        """Ask for them each time; what did not change is neither sent nor read again."""
+        known = self.catalogues.get(caller.groups, Catalogue())
+        headers = {"if-none-match": known.etag} if known.etag else {}
+        answer = await self._send(caller, "GET", OPERATIONS, headers=headers, limit_bytes=MAX_CATALOGUE_BYTES)
+        if answer.status == 304:
+            return known.operations
+        if answer.status != 200:
+            raise FrontDoorUnavailable(evidence={"status": answer.status, "path": OPERATIONS})
+        try:
+            read = await asyncio.to_thread(msgspec.json.decode, answer.body, type=_Listed)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise FrontDoorUnavailable(evidence={"cause": str(error), "path": OPERATIONS}) from error
+        self.catalogues[caller.groups] = Catalogue(answer.headers.get("etag", ""), read.items)
+        return read.items
+
+    async def _send(
+        self,
+        caller: Principal,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str],
+        query: Mapping[str, str | Sequence[str]] | None = None,
+        limit_bytes: int = MAX_ANSWER_BYTES,
+    ) -> CallAnswer:
+        """Errors: FrontDoorUnavailable."""
         if not self.address.url:
             raise FrontDoorUnavailable("Set FRONT_DOOR_URL to the address agents reach the front door at.")
         if not path.startswith("/") or urlsplit(path).netloc:
             raise FrontDoorUnavailable(f"The path {path!r} is not one of the front door's.")
-        try:
-            token = caller.credential or await self.run_tokens.token_for(caller)
-        except Unavailable as fault:
-            raise FrontDoorUnavailable(evidence=fault.evidence) from fault
-        headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
-        if idempotency_key:
-            headers["idempotency-key"] = _key_field(idempotency_key)
-        body = None
-        if json is not None:
-            body = msgspec.json.encode(json)
-            headers["content-type"] = "application/json"
+        token = await self._token(caller)
+        sent = {"accept": "application/json", **headers, "authorization": f"Bearer {token}"}
         url = self.address.url.rstrip("/") + quote(path, safe="/%~-._!$&'()*+,;=:@")
         try:
-            answer = await self.http.call(
-                method,
-                url,
-                body=body,
-                headers=headers,
-                query=query,
-                timeouts=FLEET_TIMEOUTS,
-                limit_bytes=MAX_ANSWER_BYTES,
+            return await self.http.call(
+                method, url, body=body, headers=sent, query=query, timeouts=FLEET_TIMEOUTS, limit_bytes=limit_bytes
             )
         except CallFailed as error:
             raise FrontDoorUnavailable(evidence={"cause": str(error)}) from error
-        return FleetAnswer(answer.status, answer.body, answer.headers)
+
+
+def _body_of(json: object, form: Mapping[str, str | Sequence[str]] | None) -> tuple[bytes | None, dict[str, str]]:
+    """Write a body, and the header that says what it is."""
+    if json is not None:
+        return msgspec.json.encode(json), {"content-type": "application/json"}
+    if form is not None:
+        return urlencode(form, doseq=True).encode(), {"content-type": "application/x-www-form-urlencoded"}
+    return None, {}
+
+
+def _keyed(key: str) -> dict[str, str]:
+    return {"idempotency-key": _key_field(key)} if key else {}
 
 
 def _key_field(key: str) -> str:

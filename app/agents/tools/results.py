@@ -1,17 +1,19 @@
-"""What a tool may give back to a model: plain values, of a size that leaves room for the conversation."""
+"""What a tool may give back to a model: plain values, of a size that can be kept."""
 
 import msgspec
 from pydantic_core import from_json, to_json
 
-from app.agents.contract import ToolRefused
+from app.kernel.values import Json
 
-LIMIT_BYTES = 64 * 1024
+LIMIT_BYTES = 256 * 1024
+"""as much is kept of a result; the model sees the beginning, and may read on (`outputs.py`)"""
 
 
-def as_result(value: object) -> object:
+def as_result(value: object) -> Json:
     """Turn what a tool returned (text, dataclasses, structs, models, collections) into JSON's own values.
 
-    Errors: ToolRefused when it is too large; ValueError or TypeError when it has no JSON.
+    What is longer than LIMIT_BYTES becomes the beginning of its text, and says so at its end.
+    Errors: ValueError or TypeError when it has no JSON.
     """
     encoded = (
         value.encode("utf-8", "replace")
@@ -19,5 +21,9 @@ def as_result(value: object) -> object:
         else to_json(value, fallback=msgspec.to_builtins, inf_nan_mode="null")
     )
     if len(encoded) > LIMIT_BYTES:
-        raise ToolRefused(f"The result has {len(encoded)} bytes; a tool may give back {LIMIT_BYTES}. Ask for less.")
-    return value if isinstance(value, str) else from_json(encoded)
+        kept = encoded[:LIMIT_BYTES].decode("utf-8", "ignore")
+        return f"{kept}\n[cut: the result has {len(encoded)} bytes, {LIMIT_BYTES} are kept; ask for less]"
+    if isinstance(value, str):
+        return value
+    clean: Json = from_json(encoded)
+    return clean

@@ -20,6 +20,7 @@ from app.features.chats.schemas import (
     ChatOut,
     ChatPageOut,
     ChatUpdate,
+    InteractionsOut,
     MessageCreate,
     MessageOut,
     MessagePageOut,
@@ -34,6 +35,7 @@ from app.features.chats.use_cases.delete_message import DeleteMessage
 from app.features.chats.use_cases.list_chats import CHAT_FIELDS, ListChats
 from app.features.chats.use_cases.list_messages import MESSAGE_FIELDS, ListMessages
 from app.features.chats.use_cases.read_chat import ReadChat
+from app.features.chats.use_cases.read_interactions import MAX_INTERACTIONS, ReadInteractions
 from app.features.chats.use_cases.read_message import ReadMessage
 from app.features.chats.use_cases.read_messages import ReadMessages
 from app.features.chats.use_cases.restore_chat import RestoreChat
@@ -65,6 +67,7 @@ FILTERS = (
     "`searchString` and `searchIgnoreCase`, `orderBy`, `sortOrder`, `currentPage`, `pageSize`."
 )
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
+FewAtOnce = Annotated[int, QueryParameter(ge=1, le=MAX_INTERACTIONS)]
 ABOUT_MANY = (Forbidden, StorageUnavailable)
 ABOUT_A_CHAT = (ChatNotFound, StorageUnavailable)
 ABOUT_A_MESSAGE = (MessageNotFound, StorageUnavailable)
@@ -133,6 +136,18 @@ class ChatController(Controller):
         limit: Limit = 50,
     ) -> MessagesOut:
         return MessagesOut.of(await use_case(principal, ChatId(chat_id), after=after, limit=limit))
+
+    @get("/{chat_id:str}/interactions", summary="Read a chat's answers, each with the way to it")
+    @inject
+    async def read_interactions(
+        self,
+        chat_id: FromPath[int],
+        principal: Who,
+        use_case: FromDishka[ReadInteractions],
+        after: After = 0,
+        limit: FewAtOnce = MAX_INTERACTIONS,
+    ) -> InteractionsOut:
+        return InteractionsOut.of(await use_case(principal, ChatId(chat_id), after=after, limit=limit))
 
 
 class MessageController(Controller):

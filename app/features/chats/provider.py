@@ -19,6 +19,7 @@ from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.chats.use_cases.list_chats import ListChats
 from app.features.chats.use_cases.list_messages import ListMessages
 from app.features.chats.use_cases.read_chat import ReadChat
+from app.features.chats.use_cases.read_interactions import ReadInteractions
 from app.features.chats.use_cases.read_message import ReadMessage
 from app.features.chats.use_cases.read_messages import ReadMessages
 from app.features.chats.use_cases.restore_chat import RestoreChat
@@ -56,6 +57,7 @@ class ChatsProvider(ChatStores):
         RestoreChat,
         ListMessages,
         ReadMessages,
+        ReadInteractions,
         ReadMessage,
         AddMessage,
         UpdateMessage,
@@ -71,8 +73,8 @@ class ChatsProvider(ChatStores):
         return hook
 
     @provide
-    def await_turn(self, begin: Begin, messages: MessageStore, log: EventLog) -> AwaitTurn:
-        return AwaitTurn(begin, messages, log)
+    def await_turn(self, begin: Begin, messages: MessageStore, runs: RunStore, log: EventLog) -> AwaitTurn:
+        return AwaitTurn(begin, messages, runs, log)
 
 
 class TurnsProvider(Provider):

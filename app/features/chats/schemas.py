@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self, cast
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.features.chats.domain.chat import KEPT, TITLE_LIMIT_CHARS, Chat, ChatChange, NewChat
+from app.features.chats.domain.interaction import Step
 from app.features.chats.domain.message import (
     CONTENT_LIMIT_CHARS,
     Message,
@@ -19,8 +20,9 @@ from app.features.chats.domain.message import (
     MessageStatus,
     NewMessage,
 )
-from app.features.chats.domain.turn import Wish
+from app.features.chats.domain.turn import CHANNEL_LIMIT_CHARS, Wish
 from app.features.chats.use_cases.await_turn import TIMEOUT_S
+from app.features.chats.use_cases.read_interactions import InteractionStretch
 from app.features.chats.use_cases.read_messages import Stretch
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.ids import ChatId, UserId
@@ -29,6 +31,7 @@ from app.kernel.values import Json
 
 type Title = Annotated[str, Meta(max_length=TITLE_LIMIT_CHARS)]
 type Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT_CHARS)]
+type Channel = Annotated[str, Meta(max_length=CHANNEL_LIMIT_CHARS)]
 USER_ID_LIMIT_CHARS = 255
 LONGEST_WAIT_S = 300
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -119,6 +122,63 @@ class MessagesOut(Struct, frozen=True):
         return cls([MessageOut.of(message) for message in stretch.items], stretch.next)
 
 
+class StepOut(Struct, frozen=True, kw_only=True):
+    """A thought, a piece of the answer, or a call with what came of it; `request` counts the model's requests."""
+
+    type: Literal["thought", "text", "call"]
+    request: int | None
+    text: str
+    tool_call_id: str | None
+    tool: str | None
+    arguments: object
+    result: object
+    is_error: bool | None
+    approval: str | None
+
+    @classmethod
+    def of(cls, step: Step) -> Self:
+        return cls(
+            type=step.type,
+            request=step.request if isinstance(step.request, int) else None,
+            text=step.text,
+            tool_call_id=step.tool_call_id,
+            tool=step.tool,
+            arguments=step.arguments,
+            result=step.result,
+            is_error=step.is_error,
+            approval=step.approval if isinstance(step.approval, str) else None,
+        )
+
+
+class InteractionOut(Struct, frozen=True, kw_only=True):
+    """`is_whole` is false where there were more steps than are told, or what was told of the run is forgotten."""
+
+    input: MessageOut
+    answer: MessageOut
+    steps: Sequence[StepOut]
+    is_whole: bool
+
+
+class InteractionsOut(Struct, frozen=True):
+    """A stretch of a chat's answers in order; ask again with `after` set to `next`, which is null at the end."""
+
+    items: Sequence[InteractionOut]
+    next: int | None
+
+    @classmethod
+    def of(cls, stretch: InteractionStretch) -> Self:
+        items = [
+            InteractionOut(
+                input=MessageOut.of(one.question),
+                answer=MessageOut.of(one.answer),
+                steps=[StepOut.of(step) for step in one.steps],
+                is_whole=one.is_whole,
+            )
+            for one in stretch.items
+        ]
+        return cls(items, stretch.next)
+
+
 class ChatCreate(Struct, frozen=True, forbid_unknown_fields=True):
     title: Title | None = None
     agent: str | None = None
@@ -173,6 +233,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
 
     `on_busy`: whether a chat that is in the middle of a turn refuses, or lets this one wait behind it.
     `on_disconnect`: whether the run goes on when this client leaves early; a background one has no such client.
+    `context_data` and `channel` (by which door the words came) are shown to the model in this turn, and in no other.
     `timeout_s`: for how long a sync one waits for the answer, before it is told of the run instead.
     """
 
@@ -182,6 +243,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
     on_disconnect: Literal["continue", "cancel"] = "continue"
     timeout_s: Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] = TIMEOUT_S
     context_data: dict[str, object] = {}
+    channel: Channel = ""
     chat_id: int | UnsetType = UNSET
     role: MessageRole | UnsetType = UNSET
 
@@ -197,6 +259,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
             text=self.content,
             waits=self.on_busy == "queue",
             is_cancelled_on_leaving=self.on_disconnect == "cancel",
+            channel=self.channel,
             context=cast("Mapping[str, Json]", self.context_data),
             request_id=request_id,
         )

@@ -11,6 +11,7 @@ from app.features.runs.use_cases.read_run import ReadRun
 from app.features.runs.use_cases.rerun_run import RerunRun
 from app.infra.durable.ports import Engine
 from app.infra.events.ports import EventLog
+from app.kernel.audit import AuditTrail
 from app.kernel.transaction import Begin
 
 
@@ -21,5 +22,5 @@ class RunsProvider(Provider):
     use_cases = provide_all(ReadRun, ReadEvents, FollowRun, RerunRun)
 
     @provide
-    def cancel(self, begin: Begin, runs: RunStore, engine: Engine, log: EventLog) -> CancelRun:
-        return CancelRun(begin, runs, engine, log)
+    def cancel(self, begin: Begin, runs: RunStore, engine: Engine, log: EventLog, audit: AuditTrail) -> CancelRun:
+        return CancelRun(begin, runs, engine, log, audit)

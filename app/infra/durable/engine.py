@@ -15,7 +15,7 @@ from app.infra.durable.channels import CANCELS, RUNS
 from app.infra.durable.endings import end_idle
 from app.infra.durable.limits import MAX_REASON_CHARS
 from app.infra.durable.options import code_version
-from app.infra.durable.ports import Ended, Handlers, NewRun, RunNotFound, RunNotOver, RunQueue, RunState
+from app.infra.durable.ports import Ended, Handlers, NewRun, Noting, RunNotFound, RunNotOver, RunQueue, RunState
 from app.infra.durable.rows import job_of
 from app.infra.events.channel import EVENTS, word_of
 from app.kernel.ids import RunId, new_run_id
@@ -55,7 +55,7 @@ class PostgresEngine:
                 chat_id = await connection.scalar(_CHAT, {"id": run_id})
             self.hints.send(EVENTS, word_of(run_id, chat_id))
 
-    async def cancel(self, run_id: RunId, *, reason: str = "") -> RunState:
+    async def cancel(self, run_id: RunId, *, reason: str = "", noting: Noting | None = None) -> RunState:
         reason = reason[:MAX_REASON_CHARS]
         while True:  # until nobody was faster between the look and the act
             async with self.database.begin() as tx:
@@ -71,6 +71,8 @@ class PostgresEngine:
                     is_done, after = await end_idle(tx, handler, ended, reason=reason), RunState.INTERRUPTED
                 else:
                     is_done, after = await _ask(session, _ASK_IDLE, run_id, reason), RunState.QUEUED
+                if is_done and noting is not None:
+                    await noting(tx)
             if is_done:
                 self._tell_of(row, after)
                 return after
@@ -81,7 +83,14 @@ class PostgresEngine:
         await self.dispatch(run_id)
         return is_first
 
-    async def rerun(self, run_id: RunId, *, told: Mapping[str, Json] | None = None, dedupe: str | None = None) -> RunId:
+    async def rerun(
+        self,
+        run_id: RunId,
+        *,
+        told: Mapping[str, Json] | None = None,
+        dedupe: str | None = None,
+        noting: Noting | None = None,
+    ) -> RunId:
         async with self.database.begin() as tx:
             row = (await session_of(tx).execute(_AGAIN, {"id": run_id})).first()
             if row is None:
@@ -92,6 +101,8 @@ class PostgresEngine:
             asked = {**row.input, **(told or {})}
             again = NewRun(id=new_run_id(), rerun_of=run_id, input=asked, dedupe=dedupe, **columns)
             made = await self.queue.put(tx, again)
+            if noting is not None:
+                await noting(tx)
         await self.dispatch(made)
         return made
 

@@ -214,6 +214,10 @@ class RunQueue(Protocol):
         ...
 
 
+type Noting = Callable[[Tx], Awaitable[None]]
+"""What somebody writes down of an act, with the transaction that does it."""
+
+
 class Engine(Protocol):
     """Any process may ask; errors of the storage pass through."""
 
@@ -221,10 +225,11 @@ class Engine(Protocol):
         """Offer a committed run; a hint."""
         ...
 
-    async def cancel(self, run_id: RunId, *, reason: str = "") -> RunState:
+    async def cancel(self, run_id: RunId, *, reason: str = "", noting: Noting | None = None) -> RunState:
         """Stop a run: at once where it is queued or waiting, else within 100 ms, wherever it runs.
 
-        Gives the state of the run there and then; a final one stays what it is. Errors: RunNotFound.
+        Gives the state of the run there and then; a final one stays what it is. `noting` is called with the
+        transaction that stops it, or asks its worker to. Errors: RunNotFound.
         """
         ...
 
@@ -235,7 +240,14 @@ class Engine(Protocol):
         """
         ...
 
-    async def rerun(self, run_id: RunId, *, told: Mapping[str, Json] | None = None, dedupe: str | None = None) -> RunId:
+    async def rerun(
+        self,
+        run_id: RunId,
+        *,
+        told: Mapping[str, Json] | None = None,
+        dedupe: str | None = None,
+        noting: Noting | None = None,
+    ) -> RunId:
         """Begin again what is over, as a new run; once for a word.
 
         `told` takes the place of what its input says under the same names. Errors: RunNotFound, RunNotOver.

@@ -3,11 +3,13 @@
 What does not go through here: proxied requests (`edge/upstream.py`) and the model SDKs, which bring their own client.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import httpx2
+
+from app.infra.http_client.egress import Network, aim
 
 MAX_CONNECTIONS = 100
 MAX_ANSWER_BYTES = 4 * 1024**2
@@ -43,18 +45,25 @@ class CallAnswer:
 class HttpClient:
     """Concurrency: one per process, safe from many tasks. Follows no redirect and reads no proxy from the environment.
 
-    An address that must not be reached is the caller's to refuse; every URL here comes from the settings.
+    `call` is for URLs of the settings; what anybody else named goes through `call_outside`, which has a client of its
+    own that keeps no connection: one that was opened for a name must not carry a request for another at its address.
     """
 
     _client: httpx2.AsyncClient = field(repr=False)
+    _guarded: httpx2.AsyncClient = field(repr=False)
 
     @classmethod
     def open(cls) -> Self:
         limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=4)
-        return cls(httpx2.AsyncClient(limits=limits, trust_env=False, follow_redirects=False))
+        single = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
+        return cls(
+            httpx2.AsyncClient(limits=limits, trust_env=False, follow_redirects=False),
+            httpx2.AsyncClient(limits=single, trust_env=False, follow_redirects=False),
+        )
 
     async def aclose(self) -> None:
         await self._client.aclose()
+        await self._guarded.aclose()
 
     async def call(
         self,
@@ -63,21 +72,35 @@ class HttpClient:
         *,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         timeouts: CallTimeouts = CallTimeouts(),
         limit_bytes: int = MAX_ANSWER_BYTES,
     ) -> CallAnswer:
         """Send one request and read the whole answer. Errors: CallFailed."""
-        timeout = httpx2.Timeout(timeouts.answer_s, connect=timeouts.connect_s, pool=timeouts.connect_s)
-        # httpx2 replaces the URL's own query by an empty `params`
-        params = dict(query) if query else None
-        try:
-            async with self._client.stream(
-                method, url, content=body, headers=dict(headers or {}), params=params, timeout=timeout
-            ) as answer:
-                return CallAnswer(answer.status_code, await _read(answer, limit_bytes), dict(answer.headers))
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise CallFailed(f"{method} {url}: {type(error).__name__}: {error}") from error
+        request = _Outgoing(method, url, url, body, dict(headers or {}), query)
+        return await _send(self._client, request, timeouts=timeouts, limit_bytes=limit_bytes)
+
+    async def call_outside(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
+        networks: Sequence[Network] = (),
+        timeouts: CallTimeouts = CallTimeouts(),
+        limit_bytes: int = MAX_ANSWER_BYTES,
+    ) -> CallAnswer:
+        """Send one request to an address on the public network, or on one of `networks`.
+
+        Errors: EgressRefused, CallFailed.
+        """
+        target = await aim(url, networks=networks)
+        sent = {name: value for name, value in (headers or {}).items() if name.lower() != "host"}
+        sent["host"] = target.authority
+        request = _Outgoing(method, url, target.url, body, sent, query, {"sni_hostname": target.host})
+        return await _send(self._guarded, request, timeouts=timeouts, limit_bytes=limit_bytes)
 
     async def fetch(self, url: str) -> bytes:
         """Get a small document, as keys are. Errors: CallFailed, for any status but 200 too."""
@@ -90,6 +113,40 @@ class HttpClient:
         """Post a JSON document and tell the status. Errors: CallFailed."""
         sent = {"content-type": "application/json", **headers}
         return (await self.call("POST", url, body=body, headers=sent, timeouts=HOOK_TIMEOUTS)).status
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """A request; `named` is the URL it is known by, `url` the one it is sent to."""
+
+    method: str
+    named: str
+    url: str
+    body: bytes | None
+    headers: Mapping[str, str]
+    query: Mapping[str, str | Sequence[str]] | None
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+
+async def _send(
+    client: httpx2.AsyncClient, request: _Outgoing, *, timeouts: CallTimeouts, limit_bytes: int
+) -> CallAnswer:
+    timeout = httpx2.Timeout(timeouts.answer_s, connect=timeouts.connect_s, pool=timeouts.connect_s)
+    # httpx2 replaces the URL's own query by an empty `params`
+    params = {name: value if isinstance(value, str) else list(value) for name, value in (request.query or {}).items()}
+    try:
+        async with client.stream(
+            request.method,
+            request.url,
+            content=request.body,
+            headers=dict(request.headers),
+            params=params or None,
+            timeout=timeout,
+            extensions=dict(request.extensions),
+        ) as answer:
+            return CallAnswer(answer.status_code, await _read(answer, limit_bytes), dict(answer.headers))
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        raise CallFailed(f"{request.method} {request.named}: {type(error).__name__}: {error}") from error
 
 
 async def _read(answer: httpx2.Response, limit_bytes: int) -> bytes:

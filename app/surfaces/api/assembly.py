@@ -9,6 +9,8 @@ from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler, HTTPScope
 
 from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
+from app.features.approvals.controller import ApprovalController
+from app.features.audit.controller import AuditController
 from app.features.chats.controller import CONTROLLERS as CHATS
 from app.features.runs.controller import CONTROLLERS as RUNS
 from app.features.usage.controller import UsageController
@@ -20,6 +22,7 @@ from app.surfaces.api.description import add_refusals
 from app.surfaces.api.docs import describe, docs_config, introduce_own
 from app.surfaces.api.idempotency import HonourKeys
 from app.surfaces.api.jwks import JwksController
+from app.surfaces.api.operations import OperationsController
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.ops.health import HealthController
@@ -35,9 +38,12 @@ CONTROLLERS: Sequence[type[Controller]] = (
     MetricsController,
     JwksController,
     AgentsController,
+    OperationsController,
     RevocationsController,
     *CHATS,
     UsageController,
+    AuditController,
+    ApprovalController,
     *RUNS,
     ExchangeController,
     RunEventsController,

@@ -7,10 +7,15 @@ from app.infra.observability.background import Background, every
 from app.kernel.keyed_requests import Receipts
 from app.kernel.transaction import Begin
 from app.surfaces.api.keyed_requests import RENEW_S, SWEEP_S, KeyedRequests, KeyedRequestStore
+from app.surfaces.api.operations import Catalogues
 
 
 class ApiProvider(Provider):
     scope = Scope.APP
+
+    @provide
+    def catalogues(self) -> Catalogues:
+        return Catalogues()
 
     @provide
     def store(self, begin: Begin) -> AnyOf[KeyedRequestStore, Receipts]:

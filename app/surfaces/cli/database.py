@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
+from app.features.audit.repository import PostgresAuditStore
 from app.infra.db import migrate
 from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable
@@ -114,6 +115,25 @@ async def count_forgettable(days: int) -> None:
     async with opened(_settings()) as database:
         found = await retention.count_forgettable(database, older_than=timedelta(days=days))
     print(f"would delete {_words(found)}")
+
+
+async def forget_audit(days: int) -> None:
+    """Remove what was written down in the audit so long ago, a few thousand rows a transaction."""
+    store, found = PostgresAuditStore(), 0
+    async with opened(_settings()) as database:
+        while True:
+            async with database.begin() as tx:
+                part = await store.forget(tx, age=timedelta(days=days))
+            found += part
+            if not part:
+                break
+    print(f"deleted {found} entries of the audit")
+
+
+async def count_old_audit(days: int) -> None:
+    async with opened(_settings()) as database, database.begin() as tx:
+        found = await PostgresAuditStore().count_old(tx, age=timedelta(days=days))
+    print(f"would delete {found} entries of the audit")
 
 
 def _words(found: retention.Forgotten) -> str:

@@ -1,6 +1,8 @@
 """`portico doctor`: everything the gateway needs, looked at one by one, each with its mend."""
 
 import asyncio
+import os
+import shutil
 import socket
 import sys
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ def run(root: Root) -> int:
     print(f"config       {find_config()}: {len(settings.gateway.routes)} routes, nothing wrong")
     print(f"model        {default_model(settings) or NO_MODEL}")
     _upstreams(settings)
+    _mcp_servers(settings)
     return _database(settings)
 
 
@@ -33,6 +36,20 @@ def _upstreams(settings: Settings) -> None:
     for name, row in settings.gateway.upstreams.items():
         for url in row.urls:
             print(f"upstream     {name}: {url}{_reached(url, row.connect_timeout_s)}")
+
+
+def _mcp_servers(settings: Settings) -> None:
+    """The same holds for these; what they need of variables was read with the settings."""
+    for name, row in settings.gateway.mcp_servers.items():
+        if row.disabled:
+            print(f"mcp          {name}: disabled")
+        elif row.url is not None:
+            print(f"mcp          {name}: {row.url}{_reached(row.url, row.connect_timeout_s)}")
+        elif "$" in (command := row.command or ""):
+            print(f"mcp          {name}: {command}")
+        else:
+            found = shutil.which(command, path={**os.environ, **row.env}.get("PATH"))
+            print(f"mcp          {name}: {command}{' is there' if found else ' WRONG: there is no such program'}")
 
 
 def _reached(url: str, timeout_s: float) -> str:

@@ -139,7 +139,7 @@ def _add_routes(commands: Commands) -> None:
 
 
 def _add_db(commands: Commands) -> None:
-    command = commands.add_parser("db", help="the database: upgrade, downgrade, revision, status, forget")
+    command = commands.add_parser("db", help="the database: upgrade, downgrade, revision, status, forget, forget-audit")
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     upgrade = actions.add_parser("upgrade", help="apply migrations")
     upgrade.add_argument("revision", nargs="?", default="head")
@@ -152,6 +152,15 @@ def _add_db(commands: Commands) -> None:
     forget = actions.add_parser("forget", help="delete the events and steps of runs that are long over")
     forget.add_argument("--older-than", type=_days, default=30, metavar="DAYS", help="days since a run was over (30)")
     forget.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
+    forget_audit = actions.add_parser("forget-audit", help="delete what was written in the audit long ago")
+    forget_audit.add_argument(
+        "--older-than",
+        type=_audit_days,
+        default=400,
+        metavar="DAYS",
+        help="days since it was written (400; 30 at least)",
+    )
+    forget_audit.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
     for name, action in actions.choices.items():
         action.set_defaults(run=_db, action=name)
 
@@ -186,6 +195,13 @@ def _workers(text: str) -> int:
 def _days(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 36500:
         msg = f"{text!r} is no number of days (1 to 36500)"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _audit_days(text: str) -> int:
+    if not text.isdigit() or not 30 <= int(text) <= 36500:
+        msg = f"{text!r} is no number of days (30 to 36500)"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 
@@ -256,6 +272,9 @@ def _db(chosen: argparse.Namespace) -> int:
     elif chosen.action == "forget":
         act_on_runs = database.count_forgettable if chosen.dry_run else database.forget
         asyncio.run(act_on_runs(chosen.older_than))
+    elif chosen.action == "forget-audit":
+        act_on_audit = database.count_old_audit if chosen.dry_run else database.forget_audit
+        asyncio.run(act_on_audit(chosen.older_than))
     else:
         act = database.upgrade if chosen.action == "upgrade" else database.downgrade
         asyncio.run(act(chosen.revision))

@@ -1,14 +1,16 @@
 """Builders for the tests of the desk: a turn, and a runner with scripted models."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from app.agents.contract import Agent, FrontDoor, PastMessage, Responder, Turn
+from app.agents.contract import Agent, PastMessage, Responder, ToolSource, Turn
+from app.agents.front_door import FrontDoor
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models
 from app.agents.llm.scripted import ScriptedModel
-from app.agents.runner import AgentRunner
+from app.agents.runner import UNGUARDED, AgentRunner
+from app.agents.tools.interceptors import Interceptors
 from app.kernel.identity import Access, Principal
 from app.kernel.ids import ChatId, UserId
 from tests.fakes.front_door import FakeFrontDoor
@@ -41,12 +43,19 @@ def models_of(make: Callable[[str], object] | object, *, default: str = "scripte
 
 @asynccontextmanager
 async def a_desk(
-    *agents: Agent | Responder, model: object = None, front_door: FrontDoor | None = None, models: Models | None = None
+    *agents: Agent | Responder,
+    model: object = None,
+    front_door: FrontDoor | None = None,
+    models: Models | None = None,
+    interceptors: Interceptors = UNGUARDED,
+    sources: Sequence[ToolSource] = (),
 ) -> AsyncIterator[AgentRunner]:
     runner = AgentRunner(
         {agent.name: agent for agent in agents},
         models=models or models_of(model or ScriptedModel()),
         front_door=front_door or FakeFrontDoor(),
+        interceptors=interceptors,
+        sources=sources,
     )
     yield runner
     await runner.aclose()

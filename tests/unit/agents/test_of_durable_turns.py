@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from app.agents.contract import ToolContext, Turn, TurnUnreadable, non_idempotent
+from app.agents.contract import ToolContext, Turn, TurnUnreadable, tool
 from app.agents.llm.scripted import ScriptedModel
 from app.agents.turns import Said, TurnEvent
 from app.kernel.values import Json
@@ -134,7 +134,7 @@ async def test_what_was_said_of_an_interrupted_request_is_void(server: ModelServ
 async def test_a_call_nobody_knows_of_is_not_made_again_and_the_model_is_told(server: ModelServer) -> None:
     server.answer_with = adding
     effects = Effects()
-    pay = non_idempotent(effects.add)
+    pay = tool(is_idempotent=False)(effects.add)
     sure = FakeJournal()
     async with a_served_desk(server, pay) as desk:
         await desk.answer("helper", a_turn(), journal=sure, timeout_s=30)

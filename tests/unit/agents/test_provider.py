@@ -6,19 +6,24 @@ from pathlib import Path
 import pytest
 from dishka import AsyncContainer, Provider, Scope, make_async_container
 
-from app.agents.contract import AgentBroken, Agents, FrontDoor
+from app.agents import provider
+from app.agents.contract import AgentBroken, Agents
 from app.agents.factory import AgentFactory
-from app.agents.provider import AgentsProvider, agent_flaws
-from app.agents.runner import AgentRunner
+from app.agents.front_door import Credentials, FrontDoor
+from app.agents.provider import AgentsProvider, agent_flaws, mcp_flaws
+from app.agents.runner import UNGUARDED, AgentRunner
+from app.agents.tools.interceptors import Interceptors
 from app.agents.turns import Unwritten
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import Crew
 from app.infra.observability.background import Background
 from app.infra.observability.health import HealthRegistry
+from app.mcp_rows import McpServerRow
 from app.settings import Settings
 from tests.fakes.crew import FakeCrew
 from tests.fakes.front_door import FakeFrontDoor
 from tests.unit.agents.desk import a_turn, an_agent
+from tests.unit.agents.mcp_client.rig import RunTokens
 
 
 @pytest.fixture
@@ -27,8 +32,10 @@ async def container(tmp_path: Path) -> AsyncIterator[AsyncContainer]:
     rest = Provider(scope=Scope.APP)
     rest.provide(lambda: settings, provides=Settings)
     rest.provide(lambda: FakeFrontDoor(), provides=FrontDoor)  # noqa: PLW0108 - its fields are no dependencies
+    rest.provide(RunTokens, provides=Credentials)
     rest.provide(lambda: FakeCrew(), provides=Crew)  # noqa: PLW0108 - the same
     rest.provide(lambda: WorkerOptions("worker-1"), provides=WorkerOptions)
+    rest.provide(lambda: UNGUARDED, provides=Interceptors)
     rest.provide(lambda: Background(), provides=Background)  # noqa: PLW0108 - its fields are no dependencies
     rest.provide(lambda: HealthRegistry(), provides=HealthRegistry)  # noqa: PLW0108 - the same
     container = make_async_container(AgentsProvider(), rest)
@@ -81,3 +88,22 @@ def test_a_broken_agent_is_a_flaw_of_the_configuration(monkeypatch: pytest.Monke
     flaws = list(agent_flaws("scripted", None))
 
     assert [flaw.message for flaw in flaws] == ["some.py: line 3: NameError"]
+
+
+def test_an_agent_that_names_an_mcp_server_nobody_knows_is_a_flaw(monkeypatch: pytest.MonkeyPatch) -> None:
+    factory = AgentFactory({"one": an_agent("one", mcp_servers=["here", "nowhere"])})
+    monkeypatch.setattr(AgentFactory, "discover", lambda: factory)
+
+    flaws = list(mcp_flaws({"here": McpServerRow(command="a")}))
+
+    mend = "write [mcp_servers.nowhere] in gateway.toml, or put it into the file of MCP_CONFIG"
+    assert [str(flaw) for flaw in flaws] == [f"agents: one: there is no MCP server nowhere; {mend}"]
+
+
+def test_mcp_servers_without_the_library_are_a_flaw_unless_they_are_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider, "find_spec", lambda _: None)
+
+    flaws = list(mcp_flaws({"here": McpServerRow(command="a")}))
+
+    assert [flaw.mend for flaw in flaws] == ["install portico-gateway[mcp]"]
+    assert list(mcp_flaws({"here": McpServerRow(command="a", disabled=True)})) == []

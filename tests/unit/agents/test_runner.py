@@ -19,7 +19,6 @@ from app.agents.contract import (
     AgentFailed,
     AgentNotFound,
     AgentTimedOut,
-    FrontDoorUnavailable,
     ModelMisconfigured,
     ModelNotConfigured,
     ModelUnavailable,
@@ -29,6 +28,7 @@ from app.agents.contract import (
     TurnTooLong,
     TurnUnreadable,
 )
+from app.agents.front_door import FrontDoorUnavailable
 from app.agents.llm.models import Models
 from app.agents.llm.scripted import Call, ScriptedModel, Seen
 from app.agents.turns import BudgetReached, Unwritten
@@ -319,11 +319,6 @@ async def conflicting(ctx: ToolContext) -> str:
     raise Conflict("there is one already")
 
 
-async def huge(ctx: ToolContext) -> list[str]:
-    """Give too much."""
-    return ["x" * 1000] * 1000
-
-
 async def opaque(ctx: ToolContext) -> object:
     """Give what has no JSON."""
     return object()
@@ -335,7 +330,6 @@ async def opaque(ctx: ToolContext) -> object:
         (broken, "The tool broken failed"),
         (refusing, "only on Mondays"),
         (conflicting, "there is one already"),
-        (huge, "Ask for less"),
         (opaque, "The tool opaque failed"),
     ],
 )

@@ -11,7 +11,7 @@ from app.edge.file_watch import FileWatch
 from app.edge.health import watch_upstreams
 from app.edge.keys import PemKeys
 from app.edge.pipeline import EdgeOptions
-from app.edge.reload import HEALTH_TYPE, Draft, ReloadAsked, TableRefused, TableReload
+from app.edge.reload import HEALTH_TYPE, Draft, Reload, ReloadAsked, TableRefused, TableReload
 from app.edge.routes import RouteRegistry
 from app.edge.table import Table
 from app.edge.upstream_exchange import Exchange
@@ -41,6 +41,7 @@ class Reloaded:
     edge: Edge = field(init=False)
     reload: TableReload = field(init=False)
     health: HealthRegistry = field(default_factory=HealthRegistry)
+    told: list[Reload] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         checked = Checked()
@@ -50,7 +51,9 @@ class Reloaded:
         self.edge = Edge(table, PemKeys.read(public_pem()), checked.verifier, checked.clock, EdgeOptions())
         file = self.folder / "gateway.toml"
         file.touch()
-        self.reload = TableReload(self.edge, FileWatch(file, b""), self._read, self.health, ReloadAsked())
+        self.reload = TableReload(
+            self.edge, FileWatch(file, b""), self._read, self.health, ReloadAsked(), self.told.append
+        )
         self.health.add(HEALTH_TYPE, file.name, self.reload.describe)
         watch_upstreams(self.health, lambda: self.edge.upstreams)
 

@@ -13,6 +13,7 @@ from app.kernel.ids import UserId
 from app.kernel.paging import ListQuery
 from app.kernel.revocation import ALWAYS, Mark
 from tests.builders import a_principal
+from tests.fakes.audit import FakeAuditStore
 from tests.fakes.revocations import FakeRevocationStore
 from tests.unit.edge.parts import NOW_S, StillClock
 
@@ -32,16 +33,24 @@ class Desk:
     limit: int = 10
     store: Store = field(default_factory=Store)
     known: Revocations = field(default_factory=Revocations)
+    audit: FakeAuditStore = field(default_factory=FakeAuditStore)
 
     @property
     def withdraw(self) -> WithdrawTokens:
         return WithdrawTokens(
-            self.store.begin, self.store, self.known, StillClock(), longest_life=LIFE, leeway=LEEWAY, limit=self.limit
+            self.store.begin,
+            self.store,
+            self.known,
+            StillClock(),
+            self.audit,
+            longest_life=LIFE,
+            leeway=LEEWAY,
+            limit=self.limit,
         )
 
     @property
     def lift(self) -> LiftRevocation:
-        return LiftRevocation(self.store.begin, self.store, self.known)
+        return LiftRevocation(self.store.begin, self.store, self.known, self.audit)
 
     @property
     def list(self) -> ListRevocations:
@@ -80,6 +89,19 @@ async def test_this_process_refuses_before_the_call_returns() -> None:
 
     assert desk.known.refuses(of_ann(NOW_S - 1))
     assert not desk.known.refuses(of_ann(NOW_S))
+
+
+async def test_what_was_withdrawn_and_lifted_is_in_the_audit() -> None:
+    desk = Desk()
+
+    made = await desk.withdraw(ROOT, Wish(Mark.SUBJECT, "ann"))
+    await desk.lift(ROOT, made.id)
+
+    told = [(act.who, act.action, act.object_id, act.owner) for act in desk.audit.acts]
+    assert told == [
+        ("root", "revocation.made", str(made.id), "ann"),
+        ("root", "revocation.lifted", str(made.id), "ann"),
+    ]
 
 
 async def test_a_lifted_revocation_refuses_nobody() -> None:

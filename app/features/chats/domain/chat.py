@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 
-from app.features.chats.domain.storable import json_problem, text_problem
 from app.kernel.errors import Conflict, FieldError, NotFound
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, UserId
+from app.kernel.storable import json_problem, text_problem
 
 TITLE_LIMIT_CHARS = 200
 METADATA_LIMIT_BYTES = 16 * 1024

@@ -5,9 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from app.features.chats.domain.storable import text_problem
 from app.kernel.errors import Conflict, FieldError, NotFound
 from app.kernel.ids import ChatId, MessageId, RunId, UserId
+from app.kernel.storable import text_problem
 
 CONTENT_LIMIT_CHARS = 100_000
 ANSWER_LIMIT_CHARS = 1_000_000

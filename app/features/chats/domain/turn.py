@@ -8,20 +8,20 @@ from app.agents.contract import (
     AgentFailed,
     AgentNotFound,
     AgentTimedOut,
-    FrontDoorUnavailable,
     ModelNotConfigured,
     ModelUnavailable,
     TurnTooLong,
     TurnUnreadable,
 )
+from app.agents.front_door import FrontDoorUnavailable
 from app.agents.turns import BudgetReached
 from app.features.chats.domain.message import Message, MessageStatus
-from app.features.chats.domain.storable import json_problem
 from app.infra.durable.ports import Job, RunError, RunState
 from app.kernel.authority import INPUT_KEY, Authority
 from app.kernel.errors import Fault, FieldError
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId, RunId
+from app.kernel.storable import json_problem, text_problem
 from app.kernel.values import Json
 
 KIND = "turn"
@@ -38,23 +38,30 @@ AGENT_FAILURES = (
 )
 """what the agent's side may end a turn with: trying again by ourselves would not help"""
 CONTEXT_LIMIT_BYTES = 64 * 1024
+CHANNEL_LIMIT_CHARS = 64
 MAX_WAITING = 20
 """turns of one chat that may wait behind the one that runs"""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody asks of a turn. `waits` is whether it may stand in line behind the chat's other turns."""
+    """What somebody asks of a turn; `context` and `channel` are what the client adds to the words.
+
+    `waits` is whether it may stand in line behind the chat's other turns.
+    """
 
     text: str
     waits: bool = False
     is_cancelled_on_leaving: bool = False
     context: Mapping[str, Json] = field(default_factory=dict)
+    channel: str = ""
     request_id: str = ""
 
     def problems(self) -> list[FieldError]:
         problem = json_problem(self.context, limit_bytes=CONTEXT_LIMIT_BYTES)
-        return [FieldError("context_data", problem)] if problem else []
+        channel = text_problem(self.channel, at_least=0, at_most=CHANNEL_LIMIT_CHARS)
+        found = {"context_data": problem, "channel": channel}
+        return [FieldError(field, problem) for field, problem in found.items() if problem]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,8 @@ class Order:
     question: MessageId
     authority: Authority
     request_id: str
+    context: Mapping[str, Json] = field(default_factory=dict)
+    channel: str = ""
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -91,9 +100,18 @@ class Order:
         if job.chat_id is None:
             raise OrderUnreadable
         try:
-            return cls(job.chat_id, MessageId(question), Authority.from_json(authority), request_id)
+            asker = Authority.from_json(authority)
         except ValueError as error:
             raise OrderUnreadable from error
+        context, channel = job.input.get("context_data"), job.input.get("channel")
+        return cls(
+            job.chat_id,
+            MessageId(question),
+            asker,
+            request_id,
+            context if isinstance(context, Mapping) else {},
+            channel if isinstance(channel, str) else "",
+        )
 
 
 class OrderUnreadable(ValueError):
@@ -107,6 +125,7 @@ def input_of(wish: Wish, who: Principal, question: Message) -> Mapping[str, Json
         INPUT_KEY: Authority.of(who).as_json(),
         "request_id": wish.request_id,
         "context_data": wish.context,
+        "channel": wish.channel,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from advanced_alchemy.filters import ComparisonFilter, NullFilter
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
-from sqlalchemy import BigInteger, Integer, Row, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Integer, bindparam, case, func, insert, or_, select, update
 
 from app.features.chats.domain.message import (
     Message,
@@ -97,6 +97,19 @@ _TURN = (
     )
     .order_by(MESSAGES.c.id)
 )
+_QUESTIONS = MESSAGES.alias("questions")
+_ANSWERS = (
+    select(*(_QUESTIONS.c[column.name] for column in _SHOWN), *_SHOWN)
+    .join_from(MESSAGES, _QUESTIONS, _QUESTIONS.c.id == MESSAGES.c.question_id)
+    .where(
+        MESSAGES.c.chat_id == bindparam("chat"),
+        MESSAGES.c.id > bindparam("after", type_=BigInteger()),
+        MESSAGES.c.deleted_at.is_(None),
+        _QUESTIONS.c.deleted_at.is_(None),
+    )
+    .order_by(MESSAGES.c.id)
+    .limit(bindparam("most", type_=Integer()))
+)
 _IS_COMPLETE = MESSAGES.c.status == MessageStatus.COMPLETE
 _SETTLE = (
     update(MESSAGES)
@@ -151,6 +164,12 @@ class PostgresMessageStore:
     async def read_turn(self, tx: Tx, chat_id: ChatId, question: MessageId, run_id: RunId) -> Sequence[Message]:
         rows = await session_of(tx).execute(_TURN, {"chat": chat_id, "question": question, "run": run_id})
         return [_shown(row) for row in rows]
+
+    async def read_answers(
+        self, tx: Tx, chat_id: ChatId, *, after: int, limit: int
+    ) -> Sequence[tuple[Message, Message]]:
+        rows = await session_of(tx).execute(_ANSWERS, {"chat": chat_id, "after": after, "most": limit})
+        return [(_shown(row[: len(_SHOWN)]), _shown(row[len(_SHOWN) :])) for row in rows]
 
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None:
         if not is_storable_id(message_id):
@@ -221,9 +240,9 @@ _ROLES = {role.value: role for role in MessageRole}
 _STATUSES = {status.value: status for status in MessageStatus}
 
 
-def _shown(row: Row[Any]) -> Message:  # Any: a row of columns has no type of its own
+def _shown(row: Sequence[Any]) -> Message:  # Any: a row of columns has no type of its own
     """Read a row of `_SHOWN` by position: reading by name costs more than the rest of it."""
-    id_, chat_id, role, content, in_prompt, status, created_at, updated_at, run_id = row  # type: ignore[misc] # typed as one
+    id_, chat_id, role, content, in_prompt, status, created_at, updated_at, run_id = row
     return Message(id_, chat_id, _ROLES[role], content, in_prompt, _STATUSES[status], created_at, updated_at, run_id)
 
 

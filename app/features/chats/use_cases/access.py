@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.agents.contract import AgentDirectory, AgentUnknown
 from app.features.chats.domain.chat import Chat, ChatNotFound, may_touch
-from app.features.chats.domain.message import Message, MessageNotFound
+from app.features.chats.domain.message import Message, MessageNotFound, OwnedMessage
 from app.features.chats.ports import ChatStore, MessageStore
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.identity import Principal
@@ -24,12 +24,12 @@ def checked_chat(chat: Chat | None, who: Principal) -> Chat:
     return chat
 
 
-async def open_message(messages: MessageStore, tx: Tx, who: Principal, message_id: MessageId) -> Message:
+async def open_message(messages: MessageStore, tx: Tx, who: Principal, message_id: MessageId) -> OwnedMessage:
     """Errors: MessageNotFound."""
     owned = await messages.find(tx, message_id)
     if owned is None or not (who.is_admin or owned.owner == who.user_id):
         raise MessageNotFound
-    return owned.message
+    return owned
 
 
 def present_message(message: Message | None) -> Message:

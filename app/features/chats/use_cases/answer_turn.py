@@ -92,6 +92,9 @@ class AnswerTurn:
             caller=order.authority.in_run(job.id, job.epoch, agent=agent, table=self.roles),
             request_id=order.request_id,
             history=before,
+            is_attended=job.trigger == "exchange",
+            context=order.context,
+            channel=order.channel,
         )
         return turn, telling
 

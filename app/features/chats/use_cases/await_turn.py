@@ -9,6 +9,8 @@ from app.features.chats.domain.message import Message, MessageNotFound, TurnLost
 from app.features.chats.domain.turn import AGENT_FAILURES, Begun, Exchange
 from app.features.chats.ports import MessageStore
 from app.features.runs.domain import path_of
+from app.features.runs.ports import RunStore
+from app.infra.durable.ports import RunState
 from app.infra.events.ports import LAST_WORDS, EventLog, EventType, ReaderTooSlow, RunEvent
 from app.kernel.errors import Fault
 from app.kernel.ids import RunId
@@ -24,7 +26,7 @@ _BY_TYPE = {fault.type: fault for fault in KNOWN_FAILURES}
 
 @dataclass(frozen=True, slots=True)
 class AwaitTurn:
-    """Give both sides of a turn when it is answered; None when it is not over in time, and goes on.
+    """Give both sides of a turn when it is answered; None when it is not over in time, or waits for a person.
 
     Holds no connection and no transaction while it waits: it follows the run's events like any other reader.
     Errors: what ended the turn otherwise; StorageUnavailable.
@@ -32,13 +34,14 @@ class AwaitTurn:
 
     begin: Begin
     messages: MessageStore
+    runs: RunStore
     log: EventLog
 
     async def __call__(self, begun: Begun, *, timeout_s: float = TIMEOUT_S) -> Exchange | None:
         end = _End()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while end.last is None:
+                while end.last is None and not end.is_waiting:
                     await self._follow(begun, end)
         if end.last is None:
             return None
@@ -50,6 +53,15 @@ class AwaitTurn:
             async with aclosing(self.log.follow(begun.run_id, after=end.seq)) as events:
                 async for event in events:
                     end.take(event)
+                    if event.type is EventType.RUN_WAITING and await self._waits(begun.run_id):
+                        end.is_waiting = True
+                        return
+
+    async def _waits(self, run_id: RunId) -> bool:
+        """Tell whether a run waits now: what it said of that may be long ago."""
+        async with self.begin() as tx:
+            run = await self.runs.find(tx, run_id)
+        return run is not None and run.status is RunState.WAITING
 
     async def _read(self, begun: Begun) -> Exchange:
         question = begun.question
@@ -68,6 +80,7 @@ class _End:
 
     seq: int = 0
     last: RunEvent | None = None
+    is_waiting: bool = False
     _retry_after: str = ""
 
     def take(self, event: RunEvent) -> None:

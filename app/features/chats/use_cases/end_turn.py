@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import structlog
 
 from app.agents.turns import Fold
+from app.features.approvals.use_cases.close_approvals import CloseApprovals
 from app.features.chats.domain.message import MessageStatus, NewAnswer
 from app.features.chats.domain.turn import STATUS_AT_END, Order, OrderUnreadable
 from app.features.chats.ports import MessageStore
@@ -33,14 +34,16 @@ class EndTurn:
     messages: MessageStore
     runs: RunStore
     close: CloseRun
+    close_approvals: CloseApprovals
 
     async def run(self, context: RunContext) -> Json:
         raise RuntimeError(f"no agent works in this process; it took the run {context.job.id}")
 
     async def settle(self, tx: Tx, ended: Ended) -> Sequence[NewEvent]:
+        closed = await self.close_approvals(tx, ended.job.id)
         said = await self._store(tx, ended)
         await self.close(tx, ended.job.id)
-        return said
+        return [*closed, *said]
 
     async def _store(self, tx: Tx, ended: Ended) -> Sequence[NewEvent]:
         try:

@@ -19,4 +19,4 @@ class ReadMessage:
 
     async def __call__(self, who: Principal, message_id: MessageId) -> Message:
         async with self.begin() as tx:
-            return await open_message(self.messages, tx, who, message_id)
+            return (await open_message(self.messages, tx, who, message_id)).message

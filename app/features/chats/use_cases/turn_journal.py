@@ -2,15 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from app.agents.contract import AgentFailed
 from app.agents.turns import InDoubt, TurnEvent
 from app.features.chats.domain.message import ANSWER_LIMIT_CHARS
 from app.features.chats.domain.repetition import DELTAS, Telling, text_of
-from app.features.chats.domain.storable import storable_text
 from app.infra.durable.ports import RunContext, StepInDoubt, StepKey
 from app.infra.events.ports import EventType, NewEvent
+from app.kernel.storable import storable_text
 from app.kernel.values import Json
 
 PIECE_LIMIT_CHARS = 8 * 1024
@@ -55,6 +56,10 @@ class TurnJournal:
             await self._say(self.telling.tell(piece))
         if self.telling.answer_chars > ANSWER_LIMIT_CHARS:
             raise AgentFailed("The agent's answer is too long to keep.")
+
+    async def wait(self, key: str, *, until: datetime) -> Json:
+        await self.settle()  # what was said is shown before the turn leaves its process
+        return await self.context.wait(key, until=until)
 
     async def settle(self) -> None:
         """Return when everything that was said is shown, or known to have been."""

@@ -6,6 +6,7 @@ from app.agents.contract import AgentDirectory
 from app.features.chats.domain.chat import KEPT, Chat, ChatChange
 from app.features.chats.ports import ChatStore
 from app.features.chats.use_cases.access import checked_chat, open_chat, refuse_invalid, refuse_unknown_agent
+from app.kernel.audit import AuditTrail, record_on_others
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
 from app.kernel.transaction import Begin
@@ -21,11 +22,13 @@ class UpdateChat:
     begin: Begin
     chats: ChatStore
     agents: AgentDirectory
+    audit: AuditTrail
 
     async def __call__(self, who: Principal, chat_id: ChatId, change: ChatChange) -> Chat:
         refuse_invalid(change.problems())
         if change.agent is not KEPT:
             refuse_unknown_agent(self.agents, change.agent)
         async with self.begin() as tx:
-            await open_chat(self.chats, tx, who, chat_id)
+            chat = await open_chat(self.chats, tx, who, chat_id)
+            await record_on_others(self.audit, tx, who, "chat.updated", chat_id, owner=chat.user_id)
             return checked_chat(await self.chats.update(tx, chat_id, change), who)

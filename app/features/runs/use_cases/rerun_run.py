@@ -6,11 +6,12 @@ from app.features.runs.domain import Run
 from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.access import open_run
 from app.infra.durable.ports import Engine
+from app.kernel.audit import AuditTrail, record_on_others
 from app.kernel.authority import INPUT_KEY, Authority
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId
 from app.kernel.keyed_requests import KeyedRequest
-from app.kernel.transaction import Begin
+from app.kernel.transaction import Begin, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,16 @@ class RerunRun:
     begin: Begin
     runs: RunStore
     engine: Engine
+    audit: AuditTrail
 
     async def __call__(self, who: Principal, run_id: RunId, *, keyed: KeyedRequest | None = None) -> Run:
         run = await open_run(self.begin, self.runs, who, run_id)
         told = {INPUT_KEY: Authority.of(who).as_json()} if run.owner == who.user_id else None
-        again = await self.engine.rerun(run_id, told=told, dedupe=None if keyed is None else f"keyed:{keyed.id}")
+        dedupe = None if keyed is None else f"keyed:{keyed.id}"
+
+        async def note(tx: Tx) -> None:
+            await record_on_others(self.audit, tx, who, "run.rerun", run_id, owner=run.owner)
+
+        again = await self.engine.rerun(run_id, told=told, dedupe=dedupe, noting=note)
         await self.engine.dispatch(again)
         return await open_run(self.begin, self.runs, who, again)

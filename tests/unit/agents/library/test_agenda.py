@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.agents.contract import FrontDoorUnavailable
+from app.agents.front_door import FrontDoorUnavailable
 from app.agents.library.agenda import HELP, agent
 from app.agents.llm.scripted import Call, ScriptedModel
 from app.agents.turns import Unwritten

@@ -10,7 +10,7 @@ from pydantic_ai.providers import infer_provider_class
 
 from app.agents.contract import ModelMisconfigured, ModelNotConfigured
 from app.agents.llm.models import LOCAL, Models, check_model
-from app.agents.llm.providers import PROVIDERS
+from app.agents.llm.providers import PROVIDERS, base_url_variable
 from tests.unit.agents.desk import no_local_model
 
 
@@ -151,3 +151,29 @@ def test_what_only_the_provider_can_refuse_is_refused_with_its_words(monkeypatch
 
     with pytest.raises(ModelMisconfigured, match=r"azure_endpoint|AZURE_OPENAI_ENDPOINT"):
         Models("", no_local_model()).load("azure:gpt")
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("anthropic:m", "ANTHROPIC_BASE_URL"),
+        ("openai:m", "OPENAI_BASE_URL"),
+        ("openai-chat:m", "OPENAI_BASE_URL"),
+        ("groq:m", "GROQ_BASE_URL"),
+        ("fireworks:m", "FIREWORKS_BASE_URL"),
+        ("ollama:m", "OLLAMA_BASE_URL"),
+        ("google:m", "GOOGLE_GEMINI_BASE_URL"),
+        ("openrouter:openai/m", "OPENROUTER_BASE_URL"),
+    ],
+)
+def test_every_provider_can_be_asked_elsewhere(name: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for needed in PROVIDERS[name.partition(":")[0]].variables:
+        monkeypatch.setenv(needed, "k")
+    monkeypatch.setenv(variable, "http://127.0.0.1:9/there")
+
+    model = Models("", no_local_model()).load(name)
+
+    assert isinstance(model, Model)
+    client = getattr(model, "client", None)  # of OpenAI's SDK, with which the provider's own address stays as it was
+    assert "127.0.0.1:9/there" in f"{model.base_url} {getattr(client, 'base_url', '')}"
+    assert base_url_variable(name) == variable

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from app.agents.contract import ToolContext, is_idempotent, non_idempotent
+from app.agents.contract import ToolContext, tool, traits_of
 from app.agents.llm.scripted import Call, ScriptedModel
 from app.agents.tools.calling import SHOWN_LIMIT_BYTES, THREADS, shown
 from tests.fakes.front_door import CALENDARS, FakeFrontDoor
@@ -99,13 +99,13 @@ async def test_a_plain_function_that_breaks_is_a_result_like_any_other(journal: 
 
 
 def test_a_tool_is_idempotent_unless_it_says_otherwise() -> None:
-    @non_idempotent
+    @tool(is_idempotent=False)
     async def pay(ctx: ToolContext) -> str:
         """Pay."""
         return "paid"
 
-    assert not is_idempotent(pay)
-    assert is_idempotent(make_two)
+    assert not traits_of(pay).is_idempotent
+    assert traits_of(make_two).is_idempotent
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from app.agents.contract import FrontDoorUnavailable
+from app.agents.front_door import FrontDoorUnavailable
 from app.agents.tools.front_door import KEY_LIMIT_CHARS, FrontDoorAddress, HttpFrontDoor
 from app.infra.http_client.client import HttpClient
 from app.kernel.errors import Unavailable

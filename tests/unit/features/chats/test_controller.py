@@ -18,6 +18,7 @@ from app.features.runs.ports import RunStore
 from app.infra.durable.ports import Engine, RunQueue
 from app.infra.events.ports import EventLog
 from app.infra.observability.background import Background
+from app.kernel.audit import AuditTrail
 from app.kernel.identity import Principal
 from app.kernel.keyed_requests import Receipts
 from app.kernel.transaction import Begin
@@ -45,6 +46,7 @@ def surroundings(settings: Settings, desk: Slice) -> Provider:
     provider.provide(lambda: desk.engine, provides=Engine)
     provider.provide(lambda: desk.log, provides=EventLog)
     provider.provide(lambda: desk.receipts, provides=Receipts)
+    provider.provide(lambda: desk.audit, provides=AuditTrail)
     return provider
 
 

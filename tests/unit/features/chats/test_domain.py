@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from app.features.chats.domain.chat import ChatChange, NewChat
 from app.features.chats.domain.history import trim_history
 from app.features.chats.domain.message import Message, MessageRole, MessageStatus
-from app.features.chats.domain.storable import json_problem, storable_text, text_problem
 from app.kernel.ids import ChatId, MessageId, UserId
+from app.kernel.storable import json_problem, storable_text, text_problem
 
 ROLES = {"u": MessageRole.USER, "a": MessageRole.ASSISTANT, "s": MessageRole.SYSTEM}
 LETTERS = {role: letter for letter, role in ROLES.items()}

@@ -11,7 +11,7 @@ import pytest
 
 from app.edge.revocations import Revocations
 from app.infra.durable import withdrawn_runs
-from app.infra.durable.ports import RunNotFound, RunState
+from app.infra.durable.ports import Noting, RunNotFound, RunState
 from app.infra.durable.withdrawn_runs import ActiveRun, StopWithdrawnRuns
 from app.kernel.authority import Authority
 from app.kernel.errors import Unavailable
@@ -50,7 +50,8 @@ class FakeRuns:
         asked = [run for run in runs if (owners is None or run.owner in owners) and (after is None or run.id > after)]
         return asked[:PAGE_ROWS]
 
-    async def cancel(self, run_id: RunId, *, reason: str = "") -> RunState:
+    async def cancel(self, run_id: RunId, *, reason: str = "", noting: Noting | None = None) -> RunState:
+        assert noting is None
         assert reason == "token-withdrawn"
         found = [run for run in (*self.running, *self.idle) if run.id == run_id]
         self.running = [run for run in self.running if run.id != run_id]
@@ -66,7 +67,14 @@ class FakeRuns:
     async def signal(self, run_id: RunId, key: str, payload: Json) -> bool:
         raise AssertionError
 
-    async def rerun(self, run_id: RunId, *, told: Mapping[str, Json] | None = None, dedupe: str | None = None) -> RunId:
+    async def rerun(
+        self,
+        run_id: RunId,
+        *,
+        told: Mapping[str, Json] | None = None,
+        dedupe: str | None = None,
+        noting: Noting | None = None,
+    ) -> RunId:
         raise AssertionError
 
 

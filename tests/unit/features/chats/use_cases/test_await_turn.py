@@ -22,7 +22,7 @@ async def begun(desk: Slice, text: str = "hello") -> Begun:
 
 
 def waiting(desk: Slice) -> AwaitTurn:
-    return AwaitTurn(desk.begin, desk.messages, desk.log)
+    return AwaitTurn(desk.begin, desk.messages, desk.runs, desk.log)
 
 
 async def test_gives_both_sides_when_the_turn_is_answered() -> None:

@@ -21,11 +21,13 @@ type Act = Callable[[Slice, Principal, ChatId], Awaitable[object]]
 
 ON_A_CHAT: dict[str, Act] = {
     "read": lambda desk, who, chat_id: ReadChat(desk.begin, desk.chats)(who, chat_id),
-    "update": lambda desk, who, chat_id: UpdateChat(desk.begin, desk.chats, desk.agents)(
+    "update": lambda desk, who, chat_id: UpdateChat(desk.begin, desk.chats, desk.agents, desk.audit)(
         who, chat_id, ChatChange(title="theirs")
     ),
-    "delete": lambda desk, who, chat_id: DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine)(who, chat_id),
-    "restore": lambda desk, who, chat_id: RestoreChat(desk.begin, desk.chats)(who, chat_id),
+    "delete": lambda desk, who, chat_id: DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine, desk.audit)(
+        who, chat_id
+    ),
+    "restore": lambda desk, who, chat_id: RestoreChat(desk.begin, desk.chats, desk.audit)(who, chat_id),
 }
 acts = pytest.mark.parametrize("act", ON_A_CHAT.values(), ids=ON_A_CHAT.keys())
 
@@ -60,7 +62,7 @@ async def test_the_owner_and_an_admin_may(act: Act, caller: Principal) -> None:
 async def test_a_chat_belongs_to_whoever_opens_it() -> None:
     desk = Slice()
 
-    chat = await CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)(
+    chat = await CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts, desk.audit)(
         ANN, NewChat(ANN.user_id, title="Plans", agent="echo")
     )
 
@@ -69,7 +71,7 @@ async def test_a_chat_belongs_to_whoever_opens_it() -> None:
 
 async def test_only_an_admin_opens_a_chat_for_somebody_else() -> None:
     desk = Slice()
-    create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)
+    create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts, desk.audit)
 
     assert (await create(ADMIN, NewChat(UserId("42")))).user_id == "42"
     for caller in (ANN, MANAGER):
@@ -82,7 +84,7 @@ async def test_every_field_that_is_wrong_is_named_at_once() -> None:
     draft = NewChat(ANN.user_id, title="x" * 201, metadata={"a": "\0"})
 
     with pytest.raises(ValidationFailed) as refused:
-        await CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)(ANN, draft)
+        await CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts, desk.audit)(ANN, draft)
 
     assert [error.field for error in refused.value.errors] == ["title", "metadata"]
 
@@ -92,9 +94,11 @@ async def test_an_agent_that_does_not_exist_is_refused_with_those_that_do() -> N
     chat = await desk.a_chat()
 
     with pytest.raises(AgentUnknown) as on_create:
-        await CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)(ANN, NewChat(ANN.user_id, agent="nobody"))
+        await CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts, desk.audit)(
+            ANN, NewChat(ANN.user_id, agent="nobody")
+        )
     with pytest.raises(AgentUnknown):
-        await UpdateChat(desk.begin, desk.chats, desk.agents)(ANN, chat.id, ChatChange(agent="nobody"))
+        await UpdateChat(desk.begin, desk.chats, desk.agents, desk.audit)(ANN, chat.id, ChatChange(agent="nobody"))
 
     assert "echo, support" in on_create.value.errors[0].message
 
@@ -103,7 +107,7 @@ async def test_a_chat_goes_back_to_the_default_agent() -> None:
     desk = Slice()
     chat = await desk.a_chat(agent="support")
 
-    changed = await UpdateChat(desk.begin, desk.chats, desk.agents)(ANN, chat.id, ChatChange(agent=None))
+    changed = await UpdateChat(desk.begin, desk.chats, desk.agents, desk.audit)(ANN, chat.id, ChatChange(agent=None))
 
     assert changed.agent is None
 
@@ -138,12 +142,12 @@ async def test_somebody_elses_list_is_refused() -> None:
 async def test_a_deleted_chat_is_gone_until_its_owner_restores_it() -> None:
     desk = Slice()
     chat = await desk.a_chat(title="Plans")
-    await DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine)(ANN, chat.id)
+    await DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine, desk.audit)(ANN, chat.id)
 
     for act in (ON_A_CHAT["read"], ON_A_CHAT["update"], ON_A_CHAT["delete"]):
         with pytest.raises(ChatNotFound):
             await act(desk, ANN, chat.id)
-    restored: Chat = await RestoreChat(desk.begin, desk.chats)(ANN, chat.id)
+    restored: Chat = await RestoreChat(desk.begin, desk.chats, desk.audit)(ANN, chat.id)
 
     assert restored == chat
 
@@ -152,12 +156,12 @@ async def test_restoring_a_live_chat_changes_nothing() -> None:
     desk = Slice()
     chat = await desk.a_chat()
 
-    assert await RestoreChat(desk.begin, desk.chats)(ANN, chat.id) == chat
+    assert await RestoreChat(desk.begin, desk.chats, desk.audit)(ANN, chat.id) == chat
 
 
 async def test_a_keyed_request_opens_one_chat_however_often_it_comes() -> None:
     desk = Slice()
-    create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)
+    create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts, desk.audit)
     keyed = await a_keyed_request(desk.receipts, ANN.user_id)
 
     tries = [await create(ANN, NewChat(ANN.user_id, title="Plans"), keyed=keyed) for _ in range(3)]
@@ -168,10 +172,10 @@ async def test_a_keyed_request_opens_one_chat_however_often_it_comes() -> None:
 
 async def test_a_keyed_request_whose_chat_was_deleted_meanwhile_opens_no_other() -> None:
     desk = Slice()
-    create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts)
+    create = CreateChat(desk.begin, desk.chats, desk.agents, desk.receipts, desk.audit)
     keyed = await a_keyed_request(desk.receipts, ANN.user_id)
     chat = await create(ANN, NewChat(ANN.user_id), keyed=keyed)
-    await DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine)(ANN, chat.id)
+    await DeleteChat(desk.begin, desk.chats, desk.runs, desk.engine, desk.audit)(ANN, chat.id)
 
     with pytest.raises(ChatNotFound):
         await create(ANN, NewChat(ANN.user_id), keyed=keyed)

@@ -22,16 +22,16 @@ type OnChat = Callable[[Slice, Principal, ChatId], Awaitable[object]]
 
 ON_A_MESSAGE: dict[str, OnMessage] = {
     "read": lambda desk, who, message_id: ReadMessage(desk.begin, desk.messages)(who, message_id),
-    "update": lambda desk, who, message_id: UpdateMessage(desk.begin, desk.messages)(
+    "update": lambda desk, who, message_id: UpdateMessage(desk.begin, desk.messages, desk.audit)(
         who, message_id, MessageChange(content="theirs")
     ),
-    "delete": lambda desk, who, message_id: DeleteMessage(desk.begin, desk.messages)(who, message_id),
+    "delete": lambda desk, who, message_id: DeleteMessage(desk.begin, desk.messages, desk.audit)(who, message_id),
 }
 IN_A_CHAT: dict[str, OnChat] = {
     "read": lambda desk, who, chat_id: ReadMessages(desk.begin, desk.chats, desk.messages)(
         who, chat_id, after=0, limit=10
     ),
-    "add": lambda desk, who, chat_id: AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts)(
+    "add": lambda desk, who, chat_id: AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts, desk.audit)(
         who, NewMessage(chat_id, MessageRole.USER, "hello")
     ),
 }
@@ -123,11 +123,11 @@ async def test_content_that_cannot_be_stored_is_refused(content: str) -> None:
     message = await desk.a_message(chat)
 
     with pytest.raises(ValidationFailed) as on_add:
-        await AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts)(
+        await AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts, desk.audit)(
             ANN, NewMessage(chat.id, MessageRole.USER, content)
         )
     with pytest.raises(ValidationFailed) as on_update:
-        await UpdateMessage(desk.begin, desk.messages)(ANN, message.id, MessageChange(content=content))
+        await UpdateMessage(desk.begin, desk.messages, desk.audit)(ANN, message.id, MessageChange(content=content))
 
     for refused in (on_add, on_update):
         assert [error.field for error in refused.value.errors] == ["content"]
@@ -157,7 +157,7 @@ async def test_nobody_else_does() -> None:
 async def test_a_keyed_request_writes_one_message_however_often_it_comes() -> None:
     desk = Slice()
     chat = await desk.a_chat(ANN)
-    add = AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts)
+    add = AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts, desk.audit)
     keyed = await a_keyed_request(desk.receipts, ANN.user_id)
 
     tries = [await add(ANN, NewMessage(chat.id, MessageRole.USER, "hello"), keyed=keyed) for _ in range(3)]
@@ -169,10 +169,10 @@ async def test_a_keyed_request_writes_one_message_however_often_it_comes() -> No
 async def test_a_keyed_request_whose_message_was_deleted_meanwhile_writes_no_other() -> None:
     desk = Slice()
     chat = await desk.a_chat(ANN)
-    add = AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts)
+    add = AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts, desk.audit)
     keyed = await a_keyed_request(desk.receipts, ANN.user_id)
     message = await add(ANN, NewMessage(chat.id, MessageRole.USER, "hello"), keyed=keyed)
-    await DeleteMessage(desk.begin, desk.messages)(ANN, message.id)
+    await DeleteMessage(desk.begin, desk.messages, desk.audit)(ANN, message.id)
 
     with pytest.raises(MessageNotFound):
         await add(ANN, NewMessage(chat.id, MessageRole.USER, "hello"), keyed=keyed)

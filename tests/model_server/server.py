@@ -1,11 +1,7 @@
-"""A model server that speaks OpenAI's chat completions, streamed and whole, as it is told to: for everything that talks
-to a model over HTTP. Runs in a thread of its own, or as a program: `python -m tests.model_server PORT`.
+"""The server itself: which protocol a request is in, what it is answered with, and what became of its connection.
 
 Facts it keeps to
-- A streamed answer is a chunked `text/event-stream` of `chat.completion.chunk`s: the role, then deltas, then one with
-  a `finish_reason`, then, if `stream_options.include_usage` asks for it, one with `usage` and no choices, and `[DONE]`.
-- A tool call comes in pieces: first its id, name and no arguments, then the arguments as text.
-- Thoughts are `reasoning_content`, as llama.cpp, DeepSeek and others send them.
+- A streamed answer is a chunked body.
 - A client that stops listening closes its connection: there is no other sign in HTTP/1.1.
 
 Without a script it says "You said: " and the last thing the user said, word by word.
@@ -13,7 +9,6 @@ Without a script it says "You said: " and the last thing the user said, word by 
 
 import asyncio
 import json
-import sys
 import threading
 import time
 from collections import deque
@@ -21,59 +16,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import count
 from typing import Any, cast
 
+from tests.model_server.anthropic import Messages
+from tests.model_server.dialects import Dialect, Taken, Tongue
+from tests.model_server.gemini import GenerateContent
+from tests.model_server.openai_chat import ChatCompletions
+from tests.model_server.openai_responses import Responses
+from tests.model_server.parts import Call, Drop, Failure, Hold, Part, Pause, Refuse, Reply, Think, Trouble, words
 
-@dataclass(frozen=True, slots=True)
-class Think:
-    text: str
+TONGUES: tuple[tuple[str, Tongue], ...] = (
+    ("/groq/openai/v1/chat/completions", ChatCompletions("reasoning", is_groq=True)),
+    ("/ollama/v1/chat/completions", ChatCompletions("reasoning")),
+    ("/chat/completions", ChatCompletions()),
+    ("/responses", Responses()),
+    ("/v1/messages", Messages()),
+    (":streamGenerateContent", GenerateContent()),
+    (":generateContent", GenerateContent()),
+)
+"""By the end of a path; the first that fits."""
 
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A tool call; `arguments` as text go out as they are, broken or not."""
-
-    tool: str
-    arguments: Mapping[str, object] | str = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Nothing more until `ModelServer.release`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """The connection breaks; or the answer ends as if it were over, without having said so."""
-
-    is_clean: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """An error in the midst of a stream."""
-
-    message: str = "overloaded"
-    type: str = "server_error"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A whole answer of any status, as it is. The SDK is told not to try again, so that no test waits for it."""
-
-    status: int
-    body: Mapping[str, object] | bytes = field(default_factory=lambda: {"error": {"message": "no"}})
-    headers: Mapping[str, str] = field(default_factory=lambda: {"x-should-retry": "false"})
-
-
-type Part = str | Think | Call | Pause | Hold | Drop | Trouble
-type Reply = Failure | Sequence[Part]
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}  # providers have some that are in no register
 
 
 @dataclass(slots=True)
@@ -83,14 +46,28 @@ class Request:
     body: dict[str, Any]  # Any: JSON of a client
     headers: Mapping[str, str]
     arrived_s: float
+    path: str = "/v1/chat/completions"
     sent: list[str] = field(default_factory=list)
     ended_s: float | None = None
     is_aborted: bool = False
 
     @property
+    def tongue(self) -> Tongue:
+        return next(tongue for end, tongue in TONGUES if self.path.partition("?")[0].endswith(end))
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        """Who said what, oldest first, in any protocol."""
+        return self.tongue.messages(self.body)
+
+    @property
     def last_user_text(self) -> str:
-        said = [message["content"] for message in self.body["messages"] if message["role"] == "user"]
-        return str(said[-1]) if said else ""
+        said = [text for role, text in self.messages if role == "user"]
+        return said[-1] if said else ""
+
+    @property
+    def is_streamed(self) -> bool:
+        return bool(self.body.get("stream")) or ":streamGenerateContent" in self.path
 
 
 class ModelServer:
@@ -108,8 +85,13 @@ class ModelServer:
         self._stopped = asyncio.Event()
 
     @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        """Where OpenAI's protocols are spoken."""
+        return f"{self.root}/v1"
 
     @property
     def aborted(self) -> list[Request]:
@@ -119,6 +101,16 @@ class ModelServer:
     def script(self, *replies: Reply) -> None:
         """Add answers, one for each request to come."""
         self._script.extend(replies)
+
+    def begin_afresh(self) -> None:
+        """Forget what was asked and what was to be answered."""
+        self.requests.clear()
+        self._script.clear()
+
+    @property
+    def is_scripted(self) -> bool:
+        """Tell whether there are answers left."""
+        return bool(self._script)
 
     def release(self) -> None:
         """Let every `Hold`, those to come among them, go on."""
@@ -183,10 +175,6 @@ def echo(request: Request) -> Reply:
     return words(f"You said: {request.last_user_text}")
 
 
-def words(text: str) -> list[Part]:
-    return [f" {word}" if position else word for position, word in enumerate(text.split(" "))]
-
-
 class _Connection(asyncio.Protocol):
     """One request after the other; requests are well-formed, for they come from SDKs."""
 
@@ -212,9 +200,10 @@ class _Connection(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         if first.startswith("GET "):
-            self._whole(HTTPStatus.OK, {"object": "list", "data": [{"id": "m", "object": "model"}]})
+            self._whole(200, {"object": "list", "data": [{"id": "m", "object": "model"}]})
             return
-        self._request = Request(json.loads(rest[:length]), headers, time.monotonic())
+        path = first.split(" ")[1]
+        self._request = Request(json.loads(rest[:length]), headers, time.monotonic(), path)
         self._server.requests.append(self._request)
         self._answering = asyncio.get_running_loop().create_task(self._answer(self._request))
 
@@ -229,57 +218,55 @@ class _Connection(asyncio.Protocol):
     async def _answer(self, request: Request) -> None:
         reply = self._server.next_reply(request)
         if isinstance(reply, Failure):
-            self._whole(HTTPStatus(reply.status), reply.body, reply.headers)
-        elif request.body.get("stream"):
+            body = request.tongue.failure(reply.status) if reply.body is None else reply.body
+            self._whole(reply.status, body, reply.headers)
+        elif request.is_streamed:
             await self._stream(request, reply)
         else:
             await self._complete(request, reply)
         if request.ended_s is None:
             request.ended_s = time.monotonic()
 
-    def _whole(self, status: HTTPStatus, body: object, headers: Mapping[str, str] | None = None) -> None:
+    def _whole(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
         encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
         fields = {"content-type": "application/json", "content-length": str(len(encoded)), **(headers or {})}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        self._transport.write(f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n".encode() + encoded)
+        self._transport.write(f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n{head}\r\n".encode() + encoded)
 
     async def _stream(self, request: Request, parts: Sequence[Part]) -> None:
+        answer = request.tongue.answer(request.body, request.path)
         self._transport.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         )
-        self._event(request, _delta({"role": "assistant", "content": ""}))
-        calls = count()
-        for part in parts:
-            if isinstance(part, Drop):
-                self._leave(request, part)
-                return
-            if isinstance(part, Trouble):
-                self._send({"error": {"message": part.message, "type": part.type}})
-                break
-            await self._say(request, part, calls)
+        self._write(answer.begin())
+        for number, part in enumerate(parts):
+            match part:
+                case Drop():
+                    self._leave(request, part)
+                    return
+                case Trouble():
+                    self._write(answer.trouble(part))
+                    break
+                case Refuse():
+                    self._write(answer.end(self._taken(request), is_refused=True))
+                    break
+                case _:
+                    await self._say(request, answer, part, number)
         else:
-            self._finish(request, has_calls=next(calls) > 0)
-        self._write(b"data: [DONE]\n\n")
+            self._write(answer.end(self._taken(request), is_refused=False))
         self._transport.write(b"0\r\n\r\n")
 
-    async def _say(self, request: Request, part: str | Think | Call | Pause | Hold, calls: Iterator[int]) -> None:
+    async def _say(
+        self, request: Request, answer: Dialect, part: str | Think | Call | Pause | Hold, number: int
+    ) -> None:
         match part:
             case str():
                 request.sent.append(part)
-                self._event(request, _delta({"content": part}))
+                self._write(answer.say(part))
             case Think(text):
-                self._event(request, _delta({"reasoning_content": text}))
-            case Call(tool, arguments):
-                index = next(calls)
-                function: dict[str, str] = {"name": tool, "arguments": ""}
-                call_id = f"call_{len(self._server.requests)}_{index}"
-                self._event(
-                    request,
-                    _delta({"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}),
-                )
-                text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-                for piece in (text[: len(text) // 2], text[len(text) // 2 :]):
-                    self._event(request, _delta({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}))
+                self._write(answer.think(text))
+            case Call():
+                self._write(answer.call(part, f"call_{len(self._server.requests)}_{number}"))
             case Pause(seconds):
                 await asyncio.sleep(seconds)
             case Hold():
@@ -292,20 +279,14 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.close()  # what was written goes out, the end of the body never comes
 
-    def _finish(self, request: Request, *, has_calls: bool) -> None:
-        self._event(request, _delta({}, finish_reason="tool_calls" if has_calls else "stop"))
-        if self._server.gives_usage and (request.body.get("stream_options") or {}).get("include_usage"):
-            self._event(request, {"choices": [], "usage": _usage(request)})
+    def _write(self, text: str) -> None:
+        data = text.encode()
+        if data:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
-    def _event(self, request: Request, fields: Mapping[str, object]) -> None:
-        model = request.body["model"]
-        self._send({"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": model, **fields})
-
-    def _send(self, data: object) -> None:
-        self._write(f"data: {json.dumps(data)}\n\n".encode())
-
-    def _write(self, data: bytes) -> None:
-        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+    def _taken(self, request: Request) -> Taken:
+        asked = sum(len(text.split()) for _, text in request.messages)
+        return Taken(asked, len(request.sent), is_told=self._server.gives_usage)
 
     async def _complete(self, request: Request, parts: Sequence[Part]) -> None:
         for part in parts:
@@ -316,22 +297,5 @@ class _Connection(asyncio.Protocol):
                     await self._server.held()
                 case str():
                     request.sent.append(part)
-        message = {"role": "assistant", "content": "".join(request.sent)}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        answer = {"id": "c-1", "object": "chat.completion", "created": 1, "model": request.body["model"]}
-        self._whole(HTTPStatus.OK, {**answer, "choices": [choice], "usage": _usage(request)})
-
-
-def _delta(delta: object, *, finish_reason: str | None = None) -> dict[str, object]:
-    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
-
-
-def _usage(request: Request) -> dict[str, int]:
-    """Count words, so that a test can, too."""
-    asked = sum(len(str(message.get("content") or "").split()) for message in request.body["messages"])
-    said = len(request.sent)
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
-
-
-if __name__ == "__main__":
-    ModelServer().run(int(sys.argv[1]))
+        answer = request.tongue.answer(request.body, request.path)
+        self._whole(200, answer.whole("".join(request.sent), self._taken(request)))

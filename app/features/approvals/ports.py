@@ -1,0 +1,49 @@
+"""What the use cases of approvals ask of the outside."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from app.agents.approvals.desk import Asked, Asker, NewRequest
+from app.features.approvals.domain import Approval, ApprovalFilter, Ruling
+from app.kernel.ids import ApprovalId, RunId, UserId
+from app.kernel.paging import ListQuery, Page
+from app.kernel.transaction import Tx
+
+
+class ApprovalStore(Protocol):
+    """Requests for leave. A status is as of the database's clock. Errors: StorageUnavailable from every method."""
+
+    async def add(self, tx: Tx, asker: Asker, requests: Sequence[NewRequest], *, life: timedelta) -> Sequence[Asked]:
+        """Add requests, but for those that were added before by their key, and those that are always approved."""
+        ...
+
+    async def find(self, tx: Tx, approval_id: ApprovalId) -> Approval | None: ...
+
+    async def list(self, tx: Tx, query: ListQuery, *, only: ApprovalFilter) -> Page[Approval]:
+        """List requests, the newest first unless the query orders otherwise."""
+        ...
+
+    async def decide(self, tx: Tx, approval_id: ApprovalId, ruling: Ruling, *, by: UserId) -> Approval | None:
+        """Decide what is pending still; None where it is not. Concurrency: of any number at once one decides."""
+        ...
+
+    async def take(self, tx: Tx, approval_id: ApprovalId) -> Approval | None:
+        """Find a request for the run that asked; one that is pending still is closed as expired."""
+        ...
+
+    async def close(self, tx: Tx, run_id: RunId, *, reason: str) -> Sequence[Approval]:
+        """Close what is pending of a run that is over; gives what was closed."""
+        ...
+
+    async def allow(self, tx: Tx, approval: Approval, *, by: UserId) -> None:
+        """Approve the tool for this agent in this chat from now on."""
+        ...
+
+
+class Notices(Protocol):
+    """Who tells an owner that something waits for them, when they do not look."""
+
+    def approval_wanted(self, asker: Asker, requests: Sequence[NewRequest]) -> None:
+        """Returns at once and never raises."""
+        ...

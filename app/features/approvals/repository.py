@@ -1,0 +1,182 @@
+"""Approvals in PostgreSQL. Which of two is first is decided by the statement that decides, on the row as it is then.
+
+Fact: now() is the beginning of a transaction; what is asked of a moment here may have waited for a lock since, so it is
+asked of clock_timestamp().
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, String, case, cast, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from app.agents.approvals.desk import Asked, Asker, NewRequest, Status, digest_of
+from app.agents.rules import Risk
+from app.features.approvals.domain import Approval, ApprovalFilter, Ruling
+from app.features.approvals.tables import APPROVALS, STANDING
+from app.infra.db.engine import session_of
+from app.kernel.ids import ApprovalId, ChatId, RunId, UserId, new_run_id
+from app.kernel.paging import ListQuery, Page, Search
+from app.kernel.transaction import Tx
+
+_COLUMNS = APPROVALS.c
+_PENDING = Status.PENDING.value
+_IS_OPEN = (_COLUMNS.status == _PENDING, _COLUMNS.expires_at > func.clock_timestamp())
+_STATUS_NOW = case(
+    ((_COLUMNS.status == _PENDING) & (_COLUMNS.expires_at <= func.clock_timestamp()), Status.EXPIRED.value),
+    else_=_COLUMNS.status,
+)
+_SHOWN = [column for column in _COLUMNS if column.name not in {"key", "status"}]
+
+
+class PostgresApprovalStore:
+    async def add(self, tx: Tx, asker: Asker, requests: Sequence[NewRequest], *, life: timedelta) -> Sequence[Asked]:
+        session = session_of(tx)
+        standing = await self._standing(tx, asker)
+        now = await session.scalar(select(func.clock_timestamp()))
+        if now is None:
+            raise RuntimeError("the database tells no time")
+        found = []
+        for request in requests:
+            if request.tool in standing:
+                found.append(Asked(None, now + life))
+                continue
+            new = insert(APPROVALS).values({**_values(asker, request), "expires_at": now + life})
+            # an update that changes nothing, so that the row there was is given back
+            kept = new.on_conflict_do_update(index_elements=["run_id", "key"], set_={"key": new.excluded.key})
+            row = (await session.execute(kept.returning(_COLUMNS.id, _COLUMNS.expires_at))).one()
+            found.append(Asked(ApprovalId(row.id), row.expires_at))
+        return found
+
+    async def _standing(self, tx: Tx, asker: Asker) -> frozenset[str]:
+        if asker.chat_id is None:
+            return frozenset()
+        tools = select(STANDING.c.tool).where(STANDING.c.chat_id == asker.chat_id, STANDING.c.agent == asker.agent)
+        return frozenset(await session_of(tx).scalars(tools))
+
+    async def find(self, tx: Tx, approval_id: ApprovalId) -> Approval | None:
+        row = (await session_of(tx).execute(_shown().where(_COLUMNS.id == approval_id))).first()
+        return _approval(row) if row else None
+
+    async def list(self, tx: Tx, query: ListQuery, *, only: ApprovalFilter) -> Page[Approval]:
+        session = session_of(tx)
+        wanted = [*_of(only), *_during(query), *_matching(query.search)]
+        total = await session.scalar(select(func.count()).select_from(APPROVALS).where(*wanted))
+        keys = [_COLUMNS[query.order_by or "id"], _COLUMNS.id]
+        order = [key.asc() if query.sort_order == "asc" else key.desc() for key in keys]
+        rows = await session.execute(_shown().where(*wanted).order_by(*order).limit(query.limit).offset(query.offset))
+        return Page([_approval(row) for row in rows], total or 0, query.limit, query.offset)
+
+    async def decide(self, tx: Tx, approval_id: ApprovalId, ruling: Ruling, *, by: UserId) -> Approval | None:
+        values = {
+            "status": (Status.APPROVED if ruling.is_approved else Status.DENIED).value,
+            "reason": ruling.reason,
+            "scope": ruling.scope if ruling.is_approved else None,
+            "edited": None if ruling.arguments is None else dict(ruling.arguments),
+            "decided_by": by,
+            "decided_at": func.clock_timestamp(),
+        }
+        deciding = update(APPROVALS).where(_COLUMNS.id == approval_id, *_IS_OPEN).values(values)
+        row = (await session_of(tx).execute(deciding.returning(*_SHOWN, _COLUMNS.status))).first()
+        return _approval(row) if row else None
+
+    async def take(self, tx: Tx, approval_id: ApprovalId) -> Approval | None:
+        closing = update(APPROVALS).where(_COLUMNS.id == approval_id, _COLUMNS.status == _PENDING)
+        values = {"status": Status.EXPIRED.value, "decided_at": func.clock_timestamp()}
+        await session_of(tx).execute(closing.values(values))
+        return await self.find(tx, approval_id)
+
+    async def close(self, tx: Tx, run_id: RunId, *, reason: str) -> Sequence[Approval]:
+        closing = update(APPROVALS).where(_COLUMNS.run_id == run_id, _COLUMNS.status == _PENDING)
+        values = {"status": Status.EXPIRED.value, "reason": reason, "decided_at": func.clock_timestamp()}
+        rows = await session_of(tx).execute(closing.values(values).returning(*_SHOWN, _COLUMNS.status))
+        return sorted((_approval(row) for row in rows), key=lambda one: one.id)
+
+    async def allow(self, tx: Tx, approval: Approval, *, by: UserId) -> None:
+        values = {
+            "chat_id": approval.chat_id,
+            "agent": approval.agent,
+            "tool": approval.tool,
+            "approval_id": approval.id,
+            "given_by": by,
+        }
+        await session_of(tx).execute(insert(STANDING).values(values).on_conflict_do_nothing())
+
+
+def _values(asker: Asker, request: NewRequest) -> dict[str, Any]:  # Any: of every column its own type
+    return {
+        "id": new_run_id(),
+        "run_id": asker.run_id,
+        "key": request.key,
+        "chat_id": asker.chat_id,
+        "owner": asker.owner,
+        "agent": asker.agent,
+        "tool_call_id": request.tool_call_id,
+        "tool": request.tool,
+        "risk": request.risk.value,
+        "arguments": dict(request.arguments),
+        "digest": digest_of(request.tool, request.arguments),
+        "question": request.question,
+        "status": _PENDING,
+    }
+
+
+# Any below: a statement's columns, and a row of them, have no type of their own
+def _shown() -> Select[Any]:
+    return select(*_SHOWN, cast(_STATUS_NOW, String).label("status"))
+
+
+def _of(only: ApprovalFilter) -> Sequence[ColumnElement[bool]]:
+    given = (
+        (_COLUMNS.owner, only.owner),
+        (_STATUS_NOW, None if only.status is None else only.status.value),
+        (_COLUMNS.chat_id, only.chat_id),
+        (_COLUMNS.run_id, only.run_id),
+        (_COLUMNS.tool, only.tool),
+    )
+    found = [column == literal(value) for column, value in given if value is not None]
+    return found if only.ids is None else [*found, _COLUMNS.id.in_(only.ids)]
+
+
+def _during(query: ListQuery) -> Sequence[ColumnElement[bool]]:
+    bounds = (
+        (query.created_before, _COLUMNS.created_at.__lt__),
+        (query.created_after, _COLUMNS.created_at.__gt__),
+        (query.updated_before, _COLUMNS.updated_at.__lt__),
+        (query.updated_after, _COLUMNS.updated_at.__gt__),
+    )
+    return [compare(moment) for moment, compare in bounds if moment is not None]
+
+
+def _matching(search: Search | None) -> Sequence[ColumnElement[bool]]:
+    if search is None:
+        return ()
+    column = _COLUMNS[search.field]
+    contains = column.icontains if search.ignore_case else column.contains
+    return [contains(search.text, autoescape=True)]
+
+
+def _approval(row: Row[Any]) -> Approval:
+    return Approval(
+        id=ApprovalId(row.id),
+        run_id=RunId(row.run_id),
+        chat_id=None if row.chat_id is None else ChatId(row.chat_id),
+        owner=UserId(row.owner),
+        agent=row.agent,
+        tool_call_id=row.tool_call_id,
+        tool=row.tool,
+        risk=Risk(row.risk),
+        arguments=row.arguments,
+        digest=row.digest,
+        question=row.question,
+        status=Status(row.status),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        expires_at=row.expires_at,
+        reason=row.reason,
+        scope=row.scope,
+        edited=row.edited,
+        decided_by=None if row.decided_by is None else UserId(row.decided_by),
+        decided_at=row.decided_at,
+    )

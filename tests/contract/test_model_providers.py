@@ -1,0 +1,230 @@
+"""What every provider of models must do for a turn: its own SDK over HTTP, and a server that speaks its protocol."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from pydantic_ai.models import override_allow_model_requests
+
+from app.agents.contract import AgentFailed, ModelUnavailable, ToolContext
+from app.agents.llm.models import Models
+from app.agents.llm.providers import base_url_variable
+from app.agents.runner import AgentRunner
+from tests.fakes.journal import Died, FakeJournal, FakeSpending
+from tests.model_server import Call, Drop, Failure, ModelServer, Part, Refuse, Think, Trouble, running_model_server
+from tests.unit.agents.desk import a_desk, a_turn, an_agent, no_local_model
+
+ASK_AGAIN = {"retry-after-ms": "1"}  # what OpenAI, Anthropic and Groq send; Google's SDK waits as it is told when made
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """`path` is where the server speaks its protocol, `key` the variable its SDK reads."""
+
+    model: str
+    path: str
+    key: str
+
+    def environ(self, server: ModelServer) -> Mapping[str, str]:
+        return {base_url_variable(self.model): f"{server.root}{self.path}", self.key: "k-1"}
+
+
+PROVIDERS = {
+    "anthropic": Provider("anthropic:claude-sonnet-5-5", "", "ANTHROPIC_API_KEY"),
+    "openai chat": Provider("openai-chat:gpt-4.1", "/v1", "OPENAI_API_KEY"),
+    "openai responses": Provider("openai:gpt-4.1", "/v1", "OPENAI_API_KEY"),
+    "groq": Provider("groq:llama-3.3-70b-versatile", "/groq", "GROQ_API_KEY"),
+    "fireworks": Provider("fireworks:accounts/fireworks/models/gpt-oss-20b", "/inference/v1", "FIREWORKS_API_KEY"),
+    "ollama": Provider("ollama:qwen3", "/ollama/v1", "OLLAMA_API_KEY"),
+    "gemini": Provider("google:gemini-2.5-flash", "", "GOOGLE_API_KEY"),
+}
+
+
+@pytest.fixture(scope="module")
+def _server() -> Iterator[ModelServer]:
+    with override_allow_model_requests(allow_model_requests=True), running_model_server() as running:
+        yield running
+
+
+@pytest.fixture(params=list(PROVIDERS.values()), ids=list(PROVIDERS))
+def provider(request: pytest.FixtureRequest) -> Provider:
+    found: Provider = request.param
+    return found
+
+
+@pytest.fixture
+def server(_server: ModelServer, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> ModelServer:
+    monkeypatch.setattr("app.agents.llm.model_step.FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr("app.agents.llm.loading.GOOGLE_FIRST_WAIT_S", 0.001)
+    for variable, value in provider.environ(_server).items():
+        monkeypatch.setenv(variable, value)
+    _server.begin_afresh()
+    return _server
+
+
+@pytest.fixture
+def journal() -> FakeJournal:
+    return FakeJournal()
+
+
+async def look_up(ctx: ToolContext, order_id: int) -> str:
+    """Look up an order."""
+    return f"order {order_id} is on its way"
+
+
+@asynccontextmanager
+async def a_served_desk(provider: Provider) -> AsyncIterator[AgentRunner]:
+    models = Models(provider.model, no_local_model())
+    async with a_desk(an_agent(tools=[look_up]), models=models) as desk:
+        await desk.prepare()
+        yield desk
+
+
+async def test_an_answer_streams(server: ModelServer, provider: Provider, journal: FakeJournal) -> None:
+    spending = FakeSpending()
+    server.script(["Hel", "lo", " there."])
+
+    async with a_served_desk(provider) as desk:
+        said = await desk.answer("helper", a_turn("hi"), journal=journal, timeout_s=30, spending=spending)
+
+    assert [event.data["text"] for event in journal.of("text_delta")] == ["Hel", "lo", " there."]
+    assert said.text == journal.fold.text == "Hello there."
+    assert (said.usage.requests, said.usage.output_tokens) == (1, 3)
+    assert said.usage.input_tokens > 0
+    assert not journal.of("usage")[0].data["is_estimated"]
+    assert not spending.open
+    assert server.requests[0].last_user_text == "hi"
+
+
+async def test_thoughts_stream_and_are_no_part_of_the_answer(
+    server: ModelServer, provider: Provider, journal: FakeJournal
+) -> None:
+    server.script([Think("Let me"), Think(" see."), "Found."])
+
+    async with a_served_desk(provider) as desk:
+        said = await desk.answer("helper", a_turn(), journal=journal, timeout_s=30)
+
+    assert [event.data["text"] for event in journal.of("thinking_delta")] == ["Let me", " see."]
+    assert said.text == journal.fold.text == "Found."
+
+
+async def test_a_tool_is_called_and_its_result_goes_back(
+    server: ModelServer, provider: Provider, journal: FakeJournal
+) -> None:
+    server.script(["Wait.", Call("look_up", {"order_id": 7})], ["It comes."])
+
+    async with a_served_desk(provider) as desk:
+        said = await desk.answer("helper", a_turn(), journal=journal, timeout_s=30)
+
+    (start,), (end,) = journal.of("tool_call_start"), journal.of("tool_call_complete")
+    assert (start.data["tool"], start.data["arguments"]) == ("look_up", {"order_id": 7})
+    assert (end.data["is_error"], end.data["result"]) == (False, "order 7 is on its way")
+    assert "order 7 is on its way" in str(server.requests[1].body)
+    assert said.text == "Wait.\n\nIt comes."
+    assert (said.usage.requests, said.usage.tool_calls) == (2, 1)
+
+
+async def test_calls_at_once_are_all_answered(server: ModelServer, provider: Provider, journal: FakeJournal) -> None:
+    server.script([Call("look_up", {"order_id": 1}), Call("look_up", {"order_id": 2})], ["Both."])
+
+    async with a_served_desk(provider) as desk:
+        await desk.answer("helper", a_turn(), journal=journal, timeout_s=30)
+
+    assert [event.data["arguments"] for event in journal.of("tool_call_start")] == [{"order_id": 1}, {"order_id": 2}]
+    assert all(f"order {number} is on its way" in str(server.requests[1].body) for number in (1, 2))
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_request_that_is_refused_for_now_is_made_again(
+    server: ModelServer, provider: Provider, journal: FakeJournal, status: int
+) -> None:
+    server.script(Failure(status, headers=ASK_AGAIN), ["There."])
+
+    async with a_served_desk(provider) as desk:
+        said = await desk.answer("helper", a_turn(), journal=journal, timeout_s=30)
+
+    assert said.text == "There."
+    assert len(server.requests) == 2
+    assert "stream_retry" not in journal.types  # nothing had been said
+
+
+@pytest.mark.parametrize(
+    ("status", "fact", "detail"),
+    [
+        (401, ModelUnavailable, "refused this gateway's key"),
+        (404, ModelUnavailable, "does not know the language model"),
+        (429, ModelUnavailable, "takes no more requests"),
+        (500, ModelUnavailable, "cannot be reached"),
+        (400, AgentFailed, "refused the request"),
+    ],
+    ids=["key", "unknown model", "too many", "broken", "refused"],
+)
+async def test_what_cannot_be_mended_is_one_of_the_known_failures(
+    server: ModelServer, provider: Provider, status: int, fact: type[Exception], detail: str
+) -> None:
+    server.script(*[Failure(status, headers={"x-should-retry": "false", "retry-after": "17"})] * 3)
+
+    async with a_served_desk(provider) as desk:
+        with pytest.raises(fact, match=detail) as caught:
+            await desk.answer("helper", a_turn(), journal=FakeJournal(), timeout_s=30)
+
+    assert status != 429 or getattr(caught.value, "headers", {}) == {"Retry-After": "17"}
+
+
+BREAKS: Mapping[str, Part] = {
+    "connection lost": Drop(),
+    "ended without its end": Drop(is_clean=True),
+    "error in the stream": Trouble("overloaded"),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS.keys())
+async def test_a_stream_that_breaks_is_taken_back_and_said_again(
+    server: ModelServer, provider: Provider, journal: FakeJournal, broken: Part
+) -> None:
+    server.script(["Hel", broken], ["Hello."])
+
+    async with a_served_desk(provider) as desk:
+        said = await desk.answer("helper", a_turn(), journal=journal, timeout_s=30)
+
+    assert [event.data["reason"] for event in journal.of("stream_retry")] == ["broken_off"]
+    assert said.text == journal.fold.text == "Hello."
+
+
+async def test_a_refused_answer_is_a_failure(server: ModelServer, provider: Provider, journal: FakeJournal) -> None:
+    server.script([Refuse()])
+
+    async with a_served_desk(provider) as desk:
+        with pytest.raises(AgentFailed, match="content filter"):
+            await desk.answer("helper", a_turn(), journal=journal, timeout_s=30)
+
+    assert len(server.requests) == 1
+
+
+async def test_what_was_said_before_a_refusal_stays(
+    server: ModelServer, provider: Provider, journal: FakeJournal
+) -> None:
+    server.script(["So far", Refuse()])
+
+    async with a_served_desk(provider) as desk:
+        said = await desk.answer("helper", a_turn(), journal=journal, timeout_s=30)
+
+    assert said.text == journal.fold.text == "So far"
+
+
+async def test_a_turn_that_died_behind_a_tool_goes_on_without_asking_twice(
+    server: ModelServer, provider: Provider
+) -> None:
+    server.script([Think("Hm."), "Wait.", Call("look_up", {"order_id": 7})], ["It comes."])
+    first = FakeJournal()
+    first.dies_when = lambda: "run/tool.look_up#1" in first.kept
+
+    async with a_served_desk(provider) as desk:
+        with pytest.raises(Died):
+            await desk.answer("helper", a_turn(), journal=first, timeout_s=30)
+
+        said = await desk.answer("helper", a_turn(), journal=first.resumed(), timeout_s=30)
+
+    assert said.text == "Wait.\n\nIt comes."
+    assert len(server.requests) == 2
