@@ -7,8 +7,8 @@ are the demo's own.
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,25 @@ def a_model(server: ModelServer) -> dict[str, str]:
     }
 
 
-def member(demo: Program, email: str) -> httpx.Client:
+type Member = Callable[[Program, str], httpx.Client]
+
+
+@pytest.fixture
+def member() -> Iterator[Member]:
+    with ExitStack() as clients:
+
+        def member(demo: Program, email: str) -> httpx.Client:
+            client = _member(demo, email)
+            clients.callback(client.close)
+            return client
+
+        yield member
+
+
+def _member(demo: Program, email: str) -> httpx.Client:
     """Somebody who is logged in, registered the first time."""
     client = httpx.Client(base_url=demo.url, timeout=PATIENCE_S)
-    account = {"email": email, "password": "correct horse battery"}
+    account = {"email": email, "password": ADMIN_PASSWORD if email == ADMIN_EMAIL else "correct horse battery"}
     client.post("/api/v1/auth/users/register", json=account)
     answer = client.post("/api/v1/auth/sessions", json=account)
     assert answer.status_code in {200, 201}, answer.text
@@ -99,7 +114,7 @@ def kill_everything(demo: Program, folder: Path) -> None:
 
 
 def test_a_calendar_is_deleted_once_when_its_owner_approves_it_after_everything_was_killed(
-    server: ModelServer,
+    server: ModelServer, member: Member
 ) -> None:
     with a_home() as home:
         folder = home / "data"
@@ -135,16 +150,14 @@ def test_a_calendar_is_deleted_once_when_its_owner_approves_it_after_everything_
     assert len(deletions) == 1
 
 
-def test_a_revoked_users_runs_that_wait_and_run_are_stopped_within_a_second(server: ModelServer) -> None:
+def test_a_revoked_users_runs_that_wait_and_run_are_stopped_within_a_second(
+    server: ModelServer, member: Member
+) -> None:
     with a_home() as home, a_demo(home / "data", **a_model(server)) as demo:
         owner = member(demo, "cleo@example.com")
         run_id, asked = parked(demo, owner)
         me = owner.get("/api/v1/auth/users/me").json()
-        admin = httpx.Client(base_url=demo.url, timeout=PATIENCE_S)
-        account = {"email": ADMIN_EMAIL, "password": ADMIN_PASSWORD}
-        token = admin.post("/api/v1/auth/sessions", json=account).json()["access_token"]
-        admin.headers["authorization"] = f"Bearer {token}"
-        admin.cookies.clear()
+        admin = member(demo, ADMIN_EMAIL)
 
         withdrawn_s = time.monotonic()
         answer = admin.post("/api/v1/revocations", json={"sub": str(me["id"])})

@@ -7,6 +7,7 @@ import httpx
 
 from tests.http.calls import open_chat, say, somebody, write
 from tests.http.endpoints import ID, Endpoint
+from tests.http.running import an_approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,12 @@ class Desk:
         return caller.request(endpoint.method, endpoint.path.format(**ids) + query, json=body, headers=headers)
 
 
-def a_desk(caller: httpx.Client) -> Desk:
+def a_desk(caller: httpx.Client, *, dsn: str = "") -> Desk:
+    """With the database's address, the person is asked for an approval, too."""
     owner = somebody()
     chat_id = open_chat(caller, owner)["id"]
     message_id = write(caller, owner, chat_id, "hello")["id"]
     run_id = say(caller, owner, open_chat(caller, owner)["id"], "hello").json()[0]["run_id"]
-    return Desk(
-        owner,
-        {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "revocation_id": 1, "approval_id": run_id},
-    )
+    approval_id = an_approval(dsn, owner) if dsn else run_id
+    ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "approval_id": approval_id}
+    return Desk(owner, {**ids, "revocation_id": 1})

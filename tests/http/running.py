@@ -89,3 +89,9 @@ class Workplace:
                 await database.aclose()
 
         return asyncio.run(done())
+
+
+def an_approval(dsn: str, owner: str) -> ApprovalId:
+    """Have a run of somebody's wait for an approval."""
+    place, asker = Workplace(dsn), Authority(UserId(owner), ("user",))
+    return place.asks(place.run_for(asker, state="waiting"), UserId(owner))

@@ -55,9 +55,9 @@ def gateway_url(migrated_dsn: str, agent: Moody, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="module")
-def desk(gateway_url: str) -> Desk:
+def desk(gateway_url: str, migrated_dsn: str) -> Desk:
     with httpx.Client(base_url=gateway_url) as caller:
-        return a_desk(caller)
+        return a_desk(caller, dsn=migrated_dsn)
 
 
 @pytest.mark.parametrize("endpoint", POSTS, ids=str)

@@ -16,6 +16,7 @@ from tests.gateway import running_asgi_gateway, running_gateway
 from tests.http.calls import as_, fields_of, open_chat, somebody, write
 from tests.http.endpoints import WITH_BODY, Endpoint
 from tests.http.json_bodies import BODIES, INVALID, UNCERTAIN, VALID
+from tests.http.running import an_approval
 
 FUZZED = 200
 TAKEN = {200, 201}
@@ -45,10 +46,11 @@ def owner() -> str:
 
 
 @pytest.fixture(scope="module")
-def ids(gateway_url: str, owner: str) -> dict[str, int]:
+def ids(gateway_url: str, owner: str) -> dict[str, object]:
     with httpx.Client(base_url=gateway_url) as caller:
         chat_id = open_chat(caller, owner, agent="echo")["id"]
-        return {"chat_id": chat_id, "message_id": write(caller, owner, chat_id, "hello")["id"]}
+        message_id = write(caller, owner, chat_id, "hello")["id"]
+    return {"chat_id": chat_id, "message_id": message_id}
 
 
 @pytest.fixture(params=WITH_BODY, ids=str)
@@ -58,14 +60,16 @@ def endpoint(request: pytest.FixtureRequest) -> Endpoint:
 
 
 @pytest.fixture
-def send(caller: httpx.Client, endpoint: Endpoint, ids: dict[str, int], owner: str) -> "Send":
+def send(caller: httpx.Client, endpoint: Endpoint, ids: dict[str, object], owner: str, migrated_dsn: str) -> "Send":
+    if "{approval_id}" in endpoint.path:  # each is decided once
+        ids = {**ids, "approval_id": an_approval(migrated_dsn, owner)}
     return Send(caller, endpoint, ids, owner)
 
 
 class Send:
     """Post bytes to the endpoint as the owner of what it is about."""
 
-    def __init__(self, caller: httpx.Client, endpoint: Endpoint, ids: dict[str, int], owner: str) -> None:
+    def __init__(self, caller: httpx.Client, endpoint: Endpoint, ids: dict[str, object], owner: str) -> None:
         self._caller = caller
         self._method, self._path = endpoint.method, endpoint.path.format(**ids)
         self._headers = as_(owner, endpoint.right_role)
@@ -170,9 +174,11 @@ def test_an_unknown_field_is_named(send: Send, endpoint: Endpoint) -> None:
 def test_of_a_field_that_is_given_twice_the_last_counts(send: Send, endpoint: Endpoint) -> None:
     body = endpoint.body or {}
     name, value = next(iter(body.items()))
-    rest = "".join(f", {json.dumps(key)}: {json.dumps(other)}" for key, other in body.items() if key != name)
+    rest = "".join(f", {json.dumps(key)}: {json.dumps(more)}" for key, more in body.items() if key != name)
 
-    answer = send(f'{{"{name}": "system", "{name}": {json.dumps(value)}{rest}}}'.encode())
+    other = "deny" if name == "decision" else "system"  # what may stand there, too
+
+    answer = send(f'{{"{name}": "{other}", "{name}": {json.dumps(value)}{rest}}}'.encode())
 
     assert answer.status_code in TAKEN
 
