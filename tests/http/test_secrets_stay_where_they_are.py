@@ -1,7 +1,10 @@
 """Secrets that are planted where secrets are, or where somebody careless puts them, and then looked for everywhere."""
 
 import asyncio
+import io
+import logging
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +16,7 @@ from pydantic_ai.models import override_allow_model_requests
 
 from app.agents.contract import Agent, Risk, ToolContext, tool
 from app.agents.factory import AgentFactory
+from app.infra.observability.logs import configure_logs
 from tests.builders import some_settings
 from tests.gateway import running_gateway
 from tests.http.calls import as_, history, open_chat, say, somebody
@@ -33,7 +37,15 @@ def server() -> Iterator[ModelServer]:
         yield server
 
 
+@pytest.fixture
+def _quiet_again() -> Iterator[None]:
+    """Loggers are the process's: the tests to come have theirs as they were."""
+    yield
+    configure_logs(level=logging.ERROR, as_json=False)
+
+
 def an_agent(elsewhere: str) -> Agent:
+    @tool(risk=Risk.READS)
     @tool(risk=Risk.READS)
     async def look_up(ctx: ToolContext) -> str:
         """Look an order up at another company's."""
@@ -65,12 +77,12 @@ def refusal(message: str) -> dict[str, object]:
     return {"error": {"message": message, "type": message, "code": message, "param": message}}
 
 
+@pytest.mark.usefixtures("_quiet_again")
 def test_no_secret_is_in_rows_events_logs_health_or_answers(
     server: ModelServer,
     migrated_dsn: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -88,7 +100,12 @@ def test_no_secret_is_in_rows_events_logs_health_or_answers(
         ["It did not work."],
     )
     settings = some_settings(tmp_path, dsn=migrated_dsn, default_model="openai-chat:m, openai-chat:m2", log_level=10)
-    with running_gateway(settings, provider) as url, httpx.Client(base_url=url, timeout=30) as client:
+    logs = io.StringIO()
+    with (
+        redirect_stderr(logs),
+        running_gateway(settings, provider) as url,
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
         shown = []
         while server.is_scripted:
             chat_id = open_chat(client, owner)["id"]
@@ -99,11 +116,10 @@ def test_no_secret_is_in_rows_events_logs_health_or_answers(
         told = ("/api/health/service_health", "/metrics", "/api/v1/usage")
         shown += [client.get(path, headers=as_("root", "admin")).text for path in told]
         kept = asyncio.run(everything_kept(migrated_dsn))
-    out, err = capfd.readouterr()
 
     assert KEY in {request.headers["authorization"].removeprefix("Bearer ") for request in server.requests}
     assert HEADER in {request.headers["authorization"] for request in server.requests}
     assert "tool_call_complete" in "".join(shown)
-    assert "model.unavailable" in out + err
-    for where, text in {"rows": kept, "answers": "".join(shown), "logs": out + err}.items():
+    assert "model.unavailable" in logs.getvalue()
+    for where, text in {"rows": kept, "answers": "".join(shown), "logs": logs.getvalue()}.items():
         assert [secret for secret in PLANTED if secret in text] == [], where
