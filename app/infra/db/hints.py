@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable, translated
 from app.infra.db.listening import listening, own_engine
+from app.kernel.pace import Pace
 
 PAUSE_S = 0.003
 AT_ONCE = 8
@@ -41,20 +42,6 @@ log = structlog.get_logger()
 
 type OnWords = Callable[[Sequence[str]], None]
 """Is handed the words, on the event loop; must not block."""
-
-
-class Pace:
-    """How long the next one is to wait: none of the first `at_once`, then one in `pause_s` (GCRA, ITU-T I.371)."""
-
-    def __init__(self, pause_s: float, at_once: int) -> None:
-        self._pause_s = pause_s
-        self._ahead_s = pause_s * (at_once - 1)
-        self._due_s = 0.0
-
-    def next_s(self, now_s: float) -> float:
-        """Count one, and tell in how many seconds the one behind it may come."""
-        self._due_s = max(self._due_s, now_s) + self._pause_s
-        return max(0.0, self._due_s - now_s - self._ahead_s)
 
 
 class PostgresHints:

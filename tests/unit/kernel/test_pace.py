@@ -1,6 +1,6 @@
 import pytest
 
-from app.infra.db.hints import Pace
+from app.kernel.pace import Pace
 
 
 def test_some_go_at_once_and_then_one_in_a_pause() -> None:
