@@ -2,43 +2,19 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 from pydantic_ai.models import override_allow_model_requests
 
 from app.agents.contract import AgentFailed, ModelUnavailable, ToolContext
 from app.agents.llm.models import Models
-from app.agents.llm.providers import base_url_variable
 from app.agents.runner import AgentRunner
 from tests.fakes.journal import Died, FakeJournal, FakeSpending
 from tests.model_server import Call, Drop, Failure, ModelServer, Part, Refuse, Think, Trouble, running_model_server
+from tests.model_server.providers import PROVIDERS, Provider
 from tests.unit.agents.desk import a_desk, a_turn, an_agent, no_local_model
 
 ASK_AGAIN = {"retry-after-ms": "1"}  # what OpenAI, Anthropic and Groq send; Google's SDK waits as it is told when made
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """`path` is where the server speaks its protocol, `key` the variable its SDK reads."""
-
-    model: str
-    path: str
-    key: str
-
-    def environ(self, server: ModelServer) -> Mapping[str, str]:
-        return {base_url_variable(self.model): f"{server.root}{self.path}", self.key: "k-1"}
-
-
-PROVIDERS = {
-    "anthropic": Provider("anthropic:claude-sonnet-5-5", "", "ANTHROPIC_API_KEY"),
-    "openai chat": Provider("openai-chat:gpt-4.1", "/v1", "OPENAI_API_KEY"),
-    "openai responses": Provider("openai:gpt-4.1", "/v1", "OPENAI_API_KEY"),
-    "groq": Provider("groq:llama-3.3-70b-versatile", "/groq", "GROQ_API_KEY"),
-    "fireworks": Provider("fireworks:accounts/fireworks/models/gpt-oss-20b", "/inference/v1", "FIREWORKS_API_KEY"),
-    "ollama": Provider("ollama:qwen3", "/ollama/v1", "OLLAMA_API_KEY"),
-    "gemini": Provider("google:gemini-2.5-flash", "", "GOOGLE_API_KEY"),
-}
 
 
 @pytest.fixture(scope="module")

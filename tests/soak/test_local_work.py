@@ -15,6 +15,7 @@ from app.infra.db.engine import Database
 from tests.builders import a_token, bearer
 from tests.e2e.program import Program
 from tests.model_server import Pause, running_model_server
+from tests.model_server.providers import PROVIDERS, Provider
 from tests.soak.load import Running, a_request, load_on
 from tests.soak.stand import HEALTH, LOCAL, Origin, a_gateway, port_of, route, say, stay_for, upstream
 
@@ -78,11 +79,13 @@ async def a_chat(client: httpx.AsyncClient, agent: str) -> int:
     return chat_id
 
 
-@pytest.mark.parametrize("model", ["scripted", "openai-chat:a-model", "ollama:a-model"])
-async def test_the_first_turns_of_a_model(home: Path, migrated_dsn: str, origin: Origin, model: str) -> None:
+@pytest.mark.parametrize("provider", [None, *PROVIDERS.values()], ids=["scripted", *PROVIDERS])
+async def test_the_first_turns_of_a_model(
+    home: Path, migrated_dsn: str, origin: Origin, provider: Provider | None
+) -> None:
+    model = provider.model if provider else "scripted"
     with running_model_server() as server:
-        there = {"OPENAI_API_KEY": "x", "OPENAI_BASE_URL": server.url, "OLLAMA_BASE_URL": server.url}
-        env = {"DEFAULT_MODEL": model, **there}
+        env = {"DEFAULT_MODEL": model, **(provider.environ(server) if provider else {})}
         async with beside_load(home, migrated_dsn, origin, **env) as (gateway, load), api(gateway) as client:
             chat_id = await a_chat(client, "assistant")
 
