@@ -226,6 +226,8 @@ class Connection(asyncio.Protocol):
         if end < 4:
             return 0
         at = seen.find(b"\r\ncontent-length:", 0, end)  # as the gateway writes it
+        if at < 0:
+            at = seen.find(b"\r\nContent-Length:", 0, end)  # as nginx does
         size = end + (int(seen[at + 17 : seen.index(b"\r\n", at + 17)]) if at >= 0 else 0)
         return size if len(seen) >= size else 0
 

@@ -102,7 +102,7 @@ def a_gateway(
     """`portico serve`, once all of it is ready; `before` is a program that runs it. With the role `all`, runs too."""
     with a_young_gateway(home, rows, *flags, before=before, workers=workers, port=port, role=role, **env) as program:
         program.awaits(program.is_ready)
-        program.awaits(lambda: len(program.workers()) == workers)
+        program.awaits(lambda: len(program.logged("gateway.listening")) >= workers)
         program.awaits(lambda: role == "web" or bool(program.logged("worker.started")))
         yield program
 
