@@ -194,11 +194,12 @@ async def test_an_address_has_only_so_many_connections(front: Front) -> None:
 
 async def test_a_worker_has_only_so_many_connections(front: Front) -> None:
     admission = front.edge.admission
+    await eventually(lambda: admission.opened == 0)
     before, admission.limit = admission.limit, 1
     try:
         async with front.calling() as first:
             await first.send(get(b"/nowhere"))
-            await first.answer()
+            assert (await first.answer()).status == 404
             async with front.calling() as second:
                 assert (await second.answer()).status == 503
     finally:
