@@ -1,7 +1,7 @@
 """What the ledger of the budgets promises, asked of the fake and of PostgreSQL alike."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.agents.turns import Usage
-from app.features.usage.domain.budget import Budgets, Limit, Limits, Payer, Scope, amounts_of
+from app.features.usage.domain.budget import Ancestor, Budgets, Limit, Limits, Payer, Scope, amounts_of
 from app.features.usage.domain.spent import Settlement
 from app.features.usage.ports import Full, Ledger, Reservation
 from app.features.usage.repository.ledger import PostgresLedger
@@ -127,6 +127,43 @@ async def test_a_call_larger_than_what_is_left_is_made_while_no_other_is_under_w
     assert not second.is_for_good
     assert fourth is not None
     assert (fourth.spent, fourth.is_for_good) == (1099, True)
+
+
+async def test_what_children_spend_counts_for_the_runs_above_them(till: Till) -> None:
+    till.budgets = Budgets(run=most(requests=3))
+    above = a_payer()
+    middle = replace(a_payer(), ancestors=[Ancestor(above.run_id, above.agent)])
+    lowest = [replace(a_payer(), ancestors=[Ancestor(middle.run_id, "x"), *middle.ancestors]) for _ in range(2)]
+
+    spent = [await till.spend(payer) for payer in (lowest[0], middle, lowest[1])]
+    refused = [await till.reserve(payer, "late") for payer in (above, middle, *lowest, a_payer())]
+
+    assert spent == [True] * 3
+    assert [full is None for full in refused] == [False, False, False, False, True]
+    assert {full.spent for full in refused if full} == {3}
+
+
+async def test_a_child_has_the_budget_of_its_own_agent_and_the_run_above_it_that_of_its(till: Till) -> None:
+    till.budgets = Budgets(agents={"cheap": most(requests=1), "dear": most(requests=2)})
+    above = Ancestor(RunId(uuid4()), "dear")
+    first, second, third = [
+        replace(a_payer(), agent=agent, ancestors=[above]) for agent in ("cheap", "cheap", "assistant")
+    ]
+
+    done = [await till.spend(payer) for payer in (first, first, second, third)]
+
+    assert done == [True, False, True, False]
+
+
+async def test_seconds_are_each_runs_own(till: Till) -> None:
+    till.budgets = Budgets(run=most(seconds=1))
+    above = a_payer()
+    child = replace(a_payer(), ancestors=[Ancestor(above.run_id)])
+    await till.settle(child, "a", milliseconds=5000)
+
+    claims = till.budgets.claims(above, amounts_of(ONE, seconds=1), TODAY)
+
+    assert await till.ledger.reserve(Reservation(till.session, "b", above.run_id, claims, LONG)) is None
 
 
 async def test_a_limit_of_nought_lets_nothing_through(till: Till) -> None:

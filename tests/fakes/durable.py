@@ -11,17 +11,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
+from uuid import UUID
 
+from app.infra.durable.families import word_of_step
 from app.infra.durable.handling import handled
 from app.infra.durable.limits import MAX_INPUT_BYTES, MAX_SIGNAL_BYTES, MAX_STEP_BYTES, SHORT_SLEEP_S
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import (
     Body,
+    ChildEnd,
     Ended,
     Fenced,
     Handlers,
     Job,
     JournalUnreadable,
+    NewChild,
     NewRun,
     Noting,
     RunError,
@@ -80,6 +84,8 @@ class FakeRun:
             self.failures + 1,
             self.epoch,
             self.code_version or version,
+            new.task_id,
+            new.parent_id,
         )
 
     def say(self, *words: NewEvent) -> int:
@@ -135,6 +141,22 @@ class FakeRuns:
     def lane(self, lane: str) -> list[FakeRun]:
         live = [run for run in self.runs.values() if run.new.lane == lane and not run.state.is_final]
         return sorted(live, key=lambda run: run.new.id)
+
+    def ends(self, parent: RunId, children: Sequence[RunId]) -> dict[RunId, ChildEnd]:
+        found = [self.runs[child] for child in children if child in self.runs]
+        mine = [run for run in found if run.new.parent_id == parent and run.state.is_final]
+        return {run.new.id: ChildEnd(run.state, run.error) for run in mine}
+
+    def end_family(self, run: FakeRun) -> None:
+        """Have its parent go on, if that waits for children, and tell its own to stop."""
+        parent = self.runs.get(run.new.parent_id) if run.new.parent_id else None
+        if parent and parent.state is RunState.WAITING and parent.wait and parent.wait.children:
+            parent.state, parent.run_at = RunState.QUEUED, datetime.now(UTC)
+        for child in self.runs.values():
+            if child.new.parent_id == run.new.id and not child.state.is_final:
+                child.cancel_reason = child.cancel_reason or "the run that began it is over"
+                if child.state is not RunState.RUNNING:
+                    child.state, child.run_at = RunState.QUEUED, datetime.now(UTC)
 
     def due(self, kinds: Sequence[str]) -> FakeRun | None:
         now = datetime.now(UTC)
@@ -203,6 +225,7 @@ async def end(kept: FakeRuns, handlers: Handlers, run: FakeRun, verdict: End, re
             last = {"reason": reason}
         run.state, run.result, run.error = verdict.state, verdict.result, verdict.error
         run.say(*said, NewEvent(LAST_WORD[verdict.state], last))
+        kept.end_family(run)
     kept.tell()
 
 
@@ -302,6 +325,39 @@ class FakeRunContext:
         else:
             await asyncio.sleep(max(0, (until - datetime.now(UTC)).total_seconds()))
 
+    async def begin(self, name: str, child: NewChild) -> RunId:
+        async def put(key: StepKey) -> Json:
+            self._stand()
+            new = NewRun(
+                new_run_id(after=self.job.id),
+                child.kind,
+                self.job.owner,
+                child.trigger,
+                child.input,
+                task_id=self.job.task_id,
+                parent_id=self.job.id,
+                agent=child.agent,
+                priority=self.run.new.priority,
+                max_attempts=child.max_attempts,
+                dedupe=word_of_step(key),
+            )
+            async with self.kept.begin() as tx:
+                return str(await FakeRunQueue(self.kept).put(tx, new))
+
+        return RunId(UUID(cast("str", await self.step(name, put))))
+
+    async def join(self, children: Sequence[RunId], *, at_least: int | None = None) -> Mapping[RunId, ChildEnd]:
+        needed = len(children) if at_least is None else at_least
+        ends = self.kept.ends(self.job.id, children)
+        if len(ends) < needed:
+            self.suspension = Wait.for_children(children, needed)
+            raise Suspended
+        return ends
+
+    async def read_child(self, child: RunId) -> Json:
+        run = self.kept.runs.get(child)
+        return run.result if run and run.new.parent_id == self.job.id else None
+
     async def progress(self, events: Sequence[NewEvent]) -> int:
         await asyncio.sleep(0)
         self._stand()
@@ -346,11 +402,19 @@ class FakeWorker:
         self._running.add(run.new.id)
         run.state, run.epoch = RunState.RUNNING, run.epoch + 1
         run.code_version = run.code_version or self.options.version
+        if run.cancel_reason is not None:  # told to stop before anybody took it
+            group.create_task(self._end_at_once(run))
+            return
         if not run.is_begun or run.wait is not None:
             run.say(NewEvent(EventType.RUN_STARTED))
         run.is_begun, run.wait = True, None
         self.kept.tell()
         group.create_task(self._conduct(group, run))
+
+    async def _end_at_once(self, run: FakeRun) -> None:
+        await self._end(run, End(RunState.INTERRUPTED))
+        self._running.discard(run.new.id)
+        self.kept.tell()
 
     async def _conduct(self, group: asyncio.TaskGroup, run: FakeRun) -> None:
         context = FakeRunContext(self.kept, run, run.job(), self.options.version)
@@ -381,6 +445,8 @@ class FakeWorker:
                 run.run_at = datetime.now(UTC) + timedelta(seconds=verdict.delay_s)
                 run.say(NewEvent(EventType.RUN_PROGRESS, {"status": "retrying", "attempt": attempt, "of": of}))
             case Wait() if verdict.key in run.signals:
+                run.state = RunState.QUEUED
+            case Wait() if verdict.children and len(self.kept.ends(run.new.id, verdict.children)) >= verdict.at_least:
                 run.state = RunState.QUEUED
             case Wait():
                 until = None if verdict.until is None else verdict.until.isoformat()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from app.agents.turns import Usage
-from app.features.usage.domain.budget import Account, Purse, Scope, amounts_of, fits
+from app.features.usage.domain.budget import Account, Limit, Scope, amounts_of, fits
 from app.features.usage.domain.spent import Settlement
 from app.features.usage.ports import Full, Reservation
 from app.kernel.errors import Unavailable
@@ -80,7 +80,7 @@ class FakeLedger:
         spent = sum(
             amounts_of(what.spent, seconds=what.milliseconds / 1000)[account.limit]
             for what in self.settlements
-            if _pays(account.purse, what)
+            if _pays(account, what)
         )
         claims = [claim for one, _ in self.reservations.values() for claim in one.claims]
         return spent, sum(claim.amount for claim in claims if claim.account == account)
@@ -90,11 +90,12 @@ class FakeLedger:
             raise Unavailable("The ledger does not answer.")
 
 
-def _pays(purse: Purse, what: Settlement) -> bool:
-    whose = {
-        Scope.RUN: str(what.payer.run_id),
-        Scope.CHAT: str(what.payer.chat_id),
-        Scope.USER: what.payer.user_id,
-        Scope.DAY: "",
+def _pays(account: Account, what: Settlement) -> bool:
+    above = () if account.limit is Limit.SECONDS else what.payer.ancestors
+    whose: dict[Scope, set[str]] = {
+        Scope.RUN: {str(what.payer.run_id), *(str(one.run_id) for one in above)},
+        Scope.CHAT: {str(what.payer.chat_id)},
+        Scope.USER: {what.payer.user_id},
+        Scope.DAY: {""},
     }
-    return whose[purse.scope] == purse.name and purse.day in (None, what.day)
+    return account.purse.name in whose[account.purse.scope] and account.purse.day in (None, what.day)

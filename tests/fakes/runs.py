@@ -22,6 +22,14 @@ class FakeRunStore:
         runs = sorted(self.kept.runs.values(), key=lambda run: run.new.id)
         return [run_of(run) for run in runs if run.new.chat_id == chat_id and not run.state.is_final]
 
+    async def ancestors(self, tx: Tx, run_id: RunId) -> Sequence[Run]:
+        found: list[Run] = []
+        above = self.kept.runs[run_id].new.parent_id
+        while above is not None:
+            found.append(run_of(self.kept.runs[above]))
+            above = self.kept.runs[above].new.parent_id
+        return found
+
     async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:
         found = self.kept.runs.get(run_id)
         return [event for event in found.events if event.type in types] if found else []

@@ -19,6 +19,10 @@ class RunStore(Protocol):
         """Read the runs of a chat that are not over, the oldest first; at most a hundred."""
         ...
 
+    async def ancestors(self, tx: Tx, run_id: RunId) -> Sequence[Run]:
+        """Read the runs in whose course it was begun, the nearest first; at most sixteen."""
+        ...
+
     async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:
         """Read every event of these types, in order: in the transaction that ends a run, all there will be of them."""
         ...

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, String, bindparam, select
+from sqlalchemy import Row, Select, String, bindparam, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.features.runs.domain import Run, RunUsage
@@ -17,6 +17,7 @@ from app.kernel.ids import ChatId, RunId, UserId
 from app.kernel.transaction import Tx
 
 MAX_UNFINISHED = 100
+MAX_ANCESTORS = 16
 _SHOWN = tuple(
     RUNS.c[name]
     for name in (
@@ -30,6 +31,17 @@ _LIVE = [state.value for state in RunState if not state.is_final]
 _OF_CHAT = select(*_SHOWN).where(RUNS.c.chat_id == bindparam("chat"))
 _FIND = select(*_SHOWN).where(RUNS.c.id == bindparam("run"))
 _UNFINISHED = _OF_CHAT.where(RUNS.c.state.in_(_LIVE)).order_by(RUNS.c.id).limit(MAX_UNFINISHED)
+_ABOVE = (
+    select(RUNS.c.id, RUNS.c.parent_id, literal(0).label("height"))
+    .where(RUNS.c.id == bindparam("run"))
+    .cte("above", recursive=True)
+)
+_ABOVE = _ABOVE.union_all(
+    select(RUNS.c.id, RUNS.c.parent_id, _ABOVE.c.height + 1).where(
+        RUNS.c.id == _ABOVE.c.parent_id, _ABOVE.c.height < MAX_ANCESTORS
+    )
+)
+_ANCESTORS = select(*_SHOWN).join(_ABOVE, _ABOVE.c.id == RUNS.c.id).where(_ABOVE.c.height > 0).order_by(_ABOVE.c.height)
 _EVENTS = (
     select(EVENTS)
     .where(
@@ -46,6 +58,9 @@ class PostgresRunStore:
 
     async def unfinished(self, tx: Tx, chat_id: ChatId) -> Sequence[Run]:
         return await _all(tx, _UNFINISHED, chat=chat_id)
+
+    async def ancestors(self, tx: Tx, run_id: RunId) -> Sequence[Run]:
+        return await _all(tx, _ANCESTORS, run=run_id)
 
     async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:
         rows = await session_of(tx).execute(_EVENTS, {"run": run_id, "types": [type_.value for type_ in types]})

@@ -29,8 +29,8 @@ WITH due AS (
   INSERT INTO run_events (run_id, seq, chat_id, type, data)
   SELECT id, event_seq, chat_id, 'run_started', '{}' FROM taken WHERE is_news
 )
-SELECT id, kind, owner, trigger, input, lane, chat_id, agent, failures, epoch, code_version, max_attempts, crashes,
-  event_seq, cancel_reason, cancel_requested_at IS NOT NULL AS is_cancelled, is_news
+SELECT id, kind, owner, trigger, input, lane, chat_id, agent, task_id, parent_id, failures, epoch, code_version,
+  max_attempts, crashes, event_seq, cancel_reason, cancel_requested_at IS NOT NULL AS is_cancelled, is_news
 FROM taken ORDER BY priority, run_at, id""")
 
 

@@ -63,22 +63,27 @@ class Conclusions:
     async def _try(self, verdict: Verdict, claimed: Claimed, own: Ownership) -> None:
         if verdict is Simply.LEAVE:
             return
-        async with self.database.begin() as tx:
-            is_done = await self._change(tx, verdict, claimed)
-        if is_done or isinstance(verdict, End):
+        if isinstance(verdict, End):
+            await self._end(verdict, claimed)
             return
-        # neither ended nor released: it is another's by now, or it is to be cancelled
-        interrupted = End(RunState.INTERRUPTED)
         async with self.database.begin() as tx:
-            if not await self._change(tx, interrupted, claimed):
-                own.fence()
+            is_released = await self._release(tx, verdict, claimed)
+        # it is another's by now, or it is to be cancelled
+        if not is_released and not await self._end(End(RunState.INTERRUPTED), claimed):
+            own.fence()
 
-    async def _change(self, tx: Tx, verdict: Verdict, claimed: Claimed) -> bool:
+    async def _end(self, verdict: End, claimed: Claimed) -> bool:
+        ended = Ended(claimed.job, verdict.state, verdict.result, verdict.error)
+        async with self.database.begin() as tx:
+            family = await end_own(tx, self.handlers[claimed.job.kind], ended)
+        if family is None:
+            return False
+        family.tell(self.hints)
+        return True
+
+    async def _release(self, tx: Tx, verdict: Retry | Wait | Simply, claimed: Claimed) -> bool:
         job = claimed.job
         match verdict:
-            case End():
-                ended = Ended(job, verdict.state, verdict.result, verdict.error)
-                return await end_own(tx, self.handlers[job.kind], ended)
             case Retry():
                 return await releases.retry(tx, job, delay_s=verdict.delay_s, of=claimed.max_attempts)
             case Wait():

@@ -3,23 +3,27 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
-from app.infra.durable import journal, speech
+from app.infra.durable import families, journal, speech
+from app.infra.durable.channels import RUNS
 from app.infra.durable.limits import MAX_NAME_CHARS, MAX_STEPS, SHORT_SLEEP_S
 from app.infra.durable.ownership import Ownership
 from app.infra.durable.ports import (
     Body,
+    ChildEnd,
     Fenced,
     Job,
     JournalUnreadable,
+    NewChild,
     RunError,
     RunFailed,
     StepInDoubt,
@@ -32,6 +36,7 @@ from app.infra.events.channel import EVENTS, word_of
 from app.infra.events.encoding import MAX_EVENT_BYTES, columns_of
 from app.infra.events.ports import EventType, NewEvent
 from app.infra.wire.json_text import written
+from app.kernel.ids import RunId
 from app.kernel.values import Json
 
 
@@ -110,11 +115,40 @@ class PostgresRunContext:
         else:
             await self.wait(f"sleep:{name}", until=until)
 
+    async def begin(self, name: str, child: NewChild) -> RunId:
+        async def put(key: StepKey) -> Json:
+            made = await self.writes.do(lambda: patiently(lambda: self._put(key, child), patience_s=self.own.lease_s))
+            self._hints.send(RUNS, made.hex)
+            self._hints.send(EVENTS, word_of(made, None))
+            return str(made)
+
+        return RunId(UUID(cast("str", await self.step(name, put))))
+
+    async def join(self, children: Sequence[RunId], *, at_least: int | None = None) -> Mapping[RunId, ChildEnd]:
+        needed = len(children) if at_least is None else at_least
+        ends = await self._patiently(lambda c: families.read_ends(c, self._job.id, children))
+        if len(ends) < needed:
+            self.suspension = Wait.for_children(children, needed)
+            raise Suspended
+        return ends
+
+    async def read_child(self, child: RunId) -> Json:
+        return await self._patiently(lambda c: families.read_result(c, self._job.id, child))
+
     async def progress(self, events: Sequence[NewEvent]) -> int:
         if not events:
             return self._last
         columns: dict[str, object] = {**columns_of(events), "progress": _progress(events)}
         return await self.writes.do(lambda: self._say(len(events), columns))
+
+    async def _put(self, key: StepKey, child: NewChild) -> RunId:
+        """Put a child as the owner. Errors: Fenced, StorageUnavailable."""
+        async with self._database.begin() as tx:
+            made = await families.put_child(tx, self._job, key, child)
+        if made is None:
+            self.own.fence()
+            raise Fenced
+        return made
 
     async def _do(self, key: StepKey, number: int, body: Body) -> Json:
         result = journal.step_text(await body(key))

@@ -1,6 +1,7 @@
 """How a run ends: once, with what belongs to it, and with the next of its lane made ready, in one transaction.
 
-Whoever ends a run (its worker, a canceller) does it here. The guard in the statement decides who was first.
+Whoever ends a run (its worker, a canceller) does it here. The guard in the statement decides who was first. In the same
+transaction a parent that waits goes on, and the children that are not over are told to stop.
 """
 
 from collections.abc import Mapping
@@ -8,12 +9,14 @@ from collections.abc import Mapping
 from sqlalchemy import TextClause, text
 
 from app.infra.db.engine import session_of
-from app.infra.durable import lanes
+from app.infra.durable import families, lanes
+from app.infra.durable.families import Family
 from app.infra.durable.limits import MAX_RESULT_BYTES
 from app.infra.durable.ports import Ended, Handler, RunError, RunState
 from app.infra.events.encoding import columns_of
 from app.infra.events.ports import EventType, NewEvent
 from app.infra.wire.json_text import written
+from app.kernel.ids import RunId
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
@@ -45,27 +48,35 @@ WITH counted AS (
   WHERE state = 'queued' AND NOT is_ready AND id = (
     SELECT id FROM runs WHERE lane = CAST(:lane AS varchar) AND state IN ('queued', 'running', 'waiting')
     ORDER BY id LIMIT 1)
+), stopped AS (
+  UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()),
+    cancel_reason = coalesce(cancel_reason, 'the run that began it is over'),
+    run_at = CASE state WHEN 'running' THEN run_at ELSE now() END, is_ready = is_ready OR state = 'waiting',
+    state = CASE state WHEN 'waiting' THEN 'queued' ELSE state END
+  WHERE parent_id = :id AND state IN ('queued', 'running', 'waiting')
   RETURNING id
 )
-SELECT count(*) FROM next""")
+SELECT id FROM stopped""")
 
 
-async def end_own(tx: Tx, handler: Handler, ended: Ended) -> bool:
-    """End a run that its worker runs; False where it is not the worker's any more."""
+async def end_own(tx: Tx, handler: Handler, ended: Ended) -> Family | None:
+    """End a run that its worker runs; None where it is not the worker's any more."""
     return await _end(tx, _END_OWN, handler, ended, {"epoch": ended.job.epoch})
 
 
-async def end_idle(tx: Tx, handler: Handler, ended: Ended, *, reason: str) -> bool:
-    """End a run that nobody runs; False where somebody does by now, or it is over."""
+async def end_idle(tx: Tx, handler: Handler, ended: Ended, *, reason: str) -> Family | None:
+    """End a run that nobody runs; None where somebody does by now, or it is over."""
     return await _end(tx, _END_IDLE, handler, ended, {}, reason=reason)
 
 
 async def _end(
     tx: Tx, statement: TextClause, handler: Handler, ended: Ended, guard: Mapping[str, int], *, reason: str = ""
-) -> bool:
+) -> Family | None:
     session, job = session_of(tx), ended.job
     if job.lane is not None:
         await lanes.lock(session, [lanes.of_lane(job.lane)])
+    if job.parent_id is not None:
+        await families.lock(session, job.parent_id)
     values = {
         "id": job.id,
         "state": ended.state.value,
@@ -75,11 +86,12 @@ async def _end(
     }
     row = (await session.execute(statement, values)).first()
     if row is None:
-        return False
+        return None
     said = await handler.settle(tx, ended)
     words = [*said, NewEvent(LAST_WORD[ended.state], _last_word(ended, reason or row.cancel_reason or ""))]
-    await session.execute(_SAY_LAST, {"id": job.id, "lane": job.lane, **columns_of(words)})
-    return True
+    stopped = await session.execute(_SAY_LAST, {"id": job.id, "lane": job.lane, **columns_of(words)})
+    woken = job.parent_id is not None and await families.wake(session, job.parent_id)
+    return Family(job.parent_id if woken else None, [RunId(child.id) for child in stopped])
 
 
 def _document(value: Json) -> str | None:

@@ -13,6 +13,7 @@ from app.infra.db.errors import StorageUnavailable
 from app.infra.db.hints import PostgresHints
 from app.infra.durable.channels import CANCELS, RUNS
 from app.infra.durable.endings import end_idle
+from app.infra.durable.families import Family
 from app.infra.durable.limits import MAX_REASON_CHARS
 from app.infra.durable.options import code_version
 from app.infra.durable.ports import Ended, Handlers, NewRun, Noting, RunNotFound, RunNotOver, RunQueue, RunState
@@ -23,7 +24,7 @@ from app.kernel.values import Json
 
 _CHAT = text("SELECT chat_id FROM runs WHERE id = :id")
 _READ = text("""
-SELECT id, kind, owner, trigger, input, lane, chat_id, agent, failures, epoch, code_version, state
+SELECT id, kind, owner, trigger, input, lane, chat_id, agent, task_id, parent_id, failures, epoch, code_version, state
 FROM runs WHERE id = :id""")
 _ASK = text("""
 UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()),
@@ -57,6 +58,7 @@ class PostgresEngine:
 
     async def cancel(self, run_id: RunId, *, reason: str = "", noting: Noting | None = None) -> RunState:
         reason = reason[:MAX_REASON_CHARS]
+        family: Family | None = None
         while True:  # until nobody was faster between the look and the act
             async with self.database.begin() as tx:
                 session = session_of(tx)
@@ -68,13 +70,16 @@ class PostgresEngine:
                     is_done, after = await _ask(session, _ASK, run_id, reason), RunState.RUNNING
                 elif handler := self.handlers.get(row.kind):
                     ended = Ended(job_of(row, version=code_version()), RunState.INTERRUPTED)
-                    is_done, after = await end_idle(tx, handler, ended, reason=reason), RunState.INTERRUPTED
+                    family, after = await end_idle(tx, handler, ended, reason=reason), RunState.INTERRUPTED
+                    is_done = family is not None
                 else:
                     is_done, after = await _ask(session, _ASK_IDLE, run_id, reason), RunState.QUEUED
                 if is_done and noting is not None:
                     await noting(tx)
             if is_done:
                 self._tell_of(row, after)
+                if family is not None:
+                    family.tell(self.hints)
                 return after
 
     async def signal(self, run_id: RunId, key: str, payload: Json) -> bool:

@@ -9,6 +9,7 @@ Facts the handlers are written against
 - A lane is first in, first out, one run at a time; a waiting run keeps its lane, a slot and memory it does not.
 - Whatever a run writes is fenced by its epoch: a worker that was frozen for longer than its lease writes nothing more.
 - A body may run again if the process dies behind its effect: pass on the step's key, or say that it is not idempotent.
+- A run that another one began (`RunContext.begin`) wakes it when it ends, and never outlives it for long.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -78,6 +79,8 @@ class Job:
     epoch: int
     code_version: str
     """of the program that began the run"""
+    task_id: RunId | None = None
+    parent_id: RunId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,25 @@ class RunError:
 
     type: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewChild:
+    """A run that another one begins, of the same owner and task; the words are those of `NewRun`."""
+
+    kind: str
+    trigger: str
+    input: Mapping[str, Json]
+    agent: str | None = None
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnd:
+    """How a child ended."""
+
+    state: RunState
+    error: RunError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +179,25 @@ class RunContext(Protocol):
 
     async def sleep(self, name: str, until: datetime) -> None:
         """Go on when `until` has passed, in whatever process; a short rest of it is slept on the spot."""
+        ...
+
+    async def begin(self, name: str, child: NewChild) -> RunId:
+        """Begin a run that belongs to this one; a step, so that it is begun once, whatever becomes of this process.
+
+        It stops at the latest when this run ends, in whatever way, and so do those that it began itself.
+        Errors: JsonTooLarge; Fenced, Suspended pass through.
+        """
+        ...
+
+    async def join(self, children: Sequence[RunId], *, at_least: int | None = None) -> Mapping[RunId, ChildEnd]:
+        """Tell how those ended that are over, as soon as so many of them are (None: all), now or in a later process.
+
+        No step: which ones it tells of may differ when a handler runs again, so let no step's name depend on it.
+        """
+        ...
+
+    async def read_child(self, child: RunId) -> Json:
+        """Give the result of a child that is over."""
         ...
 
     async def progress(self, events: Sequence[NewEvent]) -> int:

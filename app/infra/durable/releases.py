@@ -3,15 +3,20 @@
 Each gives False where the run is not the worker's any more, or is to be cancelled, which the caller then does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.infra.db.engine import session_of
+from app.infra.durable.families import CHILDREN, read_ends
 from app.infra.durable.ports import Job
 from app.infra.events.encoding import columns_of
 from app.infra.events.ports import EventType, NewEvent
+from app.kernel.ids import RunId
 from app.kernel.transaction import Tx
 
 _HAND_BACK = text("""
@@ -49,10 +54,16 @@ _WAIT = text(
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a run waits for, and until when at most."""
+    """What a run waits for, and until when at most; with `children`, for the ends of so many of them."""
 
     key: str
     until: datetime | None
+    children: tuple[RunId, ...] = ()
+    at_least: int = 0
+
+    @classmethod
+    def for_children(cls, children: Sequence[RunId], at_least: int) -> Self:
+        return cls(CHILDREN, None, tuple(children), at_least)
 
 
 async def hand_back(tx: Tx, job: Job) -> bool:
@@ -78,12 +89,18 @@ async def wait(tx: Tx, job: Job, wait: Wait) -> bool:
     # whoever answers locks the row too: he is seen here, or sees that the run waits
     if (await session.execute(_LOCK, ours)).first() is None:
         return False
-    if (await session.execute(_ANSWERED, {"id": job.id, "key": wait.key})).first() is not None:
+    if await _is_answered(session, job, wait):
         return await hand_back(tx, job)
     word = NewEvent(
         EventType.RUN_WAITING, {"for": wait.key, "until": None if wait.until is None else wait.until.isoformat()}
     )
     return await _done(tx, _WAIT, job, key=wait.key, until=wait.until, **columns_of([word]))
+
+
+async def _is_answered(session: AsyncSession, job: Job, wait: Wait) -> bool:
+    if wait.children:
+        return len(await read_ends(session, job.id, wait.children)) >= wait.at_least
+    return (await session.execute(_ANSWERED, {"id": job.id, "key": wait.key})).first() is not None
 
 
 async def _done(tx: Tx, statement: object, job: Job, **values: object) -> bool:

@@ -60,6 +60,7 @@ class RunRow(Base):
         Index("ix_runs_live", "state", "id", postgresql_where=text(_LIVE)),
         Index("ix_runs_chat", "chat_id", "id", postgresql_where=text("chat_id IS NOT NULL")),
         Index("ix_runs_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
+        Index("ix_runs_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
         Index("ix_runs_owner", "owner", "id"),
         Index(
             "ix_runs_to_forget",

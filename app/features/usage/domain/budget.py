@@ -46,13 +46,22 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Ancestor:
+    """A run in whose course another one was begun, with the agent whose budget it has."""
+
+    run_id: RunId
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Payer:
-    """On whose account something is spent."""
+    """On whose account something is spent; what a child spends counts for the `ancestors`, the nearest first, too."""
 
     run_id: RunId
     user_id: UserId
     chat_id: ChatId | None = None
     agent: str = ""
+    ancestors: Sequence[Ancestor] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +123,21 @@ class Budgets:
 
     def seconds_of_run(self, payer: Payer) -> Claim | None:
         """Name what the run may take in time, with nothing asked of it; None where that is not limited."""
-        most = self._of_run(payer).get(Limit.SECONDS)
+        most = self._of_run(payer.agent).get(Limit.SECONDS)
         account = Account(Purse(Scope.RUN, str(payer.run_id)), Limit.SECONDS)
         return None if most is None else Claim(account, 0, _in_units(Limit.SECONDS, most))
 
-    def _of_run(self, payer: Payer) -> Limits:
-        return {**self.run, **self.agents.get(payer.agent, {})}
+    def _of_run(self, agent: str) -> Limits:
+        return {**self.run, **self.agents.get(agent, {})}
+
+    def _of_ancestor(self, agent: str) -> Limits:
+        """Leave out the seconds: they are those of one run, whose children work at the same time."""
+        return {limit: most for limit, most in self._of_run(agent).items() if limit is not Limit.SECONDS}
 
     def _purses(self, payer: Payer, today: date) -> Sequence[tuple[Purse, Limits]]:
         purses = [
-            (Purse(Scope.RUN, str(payer.run_id)), self._of_run(payer)),
+            (Purse(Scope.RUN, str(payer.run_id)), self._of_run(payer.agent)),
+            *((Purse(Scope.RUN, str(one.run_id)), self._of_ancestor(one.agent)) for one in payer.ancestors),
             (Purse(Scope.USER, payer.user_id, today), self.user),
             (Purse(Scope.DAY, "", today), self.day),
         ]

@@ -52,18 +52,25 @@ _LOOK = text("SELECT key, spent, held FROM budget_accounts WHERE key = ANY(CAST(
 _PAST = """
     SELECT coalesce(sum(requests), 0), coalesce(sum(tool_calls), 0),
         coalesce(sum(input_tokens) + sum(output_tokens), 0), coalesce(sum(cost) * 1000000000, 0),
-        coalesce(sum(milliseconds), 0)
+        coalesce(sum(milliseconds) FILTER (WHERE {timed}), 0)
     FROM usage WHERE {whose}
 """
+_THE_RUN = "run_id = CAST(CAST(:name AS text) AS uuid)"
+# with what the runs spent that it began, and those that they began; but for their seconds
+_ITS_FAMILY = """
+    run_id IN (
+        WITH RECURSIVE family AS (
+            SELECT CAST(CAST(:name AS text) AS uuid) AS id
+            UNION ALL SELECT runs.id FROM runs JOIN family ON runs.parent_id = family.id
+        ) SELECT id FROM family
+    ) AND day = coalesce(CAST(:day AS date), day)
+"""
+_THE_CHAT = "chat_id = CAST(CAST(:name AS text) AS bigint) AND day = coalesce(CAST(:day AS date), day)"
 _PAST_OF = {
-    Scope.RUN: text(
-        _PAST.format(whose="run_id = CAST(CAST(:name AS text) AS uuid) AND day = coalesce(CAST(:day AS date), day)")
-    ),
-    Scope.CHAT: text(
-        _PAST.format(whose="chat_id = CAST(CAST(:name AS text) AS bigint) AND day = coalesce(CAST(:day AS date), day)")
-    ),
-    Scope.USER: text(_PAST.format(whose="user_id = :name AND day = CAST(:day AS date)")),
-    Scope.DAY: text(_PAST.format(whose="day = CAST(:day AS date) AND :name = ''")),
+    Scope.RUN: text(_PAST.format(whose=_ITS_FAMILY, timed=_THE_RUN)),
+    Scope.CHAT: text(_PAST.format(whose=_THE_CHAT, timed="true")),
+    Scope.USER: text(_PAST.format(whose="user_id = :name AND day = CAST(:day AS date)", timed="true")),
+    Scope.DAY: text(_PAST.format(whose="day = CAST(:day AS date) AND :name = ''", timed="true")),
 }
 _LIMITS_OF_THE_PAST = (Limit.REQUESTS, Limit.TOOL_CALLS, Limit.TOKENS, Limit.COST, Limit.SECONDS)
 _COUNT = text("""

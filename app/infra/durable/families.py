@@ -1,0 +1,108 @@
+"""Runs that other runs began: put as a step of the parent, waited for without a slot, stopped when the parent ends.
+
+Facts
+- Whoever ends a child takes the parent's row before he touches the child's, and whoever ends a parent holds its row
+  before he touches the children's. So a family is locked from the top, and two of it cannot wait for each other; and a
+  parent that begins to wait sees every end, or is seen waiting.
+- A child is put by whoever holds its parent, under a word made of the step: done again, it finds the child.
+- A parent's end asks its children to stop; each of those that ends asks its own. So it goes down, however deep.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from app.infra.db.engine import session_of
+from app.infra.db.hints import PostgresHints
+from app.infra.durable.channels import CANCELS, RUNS
+from app.infra.durable.ports import ChildEnd, Job, NewChild, NewRun, RunError, RunState, StepKey
+from app.infra.durable.queue import PostgresRunQueue
+from app.kernel.ids import RunId, new_run_id
+from app.kernel.transaction import Tx
+from app.kernel.values import Json
+
+CHILDREN = "children"
+"""what a run waits for that waits for its children, as it is told"""
+
+_LOCK = text("SELECT true FROM runs WHERE id = :id FOR UPDATE")
+_WAKE = text("""
+UPDATE runs SET state = 'queued', is_ready = true, run_at = now()
+WHERE id = :id AND state = 'waiting' AND wait_key = 'children' RETURNING id""")
+_HOLD = text("""
+SELECT priority, task_id FROM runs WHERE id = :id AND epoch = :epoch AND state = 'running' FOR SHARE""")
+_ENDS = text("""
+SELECT id, state, error FROM runs
+WHERE parent_id = :id AND id = ANY(CAST(:children AS uuid[])) AND state IN ('completed', 'failed', 'interrupted')""")
+_RESULT = text("SELECT result FROM runs WHERE id = :child AND parent_id = :id")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Whom a run's end concerns: the parent that goes on because of it, and the children that are to stop."""
+
+    woken: RunId | None = None
+    stopped: Sequence[RunId] = field(default_factory=tuple)
+
+    def tell(self, hints: PostgresHints) -> None:
+        """Say so, when it is committed."""
+        if self.woken is not None:
+            hints.send(RUNS, self.woken.hex)
+        for child in self.stopped:
+            hints.send(CANCELS, child.hex)
+            hints.send(RUNS, child.hex)
+
+
+async def lock(session: AsyncSession, parent: RunId) -> None:
+    """Take the parent's row, before anything of a child's end."""
+    await session.execute(_LOCK, {"id": parent})
+
+
+async def wake(session: AsyncSession, parent: RunId) -> bool:
+    """Have a parent go on that waits for its children; False where it does not wait for them."""
+    return (await session.execute(_WAKE, {"id": parent})).first() is not None
+
+
+async def put_child(tx: Tx, parent: Job, key: StepKey, child: NewChild) -> RunId | None:
+    """Put a child as this step of its parent; None where the parent is another's."""
+    held = (await session_of(tx).execute(_HOLD, {"id": parent.id, "epoch": parent.epoch})).first()
+    if held is None:
+        return None
+    new = NewRun(
+        id=new_run_id(after=parent.id),
+        kind=child.kind,
+        owner=parent.owner,
+        trigger=child.trigger,
+        input=child.input,
+        task_id=held.task_id,
+        parent_id=parent.id,
+        agent=child.agent,
+        priority=held.priority,
+        max_attempts=child.max_attempts,
+        dedupe=word_of_step(key),
+    )
+    return await PostgresRunQueue().put(tx, new)
+
+
+def word_of_step(key: StepKey) -> str:
+    """Name a child by the step that begins it, in a bounded length."""
+    return f"child:{hashlib.sha256(str(key).encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+async def read_ends(
+    connection: AsyncConnection | AsyncSession, parent: RunId, children: Sequence[RunId]
+) -> Mapping[RunId, ChildEnd]:
+    """Tell how those of the children ended that are over."""
+    rows = await connection.execute(_ENDS, {"id": parent, "children": list(children)})
+    return {RunId(row.id): ChildEnd(RunState(row.state), _error(row.error)) for row in rows}
+
+
+async def read_result(connection: AsyncConnection, parent: RunId, child: RunId) -> Json:
+    return cast("Json", (await connection.execute(_RESULT, {"child": child, "id": parent})).scalar_one_or_none())
+
+
+def _error(document: Mapping[str, str] | None) -> RunError | None:
+    return None if document is None else RunError(document["type"], document["detail"])
