@@ -24,16 +24,19 @@ from app.features.audit.provider import AuditProvider
 from app.features.audit.use_cases.record_later import RecordLater
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
-from app.features.chats.provider import ChatsProvider, ChatStores, TurnsElsewhere, TurnsProvider
-from app.features.runs.provider import RunsProvider
+from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers, TurnsElsewhere, TurnsProvider
+from app.features.runs.provider import RunsAtWork, RunsProvider
+from app.features.tasks.ports import Standing
+from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewhere, TasksProvider, TaskStores
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
 from app.infra.db.engine import Database
 from app.infra.db.quotas import PostgresQuotaLedger
 from app.infra.db.revocation_feed import PostgresRevocationFeed
 from app.infra.db.revocations import PostgresRevocationStore
+from app.infra.db.standing import PostgresStanding
 from app.infra.durable.live_tokens import PostgresRunSource
-from app.infra.durable.ports import Engine
+from app.infra.durable.ports import Engine, Handlers
 from app.infra.durable.run_tokens import RunTokens
 from app.infra.durable.watch import EngineWatch
 from app.infra.durable.withdrawn_runs import ActiveRuns, StopWithdrawnRuns
@@ -72,20 +75,29 @@ def parts_of(role: ProcessRole) -> Sequence[type]:
 
 def providers_of(role: ProcessRole) -> Sequence[Provider]:
     """List what a process is made of. One that only answers requests never loads a model library."""
-    shared = (InfraProvider(), Wiring(), RunsProvider(), UsageProvider(), AuditProvider(), ApprovalStores())
+    shared = (
+        InfraProvider(),
+        Wiring(),
+        RunsProvider(),
+        UsageProvider(),
+        AuditProvider(),
+        ApprovalStores(),
+        TaskStores(),
+    )
     door = (
         EdgeProvider(),
         DescriptionProvider(),
         DoorWiring(),
         ChatsProvider(),
+        TasksProvider(),
         ApprovalsProvider(),
         ApiProvider(),
         StreamsProvider(),
     )
-    work = (AgentsProvider(), ApprovalsAtWork(), WorkWiring(), TurnsProvider())
+    work = (AgentsProvider(), ApprovalsAtWork(), WorkWiring(), RunsAtWork(), TurnsProvider(), TasksAtWork())
     match role:
         case ProcessRole.WEB:
-            return (*shared, *door, AgentsElsewhere(), TurnsElsewhere())
+            return (*shared, *door, AgentsElsewhere(), TurnsElsewhere(), TasksElsewhere())
         case ProcessRole.WORKER:
             return (*shared, ChatStores(), *work)
         case ProcessRole.ALL:
@@ -98,6 +110,12 @@ class Wiring(Provider):
     scope = Scope.APP
 
     credentials = alias(RunTokens, provides=Credentials)
+    standing = provide(PostgresStanding, provides=Standing)
+
+    @provide
+    def handlers(self, turns: TurnHandlers, tasks: TaskHandlers) -> Handlers:
+        """Have every slice do its own kinds of runs."""
+        return Handlers({**turns, **tasks})
 
     @provide
     def roles(self, settings: Settings) -> RoleTable:

@@ -49,11 +49,12 @@ class Turn:
     """One question to an agent.
 
     `history` is oldest first, without what the user left out of the prompt, and ends before `text`.
-    `caller` is whose authority every tool call has. `is_attended` tells whether a person follows the turn and can be
-    asked. `context` and `channel` are what the client says about this turn, in its name and not in the user's.
+    `chat_id` is None outside of a chat, as in a task. `caller` is whose authority every tool call has. `is_attended`
+    tells whether a person follows the turn and can be asked. `context` and `channel` are what the client says about
+    this turn, in its name and not in the user's.
     """
 
-    chat_id: ChatId
+    chat_id: ChatId | None
     text: str
     caller: Principal
     request_id: str = ""
@@ -326,11 +327,18 @@ class AgentNotFound(NotFound):
 
 
 class AgentUnknown(ValidationFailed):
-    """A chat was to be given to an agent that does not exist."""
+    """Something was to be given to an agent that does not exist."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         message = f"there is no agent {name!r}; there are: {', '.join(known)}"
         super().__init__("Some fields are not valid.", errors=[FieldError("agent", message)])
+
+
+def refuse_unknown_agent(agents: AgentDirectory, name: str | None) -> None:
+    """Errors: AgentUnknown."""
+    known = [card.name for card in agents.cards()]
+    if name is not None and name not in known:
+        raise AgentUnknown(name, known)
 
 
 class AgentFailed(Broken):

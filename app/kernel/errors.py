@@ -138,3 +138,9 @@ class ValidationFailed(Malformed):
 
     type = "validation-failed"
     title = "Some fields are not valid"
+
+
+def refuse_invalid(problems: Sequence[FieldError]) -> None:
+    """Errors: ValidationFailed, when there are any."""
+    if problems:
+        raise ValidationFailed("Some fields are not valid.", errors=problems)

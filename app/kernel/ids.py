@@ -18,6 +18,9 @@ MessageId = NewType("MessageId", int)
 RunId = NewType("RunId", UUID)
 """A UUIDv7 (RFC 9562 §5.7): ids of one process sort as they were made."""
 
+TaskId = NewType("TaskId", UUID)
+"""A UUIDv7, of the same count."""
+
 ApprovalId = NewType("ApprovalId", UUID)
 
 _COUNTER_BITS = 12

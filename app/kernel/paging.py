@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
+from uuid import UUID
 
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.ids import MAX_ID
@@ -83,6 +84,22 @@ def parse_list_query(query: Mapping[str, Sequence[str]], fields: ListFields) -> 
     if reader.errors:
         raise ValidationFailed("Some filters are not valid.", errors=reader.errors)
     return found
+
+
+def parse_uuids(query: Mapping[str, Sequence[str]], key: str = "ids") -> tuple[UUID, ...] | None:
+    """Read a filter of ids that are UUIDs, which `parse_list_query` must not be shown; None where it is not given.
+
+    Errors: ValidationFailed.
+    """
+    texts = [part for value in query.get(key, ()) for part in value.split(",")]
+    if not texts:
+        return None
+    if len(texts) <= MAX_IDS:
+        try:
+            return tuple(UUID(text) for text in texts)
+        except ValueError:
+            pass
+    raise ValidationFailed("Some filters are not valid.", errors=[FieldError(key, f"must be at most {MAX_IDS} ids")])
 
 
 class _Reader:

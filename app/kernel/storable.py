@@ -8,7 +8,9 @@ Facts
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+
+from app.kernel.values import Json
 
 JSON_LIMIT_DEPTH = 32
 _WHOLE_NUMBERS = range(-(2**63), 2**63)
@@ -48,6 +50,19 @@ def json_problem(value: Mapping[str, object], *, limit_bytes: int) -> str | None
 def storable_text(text: str) -> str:
     """Make what a program wrote storable: what cannot be kept becomes U+FFFD."""
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def storable_json(value: Json) -> Json:
+    """Do the same with every text of what a program wrote, keys included."""
+    match value:
+        case str():
+            return storable_text(value)
+        case Mapping():
+            return {storable_text(key): storable_json(inner) for key, inner in value.items()}
+        case Sequence():
+            return [storable_json(inner) for inner in value]
+        case _:
+            return value
 
 
 def _parts(value: object) -> Iterator[tuple[int, object]]:

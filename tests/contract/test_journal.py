@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from app.agents.turns import InDoubt, Journal, TurnEvent
-from app.features.chats.domain.repetition import Telling
-from app.features.chats.use_cases.turn_journal import TurnJournal
+from app.features.runs.domain.repetition import Telling
+from app.features.runs.use_cases.turn_journal import TurnJournal
 from app.infra.durable.ports import NewRun, RunState
 from app.infra.events.batch import EventBatch
 from app.kernel.ids import ChatId, UserId, new_run_id

@@ -173,6 +173,33 @@ async def test_ids_sort_within_a_chat_across_lanes(rigs: Rigs) -> None:
     assert early < first < second
 
 
+async def test_many_runs_are_put_at_once_as_if_one_by_one(rigs: Rigs) -> None:
+    begun: list[Json] = []
+
+    async def act(context: RunContext) -> Json:
+        begun.append(context.job.input["n"])
+        return None
+
+    def a_run(n: int, lane: str | None, dedupe: str | None = None) -> NewRun:
+        return NewRun(new_run_id(), "test", UserId("ann"), "exchange", {"n": n}, lane=lane, dedupe=dedupe)
+
+    async with rigs() as rig:
+        rig.handler.act = act
+        waiting = await rig.put(lane="a", input={"n": 0}, dedupe="known")
+        async with rig.begin() as tx:
+            assert await rig.queue.put_many(tx, []) == []
+            runs = [a_run(1, "a"), a_run(2, "b"), a_run(3, "a", "known"), a_run(4, "a"), a_run(5, None)]
+            made = await rig.queue.put_many(tx, runs)
+        async with rig.working():
+            for run_id in made:
+                await rig.ended(run_id)
+
+    assert made[2] == waiting
+    assert waiting < made[0] < made[3]
+    assert sorted(begun, key=str) == [0, 1, 2, 4, 5]
+    assert [n for n in begun if n in (0, 1, 4)] == [0, 1, 4]
+
+
 async def test_the_lower_priority_number_goes_first_across_lanes(rigs: Rigs) -> None:
     order: list[str | None] = []
 

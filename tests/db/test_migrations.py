@@ -16,6 +16,7 @@ from sqlalchemy import Connection, inspect, text
 from app.features.approvals import tables as approvals_tables
 from app.features.audit import tables as audit_tables
 from app.features.chats import tables as chats_tables
+from app.features.tasks import tables as tasks_tables
 from app.features.usage import tables as usage_tables
 from app.infra.db import keyed_requests, quotas, revocations
 from app.infra.db.base import Base
@@ -37,6 +38,7 @@ TABLES = (
     quotas,
     revocations,
     signing_keys,
+    tasks_tables,
     usage_tables,
 )
 

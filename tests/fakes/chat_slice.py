@@ -12,6 +12,7 @@ from app.features.chats.domain.turn import KIND
 from app.features.chats.use_cases.answer_turn import AnswerTurn
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
+from app.features.runs.use_cases.ask_agent import AskAgent
 from app.features.usage.domain.budget import Budgets
 from app.features.usage.use_cases.close_run import CloseRun
 from app.features.usage.use_cases.meter_run import MeterRun
@@ -85,8 +86,11 @@ class Slice:
 
     def answering(self) -> AnswerTurn:
         end = EndTurn(self.messages, self.runs, CloseRun(self.ledger), CloseApprovals(self.approvals))
+        return AnswerTurn(self.begin, self.messages, self.asking(), end)
+
+    def asking(self) -> AskAgent:
         meter = MeterRun(self.ledger, self.budgets, SystemClock())
-        return AnswerTurn(self.begin, self.messages, self.runs, self.agents, ROLES, meter, end, _batch_of)
+        return AskAgent(self.begin, self.runs, self.agents, ROLES, meter, _batch_of)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:

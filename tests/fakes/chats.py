@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from app.features.chats.domain.chat import KEPT, Chat, ChatChange, NewChat
+from app.features.chats.domain.chat import Chat, ChatChange, NewChat
 from app.features.chats.domain.message import (
     Message,
     MessageChange,
@@ -21,6 +21,7 @@ from app.features.chats.ports import Snapshot
 from app.kernel.ids import ChatId, MessageId, RunId, UserId
 from app.kernel.paging import ListQuery, Page, Search
 from app.kernel.transaction import Tx
+from app.kernel.values import KEPT
 
 
 @dataclass

@@ -192,6 +192,9 @@ class FakeRunQueue:
         self.kept.tell()
         return run_id
 
+    async def put_many(self, tx: Tx, runs: Sequence[NewRun]) -> Sequence[RunId]:
+        return [await self.put(tx, run) for run in runs]
+
     def _place(self, run_id: RunId, lane: str | None, chat_id: ChatId | None) -> RunId:
         others = [
             known.new.id

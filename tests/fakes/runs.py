@@ -1,11 +1,12 @@
 """Runs as the use cases read them, over the engine in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.features.runs.domain import Run
+from app.features.runs.domain.run import Run
 from app.infra.events.ports import EventType, RunEvent
-from app.kernel.ids import ChatId, RunId
+from app.kernel.ids import ChatId, RunId, TaskId
+from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 from tests.fakes.durable import FakeRun, FakeRuns
 
@@ -30,6 +31,22 @@ class FakeRunStore:
             above = self.kept.runs[above].new.parent_id
         return found
 
+    async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:
+        return [run for run in self._of_task(task_id) if not run.status.is_final]
+
+    async def newest_of_tasks(self, tx: Tx, ids: Sequence[TaskId]) -> Mapping[TaskId, Run]:
+        return {task_id: runs[-1] for task_id in ids if (runs := self._of_task(task_id))}
+
+    async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:
+        runs = self._of_task(task_id)
+        if query.sort_order == "desc":
+            runs.reverse()
+        return Page(runs[query.offset :][: query.limit], len(runs), query.limit, query.offset)
+
+    def _of_task(self, task_id: TaskId) -> list[Run]:
+        runs = sorted(self.kept.runs.values(), key=lambda run: run.new.id)
+        return [run_of(run) for run in runs if run.new.task_id == task_id and run.new.parent_id is None]
+
     async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:
         found = self.kept.runs.get(run_id)
         return [event for event in found.events if event.type in types] if found else []
@@ -52,4 +69,12 @@ def run_of(run: FakeRun) -> Run:
         created_at=run.events[0].at,
         started_at=started[0] if started else None,
         finished_at=run.events[-1].at if run.state.is_final else None,
+        answer=_answer(run),
     )
+
+
+def _answer(run: FakeRun) -> str | None:
+    if run.new.chat_id is not None or not isinstance(run.result, Mapping):
+        return None
+    text = run.result.get("text")
+    return text if isinstance(text, str) else None

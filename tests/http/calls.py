@@ -1,6 +1,7 @@
 """What tests of the endpoints say over and over: a person nobody else is, a chat of theirs, a message in it."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -32,6 +33,20 @@ def open_chat(client: httpx.Client, sub: str, **fields: object) -> Json:
 def write(client: httpx.Client, sub: str, chat_id: int, content: str, *, role: str = "user") -> Json:
     path = f"/api/v1/messages/chats/{chat_id}/messages"
     answer = client.post(path, json={"role": role, "content": content}, headers=as_(sub))
+    assert answer.status_code == 201, answer.text
+    found: Json = answer.json()
+    return found
+
+
+def make_task(client: httpx.Client, sub: str, **fields: object) -> Json:
+    answer = client.post("/api/v1/tasks/", json=fields, headers=as_(sub))
+    assert answer.status_code == 201, answer.text
+    found: Json = answer.json()
+    return found
+
+
+def make_batch(client: httpx.Client, sub: str, *tasks: Mapping[str, object]) -> Json:
+    answer = client.post("/api/v1/tasks/batches/", json={"tasks": tasks}, headers=as_(sub))
     assert answer.status_code == 201, answer.text
     found: Json = answer.json()
     return found

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.http.calls import open_chat, say, somebody, write
+from tests.http.calls import make_batch, make_task, open_chat, say, somebody, write
 from tests.http.endpoints import ID, Endpoint
 from tests.http.running import an_approval
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A person with a chat, a message in it, and a run that is over; no refusal changes any of them."""
+    """A person with a chat, a message in it, a run that is over and a task; no refusal changes any of them."""
 
     owner: str
     ids: Mapping[str, object]
@@ -37,5 +37,8 @@ def a_desk(caller: httpx.Client, *, dsn: str = "") -> Desk:
     message_id = write(caller, owner, chat_id, "hello")["id"]
     run_id = say(caller, owner, open_chat(caller, owner)["id"], "hello").json()[0]["run_id"]
     approval_id = an_approval(dsn, owner) if dsn else run_id
+    task_id = make_task(caller, owner, task_type="triggered", prompt="hello")["id"]
+    batch_id = make_batch(caller, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "approval_id": approval_id}
+    ids |= {"task_id": task_id, "batch_id": batch_id}
     return Desk(owner, {**ids, "revocation_id": 1})

@@ -8,7 +8,7 @@ ID = "the id"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`path` holds `{chat_id}`, `{message_id}` or `{run_id}` where the caller's own belongs, or what belongs to nobody.
+    """`path` holds `{chat_id}`, `{message_id}` and the like where the caller's own belongs, or what belongs to nobody.
 
     `body` is one that would be taken. `malformed` is a body, a query or `ID` that breaks the one thing `flawed` names;
     None where there is nothing a caller could get wrong.
@@ -26,8 +26,15 @@ class Endpoint:
 
     @property
     def is_about_one(self) -> bool:
-        """Whether it is about one person's chat, message or run."""
-        return any(f"{{{noun}_id}}" in self.path for noun in ("chat", "message", "run"))
+        """Whether it is about something of one person."""
+        return self.noun is not None
+
+    @property
+    def noun(self) -> str | None:
+        """What of a person's it is about."""
+        return next(
+            (noun for noun in ("chat", "message", "run", "task", "batch") if f"{{{noun}_id}}" in self.path), None
+        )
 
     @property
     def right_role(self) -> str:
@@ -82,6 +89,37 @@ ENDPOINTS = (
         malformed={"decision": "perhaps"},
         flawed="decision",
     ),
+    Endpoint("GET", "/api/v1/tasks/", malformed="task_type=hobby", flawed="task_type"),
+    Endpoint(
+        "POST",
+        "/api/v1/tasks/",
+        body={"prompt": "Sum it up.", "task_type": "triggered"},
+        malformed={"task_type": "triggered", "prompt": ""},
+        flawed="prompt",
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/tasks/batches/",
+        body={"tasks": [{"task_type": "triggered", "prompt": "Sum it up."}]},
+        malformed={"tasks": []},
+        flawed="tasks",
+    ),
+    Endpoint("GET", "/api/v1/tasks/batches/{batch_id}", flawed="batch_id"),
+    Endpoint("POST", "/api/v1/tasks/batches/{batch_id}/retry-failed", flawed="batch_id"),
+    Endpoint("GET", "/api/v1/tasks/{task_id}", flawed="task_id"),
+    Endpoint(
+        "PATCH",
+        "/api/v1/tasks/{task_id}",
+        body={"prompt": "Sum it up."},
+        malformed={"enabled": "perhaps"},
+        flawed="enabled",
+    ),
+    Endpoint("DELETE", "/api/v1/tasks/{task_id}", flawed="task_id"),
+    Endpoint("POST", "/api/v1/tasks/{task_id}/restore", flawed="task_id"),
+    Endpoint("POST", "/api/v1/tasks/{task_id}/execute", flawed="task_id"),
+    Endpoint("POST", "/api/v1/tasks/{task_id}/enable", flawed="task_id"),
+    Endpoint("POST", "/api/v1/tasks/{task_id}/disable", flawed="task_id"),
+    Endpoint("GET", "/api/v1/tasks/{task_id}/runs", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/audit/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint(

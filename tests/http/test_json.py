@@ -13,7 +13,7 @@ import pytest
 
 from tests.builders import some_settings
 from tests.gateway import running_asgi_gateway, running_gateway
-from tests.http.calls import as_, fields_of, open_chat, somebody, write
+from tests.http.calls import as_, fields_of, make_task, open_chat, somebody, write
 from tests.http.endpoints import WITH_BODY, Endpoint
 from tests.http.json_bodies import BODIES, INVALID, UNCERTAIN, VALID
 from tests.http.running import an_approval
@@ -50,7 +50,8 @@ def ids(gateway_url: str, owner: str) -> dict[str, object]:
     with httpx.Client(base_url=gateway_url) as caller:
         chat_id = open_chat(caller, owner, agent="echo")["id"]
         message_id = write(caller, owner, chat_id, "hello")["id"]
-    return {"chat_id": chat_id, "message_id": message_id}
+        task_id = make_task(caller, owner, task_type="triggered", prompt="hello")["id"]
+    return {"chat_id": chat_id, "message_id": message_id, "task_id": task_id}
 
 
 @pytest.fixture(params=WITH_BODY, ids=str)
@@ -176,9 +177,10 @@ def test_of_a_field_that_is_given_twice_the_last_counts(send: Send, endpoint: En
     name, value = next(iter(body.items()))
     rest = "".join(f", {json.dumps(key)}: {json.dumps(more)}" for key, more in body.items() if key != name)
 
-    other = "deny" if name == "decision" else "system"  # what may stand there, too
+    # what may stand there, too
+    other = {"decision": "deny"}.get(name, "system") if isinstance(value, str) else value
 
-    answer = send(f'{{"{name}": "{other}", "{name}": {json.dumps(value)}{rest}}}'.encode())
+    answer = send(f'{{"{name}": {json.dumps(other)}, "{name}": {json.dumps(value)}{rest}}}'.encode())
 
     assert answer.status_code in TAKEN
 

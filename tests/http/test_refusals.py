@@ -70,8 +70,7 @@ def test_another_persons_is_not_found(caller: httpx.Client, desk: Desk, endpoint
     answer = desk.send(caller, endpoint, as_(somebody()))
 
     assert answer.status_code == 404
-    (noun,) = (noun for noun in ("chat", "message", "run") if f"{{{noun}_id}}" in endpoint.path)
-    assert answer.json()["type"] == f"{noun}-not-found"
+    assert answer.json()["type"] == f"{endpoint.noun}-not-found"
 
 
 @pytest.mark.parametrize("endpoint", TAKES_SOMETHING, ids=str)

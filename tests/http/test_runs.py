@@ -14,7 +14,7 @@ from tests.http.streams import begin, events_in, followed, listed, read_run, tex
 
 RUN = {
     "id", "chat_id", "task_id", "agent", "trigger", "status", "usage", "error", "rerun_of", "scheduled_for",
-    "created_at", "started_at", "finished_at",
+    "created_at", "started_at", "finished_at", "result",
 }  # fmt: skip
 USAGE = {"input_tokens", "output_tokens", "requests", "tool_calls", "cost"}
 

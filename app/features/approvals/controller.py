@@ -1,6 +1,6 @@
 """The endpoints of approvals: read the request, call the use case, show what it gives."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka, inject
@@ -16,7 +16,7 @@ from app.features.approvals.domain import (
     ApprovalFilter,
     ApprovalNotFound,
 )
-from app.features.approvals.schemas import ApprovalOut, ApprovalPageOut, DecisionIn, ids_of
+from app.features.approvals.schemas import ApprovalOut, ApprovalPageOut, DecisionIn
 from app.features.approvals.use_cases.decide_approval import DecideApproval
 from app.features.approvals.use_cases.list_approvals import APPROVAL_FIELDS, ListApprovals
 from app.features.approvals.use_cases.read_approval import ReadApproval
@@ -25,7 +25,7 @@ from app.kernel.errors import Forbidden
 from app.kernel.identity import Principal
 from app.kernel.ids import MAX_ID, ApprovalId, ChatId, RunId, UserId
 from app.kernel.keyed_requests import KeyedRequest
-from app.kernel.paging import parse_list_query
+from app.kernel.paging import parse_list_query, parse_uuids
 
 # Litestar does not look into aliases made with `type`.
 # Any: the user, auth and state of a Litestar request, none of which we use
@@ -83,7 +83,7 @@ class ApprovalController(Controller):
             chat_id=None if chat_id is None else ChatId(chat_id),
             run_id=None if run_id is None else RunId(run_id),
             tool=tool,
-            ids=ids_of(filters.get("ids", ())),
+            ids=cast("tuple[ApprovalId, ...] | None", parse_uuids(filters)),
         )
         return ApprovalPageOut.of(await use_case(principal, query, only=only))
 

@@ -16,8 +16,9 @@ from app.agents.rules import Risk
 from app.features.approvals.domain import Approval, ApprovalFilter, Ruling
 from app.features.approvals.tables import APPROVALS, STANDING
 from app.infra.db.engine import session_of
+from app.infra.db.listing import conditions, page_of
 from app.kernel.ids import ApprovalId, ChatId, RunId, UserId, new_run_id
-from app.kernel.paging import ListQuery, Page, Search
+from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
 _COLUMNS = APPROVALS.c
@@ -60,13 +61,9 @@ class PostgresApprovalStore:
         return _approval(row) if row else None
 
     async def list(self, tx: Tx, query: ListQuery, *, only: ApprovalFilter) -> Page[Approval]:
-        session = session_of(tx)
-        wanted = [*_of(only), *_during(query), *_matching(query.search)]
-        total = await session.scalar(select(func.count()).select_from(APPROVALS).where(*wanted))
-        keys = [_COLUMNS[query.order_by or "id"], _COLUMNS.id]
-        order = [key.asc() if query.sort_order == "asc" else key.desc() for key in keys]
-        rows = await session.execute(_shown().where(*wanted).order_by(*order).limit(query.limit).offset(query.offset))
-        return Page([_approval(row) for row in rows], total or 0, query.limit, query.offset)
+        wanted = [*_of(only), *conditions(_COLUMNS, query)]
+        rows, total = await page_of(tx, _shown(), _COLUMNS, wanted, query)
+        return Page([_approval(row) for row in rows], total, query.limit, query.offset)
 
     async def decide(self, tx: Tx, approval_id: ApprovalId, ruling: Ruling, *, by: UserId) -> Approval | None:
         values = {
@@ -137,24 +134,6 @@ def _of(only: ApprovalFilter) -> Sequence[ColumnElement[bool]]:
     )
     found = [column == literal(value) for column, value in given if value is not None]
     return found if only.ids is None else [*found, _COLUMNS.id.in_(only.ids)]
-
-
-def _during(query: ListQuery) -> Sequence[ColumnElement[bool]]:
-    bounds = (
-        (query.created_before, _COLUMNS.created_at.__lt__),
-        (query.created_after, _COLUMNS.created_at.__gt__),
-        (query.updated_before, _COLUMNS.updated_at.__lt__),
-        (query.updated_after, _COLUMNS.updated_at.__gt__),
-    )
-    return [compare(moment) for moment, compare in bounds if moment is not None]
-
-
-def _matching(search: Search | None) -> Sequence[ColumnElement[bool]]:
-    if search is None:
-        return ()
-    column = _COLUMNS[search.field]
-    contains = column.icontains if search.ignore_case else column.contains
-    return [contains(search.text, autoescape=True)]
 
 
 def _approval(row: Row[Any]) -> Approval:

@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self, cast
-from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from app.agents.approvals.desk import Status
 from app.features.approvals.domain import ARGUMENTS_LIMIT_BYTES, REASON_LIMIT_CHARS, Approval, Ruling
 from app.kernel.errors import FieldError, ValidationFailed
-from app.kernel.ids import ApprovalId
-from app.kernel.paging import MAX_IDS, Page
+from app.kernel.paging import Page
 from app.kernel.storable import json_problem, text_problem
 from app.kernel.values import Json
 
@@ -98,17 +96,3 @@ class DecisionIn(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValidationFailed("Some fields are not valid.", errors=problems)
         edited = cast("Mapping[str, Json] | None", self.arguments)
         return Ruling(self.decision == "approve", self.reason, edited, self.scope)
-
-
-def ids_of(given: Sequence[str]) -> tuple[ApprovalId, ...] | None:
-    """Read the filter `ids`; None where there is none. Errors: ValidationFailed."""
-    texts = [text for one in given for text in one.split(",")]
-    if not texts:
-        return None
-    try:
-        if len(texts) <= MAX_IDS:
-            return tuple(ApprovalId(UUID(text)) for text in texts)
-    except ValueError:
-        pass
-    message = f"must be at most {MAX_IDS} ids"
-    raise ValidationFailed("Some filters are not valid.", errors=[FieldError("ids", message)])

@@ -1,8 +1,10 @@
 """What the slice adds to the container. It asks others for `Settings`, `Begin`, agents, the engine and `PostJson`."""
 
+from collections.abc import Mapping
+from typing import NewType
+
 from dishka import Provider, Scope, provide, provide_all
 
-from app.agents.contract import Agents
 from app.features.chats.clients import HttpMessageHook, NoMessageHook, PostJson
 from app.features.chats.domain.turn import KIND
 from app.features.chats.ports import ChatStore, MessageHook, MessageStore
@@ -26,14 +28,14 @@ from app.features.chats.use_cases.restore_chat import RestoreChat
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
 from app.features.runs.ports import RunStore
-from app.features.usage.use_cases.meter_run import MeterRun
-from app.infra.durable.ports import Handlers, RunContext
-from app.infra.events.batch import EventBatch
+from app.infra.durable.ports import Handler
 from app.infra.events.ports import EventLog
 from app.infra.observability.background import Background
-from app.kernel.identity import RoleTable
 from app.kernel.transaction import Begin
 from app.settings import Settings
+
+TurnHandlers = NewType("TurnHandlers", Mapping[str, Handler])
+"""What the slice does with runs."""
 
 
 class ChatStores(Provider):
@@ -83,19 +85,11 @@ class TurnsProvider(Provider):
     scope = Scope.APP
 
     end = provide(EndTurn)
+    answer = provide(AnswerTurn)
 
     @provide
-    def handlers(
-        self,
-        begin: Begin,
-        messages: MessageStore,
-        runs: RunStore,
-        agents: Agents,
-        roles: RoleTable,
-        meter: MeterRun,
-        end: EndTurn,
-    ) -> Handlers:
-        return Handlers({KIND: AnswerTurn(begin, messages, runs, agents, roles, meter, end, _batch_of)})
+    def handlers(self, answer: AnswerTurn) -> TurnHandlers:
+        return TurnHandlers({KIND: answer})
 
 
 class TurnsElsewhere(Provider):
@@ -106,9 +100,5 @@ class TurnsElsewhere(Provider):
     end = provide(EndTurn)
 
     @provide
-    def handlers(self, end: EndTurn) -> Handlers:
-        return Handlers({KIND: end})
-
-
-def _batch_of(context: RunContext) -> EventBatch:
-    return EventBatch(context.progress)
+    def handlers(self, end: EndTurn) -> TurnHandlers:
+        return TurnHandlers({KIND: end})

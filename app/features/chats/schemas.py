@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self, cast
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.features.chats.domain.chat import KEPT, TITLE_LIMIT_CHARS, Chat, ChatChange, NewChat
+from app.features.chats.domain.chat import TITLE_LIMIT_CHARS, Chat, ChatChange, NewChat
 from app.features.chats.domain.interaction import Step
 from app.features.chats.domain.message import (
     CONTENT_LIMIT_CHARS,
@@ -27,7 +27,7 @@ from app.features.chats.use_cases.read_messages import Stretch
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.ids import ChatId, UserId
 from app.kernel.paging import Page
-from app.kernel.values import Json
+from app.kernel.values import KEPT, Json
 
 type Title = Annotated[str, Meta(max_length=TITLE_LIMIT_CHARS)]
 type Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT_CHARS)]

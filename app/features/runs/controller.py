@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 
-from app.features.runs.domain import Run, path_of
+from app.features.runs.domain.run import Run, path_of
 from app.features.runs.schemas import RunBegun, RunOut
 from app.features.runs.use_cases.cancel_run import CancelRun
 from app.features.runs.use_cases.read_run import ReadRun

@@ -3,12 +3,13 @@
 Rule: runs are written by the engine alone; this store reads them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from app.features.runs.domain import Run
+from app.features.runs.domain.run import Run
 from app.infra.events.ports import EventType, RunEvent
-from app.kernel.ids import ChatId, RunId
+from app.kernel.ids import ChatId, RunId, TaskId
+from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
 
@@ -21,6 +22,18 @@ class RunStore(Protocol):
 
     async def ancestors(self, tx: Tx, run_id: RunId) -> Sequence[Run]:
         """Read the runs in whose course it was begun, the nearest first; at most sixteen."""
+        ...
+
+    async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:
+        """Read the runs of a task that are not over, the oldest first; at most a hundred. Never those a run began."""
+        ...
+
+    async def newest_of_tasks(self, tx: Tx, ids: Sequence[TaskId]) -> Mapping[TaskId, Run]:
+        """Read the newest run of each of these tasks that has one; never one that a run began."""
+        ...
+
+    async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:
+        """List the runs of a task but those a run began; one was changed last when it was made, begun or ended."""
         ...
 
     async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:

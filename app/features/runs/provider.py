@@ -2,16 +2,21 @@
 
 from dishka import Provider, Scope, provide, provide_all
 
+from app.agents.contract import Agents
 from app.features.runs.ports import RunStore
 from app.features.runs.repository import PostgresRunStore
+from app.features.runs.use_cases.ask_agent import AskAgent
 from app.features.runs.use_cases.cancel_run import CancelRun
 from app.features.runs.use_cases.follow_run import FollowRun
 from app.features.runs.use_cases.read_events import ReadEvents
 from app.features.runs.use_cases.read_run import ReadRun
 from app.features.runs.use_cases.rerun_run import RerunRun
-from app.infra.durable.ports import Engine
+from app.features.usage.use_cases.meter_run import MeterRun
+from app.infra.durable.ports import Engine, RunContext
+from app.infra.events.batch import EventBatch
 from app.infra.events.ports import EventLog
 from app.kernel.audit import AuditTrail
+from app.kernel.identity import RoleTable
 from app.kernel.transaction import Begin
 
 
@@ -24,3 +29,17 @@ class RunsProvider(Provider):
     @provide
     def cancel(self, begin: Begin, runs: RunStore, engine: Engine, log: EventLog, audit: AuditTrail) -> CancelRun:
         return CancelRun(begin, runs, engine, log, audit)
+
+
+class RunsAtWork(Provider):
+    """What every kind of run has in common that asks an agent, where runs are worked on."""
+
+    scope = Scope.APP
+
+    @provide
+    def ask(self, begin: Begin, runs: RunStore, agents: Agents, roles: RoleTable, meter: MeterRun) -> AskAgent:
+        return AskAgent(begin, runs, agents, roles, meter, _batch_of)
+
+
+def _batch_of(context: RunContext) -> EventBatch:
+    return EventBatch(context.progress)

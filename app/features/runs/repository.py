@@ -1,23 +1,29 @@
 """Runs and their events, read where the engine keeps them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, String, bindparam, literal, select
+from sqlalchemy import Row, Select, String, Text, Uuid, bindparam, case, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.features.runs.domain import Run, RunUsage
+from app.features.runs.domain.run import Run, RunUsage
 from app.infra.db.engine import session_of
+from app.infra.db.listing import conditions, page_of
 from app.infra.durable.ports import RunError, RunState
 from app.infra.durable.tables import RUNS
 from app.infra.events.encoding import event_of
 from app.infra.events.ports import EventType, RunEvent
 from app.infra.events.tables import EVENTS
-from app.kernel.ids import ChatId, RunId, UserId
+from app.kernel.ids import ChatId, RunId, TaskId, UserId
+from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
 MAX_UNFINISHED = 100
 MAX_ANCESTORS = 16
+# PostgreSQL cannot look into a document that says a NUL or half of a surrogate pair; `answer_of` writes none
+_WRITTEN = cast(RUNS.c.result, Text)
+_IS_READABLE = (func.strpos(_WRITTEN, "\\u0000") == 0) & (func.strpos(_WRITTEN, "\\ud") == 0)
+_ANSWER = case((RUNS.c.chat_id.is_(None) & _IS_READABLE, RUNS.c.result.op("->>")("text"))).label("answer")
 _SHOWN = tuple(
     RUNS.c[name]
     for name in (
@@ -28,8 +34,8 @@ _SHOWN = tuple(
 _LIVE = [state.value for state in RunState if not state.is_final]
 
 # built once, and track no rows: an exchange begins with them
-_OF_CHAT = select(*_SHOWN).where(RUNS.c.chat_id == bindparam("chat"))
-_FIND = select(*_SHOWN).where(RUNS.c.id == bindparam("run"))
+_OF_CHAT = select(*_SHOWN, _ANSWER).where(RUNS.c.chat_id == bindparam("chat"))
+_FIND = select(*_SHOWN, _ANSWER).where(RUNS.c.id == bindparam("run"))
 _UNFINISHED = _OF_CHAT.where(RUNS.c.state.in_(_LIVE)).order_by(RUNS.c.id).limit(MAX_UNFINISHED)
 _ABOVE = (
     select(RUNS.c.id, RUNS.c.parent_id, literal(0).label("height"))
@@ -41,7 +47,25 @@ _ABOVE = _ABOVE.union_all(
         RUNS.c.id == _ABOVE.c.parent_id, _ABOVE.c.height < MAX_ANCESTORS
     )
 )
-_ANCESTORS = select(*_SHOWN).join(_ABOVE, _ABOVE.c.id == RUNS.c.id).where(_ABOVE.c.height > 0).order_by(_ABOVE.c.height)
+_ANCESTORS = (
+    select(*_SHOWN, _ANSWER).join(_ABOVE, _ABOVE.c.id == RUNS.c.id).where(_ABOVE.c.height > 0).order_by(_ABOVE.c.height)
+)
+_OF_TASK = (
+    select(*_SHOWN, _ANSWER)
+    .where(RUNS.c.task_id == bindparam("task"), RUNS.c.parent_id.is_(None), RUNS.c.state.in_(_LIVE))
+    .order_by(RUNS.c.id)
+    .limit(MAX_UNFINISHED)
+)
+_ASKED = func.unnest(bindparam("tasks", type_=ARRAY(Uuid()))).table_valued("id", name="asked").render_derived()
+_ITS = RUNS.alias("its")
+_IS_NEWEST = (_ITS.c.task_id == _ASKED.c.id) & _ITS.c.parent_id.is_(None)
+_NEWEST = select(_ITS.c.id).where(_IS_NEWEST).order_by(_ITS.c.id.desc()).limit(1).scalar_subquery()
+_NEWEST_OF_TASKS = select(*_SHOWN, _ANSWER).where(RUNS.c.id.in_(select(_NEWEST).select_from(_ASKED)))
+_COLUMNS = {
+    "id": RUNS.c.id,
+    "created_at": RUNS.c.created_at,
+    "updated_at": func.coalesce(RUNS.c.finished_at, RUNS.c.started_at, RUNS.c.created_at),
+}
 _EVENTS = (
     select(EVENTS)
     .where(
@@ -61,6 +85,18 @@ class PostgresRunStore:
 
     async def ancestors(self, tx: Tx, run_id: RunId) -> Sequence[Run]:
         return await _all(tx, _ANCESTORS, run=run_id)
+
+    async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:
+        return await _all(tx, _OF_TASK, task=task_id)
+
+    async def newest_of_tasks(self, tx: Tx, ids: Sequence[TaskId]) -> Mapping[TaskId, Run]:
+        runs = await _all(tx, _NEWEST_OF_TASKS, tasks=list(ids))
+        return {run.task_id: run for run in runs if run.task_id is not None}
+
+    async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:
+        wanted = [RUNS.c.task_id == task_id, RUNS.c.parent_id.is_(None), *conditions(_COLUMNS, query)]
+        rows, total = await page_of(tx, select(*_SHOWN, _ANSWER), _COLUMNS, wanted, query)
+        return Page([_run(row) for row in rows], total, query.limit, query.offset)
 
     async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:
         rows = await session_of(tx).execute(_EVENTS, {"run": run_id, "types": [type_.value for type_ in types]})
@@ -82,7 +118,7 @@ def _run(row: Row[Any]) -> Run:
         id=RunId(row.id),
         owner=UserId(row.owner),
         chat_id=None if row.chat_id is None else ChatId(row.chat_id),
-        task_id=row.task_id,
+        task_id=None if row.task_id is None else TaskId(row.task_id),
         agent=row.agent,
         trigger=row.trigger,
         status=RunState(row.state),
@@ -93,6 +129,7 @@ def _run(row: Row[Any]) -> Run:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        answer=row.answer,
     )
 
 

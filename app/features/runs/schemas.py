@@ -8,7 +8,7 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
-from app.features.runs.domain import Run, RunUsage
+from app.features.runs.domain.run import Run, RunUsage
 from app.features.runs.use_cases.read_events import EventStretch
 from app.infra.durable.ports import RunState
 from app.infra.events.ports import EventType, RunEvent
@@ -41,7 +41,15 @@ class RunErrorOut(Struct, frozen=True):
     detail: str
 
 
+class ResultOut(Struct, frozen=True):
+    """What the agent answered."""
+
+    text: str
+
+
 class RunOut(Struct, frozen=True, kw_only=True):
+    """`result` is null where there is none yet, and of a run in a chat, whose messages have it."""
+
     id: str
     chat_id: int | None
     task_id: str | None
@@ -55,6 +63,7 @@ class RunOut(Struct, frozen=True, kw_only=True):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    result: ResultOut | None
 
     @classmethod
     def of(cls, run: Run) -> Self:
@@ -72,6 +81,7 @@ class RunOut(Struct, frozen=True, kw_only=True):
             created_at=run.created_at,
             started_at=run.started_at,
             finished_at=run.finished_at,
+            result=None if run.answer is None else ResultOut(run.answer),
         )
 
 

@@ -77,7 +77,7 @@ class RevocationCounterRow(Base):
 
 ROWS = cast("Table", RevocationRow.__table__)
 COUNTER = cast("Table", RevocationCounterRow.__table__)
-_IN_FORCE = (ROWS.c.lifted_at.is_(None), ROWS.c.expires_at > func.now())
+IS_IN_FORCE = ROWS.c.lifted_at.is_(None) & (ROWS.c.expires_at > func.now())
 
 type Reader = AsyncConnection | AsyncSession
 
@@ -100,14 +100,14 @@ class PostgresRevocationStore:
             return None
         session = session_of(tx)
         number = await _next_number(session)
-        lifted = update(ROWS).where(ROWS.c.id == revocation_id, *_IN_FORCE)
+        lifted = update(ROWS).where(ROWS.c.id == revocation_id, IS_IN_FORCE)
         values = {"number": number, "lifted_at": func.now(), "updated_at": func.now()}
         row = (await session.execute(lifted.values(values).returning(*ROWS.c))).first()
         return _revocation(row) if row else None
 
     async def list(self, tx: Tx, query: ListQuery, *, names: Mapping[Mark, str]) -> Page[Revocation]:
         session = session_of(tx)
-        wanted = [*_IN_FORCE, *_conditions(query), *(_is_named(mark, name) for mark, name in names.items())]
+        wanted = [IS_IN_FORCE, *_conditions(query), *(_is_named(mark, name) for mark, name in names.items())]
         total = await session.scalar(select(func.count()).select_from(ROWS).where(*wanted))
         keys = [ROWS.c[query.order_by or "id"], ROWS.c.id]
         order = [key.asc() if query.sort_order == "asc" else key.desc() for key in keys]
@@ -127,7 +127,7 @@ async def read_in_force(reader: Reader) -> Sequence[Revocation]:
     found: list[Revocation] = []
     last_id = 0
     while True:
-        page = select(ROWS).where(ROWS.c.id > last_id, *_IN_FORCE).order_by(ROWS.c.id).limit(PAGE_ROWS)
+        page = select(ROWS).where(ROWS.c.id > last_id, IS_IN_FORCE).order_by(ROWS.c.id).limit(PAGE_ROWS)
         rows = [_revocation(row) for row in await reader.execute(page)]
         found += rows
         if len(rows) < PAGE_ROWS:

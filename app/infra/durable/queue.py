@@ -1,5 +1,6 @@
 """How a run is committed: one row, at the end of its lane, and its first event."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +40,17 @@ WITH made AS (
 )
 SELECT id FROM made""")
 
+_NEWEST_OF_MANY = text("""
+SELECT max(newest) AS newest FROM (
+  SELECT (SELECT id::text FROM runs WHERE lane = word AND state IN ('queued', 'running', 'waiting')
+    ORDER BY id DESC LIMIT 1) AS newest
+  FROM unnest(CAST(:lanes AS varchar[])) AS w(word)
+  UNION ALL
+  SELECT (SELECT id::text FROM runs WHERE chat_id = chat ORDER BY id DESC LIMIT 1)
+  FROM unnest(CAST(:chats AS bigint[])) AS c(chat)) AS known""")  # as text, which sorts alike and has a max()
+
+_MADE = text("SELECT id, dedupe FROM runs WHERE dedupe = ANY(CAST(:words AS varchar[]))")
+
 _KNOWN = text("SELECT id FROM runs WHERE dedupe = :dedupe")
 
 # locked first: a run that begins to wait at this moment sees the answer, or is seen waiting
@@ -64,6 +76,17 @@ class PostgresRunQueue:
             made = (await session.execute(_KNOWN, {"dedupe": run.dedupe})).scalar_one()
         return RunId(made)
 
+    async def put_many(self, tx: Tx, runs: Sequence[NewRun]) -> Sequence[RunId]:
+        if not runs:
+            return []
+        session = session_of(tx)
+        ids = await _places(session, runs)
+        await session.execute(_PUT, [{**_values(run), "id": id_} for run, id_ in zip(runs, ids, strict=True)])
+        words = [run.dedupe for run in runs if run.dedupe is not None]
+        rows = await session.execute(_MADE, {"words": words}) if words else ()
+        made = {row.dedupe: row.id for row in rows}
+        return [RunId(id_ if run.dedupe is None else made[run.dedupe]) for run, id_ in zip(runs, ids, strict=True)]
+
     async def signal(self, tx: Tx, run_id: RunId, key: str, payload: Json) -> bool:
         session = session_of(tx)
         state = (await session.execute(_LOCK, {"id": run_id})).scalar_one_or_none()
@@ -88,6 +111,23 @@ async def _place(session: AsyncSession, run_id: RunId, lane: str | None, chat_id
     found = await session.execute(_NEWEST, {"lane": lane, "chat_id": chat_id})
     newest: UUID | None = found.scalar_one_or_none()
     return run_id if newest is None or run_id > newest else new_run_id(after=RunId(newest))
+
+
+async def _places(session: AsyncSession, runs: Sequence[NewRun]) -> Sequence[UUID]:
+    """Take every lane's and chat's end; tell the ids to have there, in the order of the runs."""
+    lanes_, chats = {run.lane for run in runs if run.lane}, {run.chat_id for run in runs if run.chat_id is not None}
+    words = [lanes.of_lane(lane) for lane in lanes_] + [lanes.of_chat(chat_id) for chat_id in chats]
+    if not words:
+        return [run.id for run in runs]
+    await lanes.lock(session, words)
+    known = {"lanes": list(lanes_), "chats": list(chats)}
+    newest: str | None = (await session.execute(_NEWEST_OF_MANY, known)).scalar_one()
+    last = None if newest is None else RunId(UUID(newest))
+    places: list[RunId] = []
+    for run in runs:
+        last = run.id if last is None or run.id > last else new_run_id(after=last)
+        places.append(last)
+    return places
 
 
 def _values(run: NewRun) -> dict[str, Any]:  # Any: of every column its own type

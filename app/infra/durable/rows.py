@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.infra.durable.ports import Job
-from app.kernel.ids import ChatId, RunId, UserId
+from app.kernel.ids import ChatId, RunId, TaskId, UserId
 
 
 def job_of(row: Row[Any], *, version: str) -> Job:  # Any: the columns, which have no type of their own
@@ -22,6 +22,6 @@ def job_of(row: Row[Any], *, version: str) -> Job:  # Any: the columns, which ha
         attempt=row.failures + 1,
         epoch=row.epoch,
         code_version=row.code_version or version,
-        task_id=None if row.task_id is None else RunId(row.task_id),
+        task_id=None if row.task_id is None else TaskId(row.task_id),
         parent_id=None if row.parent_id is None else RunId(row.parent_id),
     )

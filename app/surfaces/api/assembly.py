@@ -13,6 +13,7 @@ from app.features.approvals.controller import ApprovalController
 from app.features.audit.controller import AuditController
 from app.features.chats.controller import CONTROLLERS as CHATS
 from app.features.runs.controller import CONTROLLERS as RUNS
+from app.features.tasks.controller import CONTROLLERS as TASKS
 from app.features.usage.controller import UsageController
 from app.surfaces.api.agents import AgentsController
 from app.surfaces.api.bodies import StrictRequest
@@ -45,6 +46,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     AuditController,
     ApprovalController,
     *RUNS,
+    *TASKS,
     ExchangeController,
     RunEventsController,
 )

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, auto
 
 from app.kernel.errors import Conflict, FieldError, NotFound
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, UserId
 from app.kernel.storable import json_problem, text_problem
+from app.kernel.values import KEPT, Kept
 
 TITLE_LIMIT_CHARS = 200
 METADATA_LIMIT_BYTES = 16 * 1024
@@ -38,15 +38,6 @@ class NewChat:
     def problems(self) -> list[FieldError]:
         """List every field that cannot be stored."""
         return [*title_problems(self.title), *metadata_problems(self.metadata)]
-
-
-class Kept(Enum):
-    """What a change says of a field it leaves alone, where None is a value."""
-
-    KEPT = auto()
-
-
-KEPT = Kept.KEPT
 
 
 @dataclass(frozen=True, slots=True)

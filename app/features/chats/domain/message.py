@@ -10,7 +10,6 @@ from app.kernel.ids import ChatId, MessageId, RunId, UserId
 from app.kernel.storable import text_problem
 
 CONTENT_LIMIT_CHARS = 100_000
-ANSWER_LIMIT_CHARS = 1_000_000
 
 
 class MessageRole(StrEnum):

@@ -4,39 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from app.agents.contract import (
-    AgentFailed,
-    AgentNotFound,
-    AgentTimedOut,
-    ModelNotConfigured,
-    ModelUnavailable,
-    TurnTooLong,
-    TurnUnreadable,
-)
-from app.agents.front_door import FrontDoorUnavailable
-from app.agents.turns import BudgetReached
 from app.features.chats.domain.message import Message, MessageStatus
-from app.infra.durable.ports import Job, RunError, RunState
+from app.features.runs.domain.agent_work import OrderUnreadable, authority_of
+from app.infra.durable.ports import Job, RunState
 from app.kernel.authority import INPUT_KEY, Authority
-from app.kernel.errors import Fault, FieldError
+from app.kernel.errors import FieldError
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId, RunId
 from app.kernel.storable import json_problem, text_problem
 from app.kernel.values import Json
 
 KIND = "turn"
-AGENT_FAILURES = (
-    AgentFailed,
-    AgentNotFound,
-    AgentTimedOut,
-    BudgetReached,
-    FrontDoorUnavailable,
-    ModelNotConfigured,
-    ModelUnavailable,
-    TurnTooLong,
-    TurnUnreadable,
-)
-"""what the agent's side may end a turn with: trying again by ourselves would not help"""
 CONTEXT_LIMIT_BYTES = 64 * 1024
 CHANNEL_LIMIT_CHARS = 64
 MAX_WAITING = 20
@@ -93,29 +71,21 @@ class Order:
     def of(cls, job: Job) -> Self:
         """Errors: OrderUnreadable, for what this version has not written."""
         match job.input:
-            case {"question_id": int(question), "authority": authority, "request_id": str(request_id)}:
+            case {"question_id": int(question), "request_id": str(request_id)}:
                 pass
             case _:
                 raise OrderUnreadable
         if job.chat_id is None:
             raise OrderUnreadable
-        try:
-            asker = Authority.from_json(authority)
-        except ValueError as error:
-            raise OrderUnreadable from error
         context, channel = job.input.get("context_data"), job.input.get("channel")
         return cls(
             job.chat_id,
             MessageId(question),
-            asker,
+            authority_of(job),
             request_id,
             context if isinstance(context, Mapping) else {},
             channel if isinstance(channel, str) else "",
         )
-
-
-class OrderUnreadable(ValueError):
-    """The input of a run is not that of a turn."""
 
 
 def input_of(wish: Wish, who: Principal, question: Message) -> Mapping[str, Json]:
@@ -138,7 +108,3 @@ STATUS_AT_END: Mapping[RunState, MessageStatus] = {
 
 def lane_of(chat_id: ChatId) -> str:
     return f"chat:{chat_id}"
-
-
-def error_of(fault: Fault) -> RunError:
-    return RunError(fault.type, fault.detail or fault.title)

@@ -6,13 +6,14 @@ from advanced_alchemy.filters import ComparisonFilter, NullFilter
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy import bindparam, func, select, update
 
-from app.features.chats.domain.chat import KEPT, Chat, ChatChange, NewChat
+from app.features.chats.domain.chat import Chat, ChatChange, NewChat
 from app.features.chats.repository.filters import filters_of, is_storable_id
 from app.features.chats.tables import CHATS, ChatRow
 from app.infra.db.engine import session_of
 from app.kernel.ids import ChatId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
+from app.kernel.values import KEPT
 
 # built once, and tracks no row: an exchange begins with it
 _FIND = select(

@@ -1,12 +1,8 @@
 """Who may touch which chat or message. Another person's is not found, exactly like one that does not exist."""
 
-from collections.abc import Sequence
-
-from app.agents.contract import AgentDirectory, AgentUnknown
 from app.features.chats.domain.chat import Chat, ChatNotFound, may_touch
 from app.features.chats.domain.message import Message, MessageNotFound, OwnedMessage
 from app.features.chats.ports import ChatStore, MessageStore
-from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId
 from app.kernel.transaction import Tx
@@ -37,16 +33,3 @@ def present_message(message: Message | None) -> Message:
     if message is None:
         raise MessageNotFound
     return message
-
-
-def refuse_invalid(problems: Sequence[FieldError]) -> None:
-    """Errors: ValidationFailed, when there are any."""
-    if problems:
-        raise ValidationFailed("Some fields are not valid.", errors=problems)
-
-
-def refuse_unknown_agent(agents: AgentDirectory, name: str | None) -> None:
-    """Errors: AgentUnknown."""
-    known = [card.name for card in agents.cards()]
-    if name is not None and name not in known:
-        raise AgentUnknown(name, known)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from app.features.chats.domain.chat import Chat, ChatNotFound
 from app.features.chats.domain.message import Message, NewMessage
 from app.features.chats.ports import ChatStore, MessageStore
-from app.features.chats.use_cases.access import open_chat, open_message, refuse_invalid
+from app.features.chats.use_cases.access import open_chat, open_message
 from app.kernel.audit import AuditTrail, record_on_others
+from app.kernel.errors import refuse_invalid
 from app.kernel.identity import Principal
 from app.kernel.ids import MessageId
 from app.kernel.keyed_requests import KeyedRequest, Receipts

@@ -6,9 +6,10 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from app.features.chats.domain.message import Message, MessageNotFound, TurnLost
-from app.features.chats.domain.turn import AGENT_FAILURES, Begun, Exchange
+from app.features.chats.domain.turn import Begun, Exchange
 from app.features.chats.ports import MessageStore
-from app.features.runs.domain import path_of
+from app.features.runs.domain.agent_work import AGENT_FAILURES
+from app.features.runs.domain.run import path_of
 from app.features.runs.ports import RunStore
 from app.infra.durable.ports import RunState
 from app.infra.events.ports import LAST_WORDS, EventLog, EventType, ReaderTooSlow, RunEvent

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from app.agents.contract import AgentDirectory
+from app.agents.contract import AgentDirectory, refuse_unknown_agent
 from app.features.chats.domain.chat import Chat, NewChat
 from app.features.chats.ports import ChatStore
-from app.features.chats.use_cases.access import checked_chat, refuse_invalid, refuse_unknown_agent
+from app.features.chats.use_cases.access import checked_chat
 from app.kernel.audit import AuditTrail, record_on_others
-from app.kernel.errors import Forbidden
+from app.kernel.errors import Forbidden, refuse_invalid
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
 from app.kernel.keyed_requests import KeyedRequest, Receipts

@@ -5,20 +5,18 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.agents.turns import Fold
 from app.features.approvals.use_cases.close_approvals import CloseApprovals
 from app.features.chats.domain.message import MessageStatus, NewAnswer
-from app.features.chats.domain.turn import STATUS_AT_END, Order, OrderUnreadable
+from app.features.chats.domain.turn import STATUS_AT_END, Order
 from app.features.chats.ports import MessageStore
+from app.features.runs.domain.agent_work import OrderUnreadable
 from app.features.runs.ports import RunStore
+from app.features.runs.use_cases.read_answer import read_answer
 from app.features.usage.use_cases.close_run import CloseRun
 from app.infra.durable.ports import Ended, RunContext
 from app.infra.events.ports import EventType, NewEvent
-from app.kernel.ids import RunId
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
-
-TEXT = (EventType.TEXT_DELTA, EventType.STREAM_RETRY)
 
 log = structlog.get_logger()
 
@@ -53,16 +51,10 @@ class EndTurn:
             return ()
         status = STATUS_AT_END[ended.state]
         question = await self.messages.settle(tx, order.question, status)
-        text = await self._said(tx, ended.job.id)
+        text = await read_answer(self.runs, tx, ended.job.id)
         if question is None or not text.strip():
             return ()
         if status is MessageStatus.COMPLETE:
             await self.messages.replace_answers(tx, question.chat_id, question.id)
         answer = await self.messages.add_answer(tx, NewAnswer(question.id, text, status, ended.job.id))
         return () if answer is None else (NewEvent(EventType.RUN_PROGRESS, {"message_id": answer.id}),)
-
-    async def _said(self, tx: Tx, run_id: RunId) -> str:
-        fold = Fold()
-        for event in await self.runs.events(tx, run_id, TEXT):
-            fold.add(event.type, event.data)
-        return fold.text

@@ -9,10 +9,10 @@ from app.features.chats.domain.chat import Chat, ChatBusy, ChatNotFound, owns
 from app.features.chats.domain.message import MessageRole, MessageStatus, NewMessage
 from app.features.chats.domain.turn import KIND, MAX_WAITING, Begun, Wish, input_of, lane_of
 from app.features.chats.ports import ChatStore, MessageHook, MessageStore, Snapshot
-from app.features.chats.use_cases.access import refuse_invalid
-from app.features.runs.domain import Run, path_of
+from app.features.runs.domain.run import Run, path_of
 from app.features.runs.ports import RunStore
 from app.infra.durable.ports import Engine, NewRun, RunQueue
+from app.kernel.errors import refuse_invalid
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId, RunId
 from app.kernel.keyed_requests import KeyedRequest, Receipts

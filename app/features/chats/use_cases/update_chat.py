@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
-from app.agents.contract import AgentDirectory
-from app.features.chats.domain.chat import KEPT, Chat, ChatChange
+from app.agents.contract import AgentDirectory, refuse_unknown_agent
+from app.features.chats.domain.chat import Chat, ChatChange
 from app.features.chats.ports import ChatStore
-from app.features.chats.use_cases.access import checked_chat, open_chat, refuse_invalid, refuse_unknown_agent
+from app.features.chats.use_cases.access import checked_chat, open_chat
 from app.kernel.audit import AuditTrail, record_on_others
+from app.kernel.errors import refuse_invalid
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId
 from app.kernel.transaction import Begin
+from app.kernel.values import KEPT
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from app.features.chats.domain.message import Message, MessageChange
 from app.features.chats.ports import MessageStore
-from app.features.chats.use_cases.access import open_message, present_message, refuse_invalid
+from app.features.chats.use_cases.access import open_message, present_message
 from app.kernel.audit import AuditTrail, record_on_others
+from app.kernel.errors import refuse_invalid
 from app.kernel.identity import Principal
 from app.kernel.ids import MessageId
 from app.kernel.transaction import Begin

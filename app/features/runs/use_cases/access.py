@@ -1,6 +1,6 @@
 """Who may see or stop a run. Another person's is not found, exactly like one that does not exist."""
 
-from app.features.runs.domain import Run, may_touch
+from app.features.runs.domain.run import Run, may_touch
 from app.features.runs.ports import RunStore
 from app.infra.durable.ports import RunNotFound
 from app.kernel.identity import Principal

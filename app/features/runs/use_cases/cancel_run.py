@@ -4,7 +4,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from app.features.runs.domain import Run
+from app.features.runs.domain.run import Run
 from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.access import open_run
 from app.infra.durable.ports import Engine

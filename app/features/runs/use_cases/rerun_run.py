@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.features.runs.domain import Run
+from app.features.runs.domain.run import Run
 from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.access import open_run
 from app.infra.durable.ports import Engine

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.agents.turns import Fold, TurnEvent
-from app.features.chats.domain.repetition import Telling
+from app.features.runs.domain.repetition import Telling
 
 
 def delta(text: str, *, request: int = 1, type_: str = "text_delta") -> TurnEvent:

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from app.agents.contract import AgentFailed
 from app.agents.turns import InDoubt, TurnEvent
-from app.features.chats.domain.message import ANSWER_LIMIT_CHARS
-from app.features.chats.domain.repetition import DELTAS, Telling, text_of
+from app.features.runs.domain.agent_work import ANSWER_LIMIT_CHARS
+from app.features.runs.domain.repetition import DELTAS, Telling, text_of
 from app.infra.durable.ports import RunContext, StepInDoubt, StepKey
 from app.infra.events.ports import EventType, NewEvent
 from app.kernel.storable import storable_text

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 from app.infra.durable.ports import RunError, RunState
 from app.kernel.identity import Principal
-from app.kernel.ids import ChatId, RunId, UserId
+from app.kernel.ids import ChatId, RunId, TaskId, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +21,12 @@ class RunUsage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
+    """`answer` is what a run outside of a chat came to; a chat keeps its own."""
+
     id: RunId
     owner: UserId
     chat_id: ChatId | None
-    task_id: UUID | None
+    task_id: TaskId | None
     agent: str | None
     trigger: str
     status: RunState
@@ -36,6 +37,7 @@ class Run:
     started_at: datetime | None
     finished_at: datetime | None
     usage: RunUsage = field(default_factory=RunUsage)
+    answer: str | None = None
 
 
 def may_touch(who: Principal, run: Run) -> bool:

@@ -1,0 +1,88 @@
+"""What the slice adds to the container. It asks others for `Begin`, agents, the engine, runs and receipts."""
+
+from collections.abc import Mapping
+from typing import NewType
+
+from dishka import Provider, Scope, provide, provide_all
+
+from app.features.tasks.domain.task import KIND
+from app.features.tasks.ports import NoOutcomes, Outcomes, TaskStore
+from app.features.tasks.repository import PostgresTaskStore
+from app.features.tasks.use_cases.add_task import AddTask
+from app.features.tasks.use_cases.create_batch import CreateBatch
+from app.features.tasks.use_cases.create_task import CreateTask
+from app.features.tasks.use_cases.delete_task import DeleteTask
+from app.features.tasks.use_cases.do_task import DoTask
+from app.features.tasks.use_cases.end_task import EndTask
+from app.features.tasks.use_cases.execute_task import ExecuteTask
+from app.features.tasks.use_cases.list_task_runs import ListTaskRuns
+from app.features.tasks.use_cases.list_tasks import ListTasks
+from app.features.tasks.use_cases.read_batch import ReadBatch
+from app.features.tasks.use_cases.read_task import ReadTask
+from app.features.tasks.use_cases.restore_task import RestoreTask
+from app.features.tasks.use_cases.retry_failed import RetryFailed
+from app.features.tasks.use_cases.start_task import StartTask
+from app.features.tasks.use_cases.update_task import UpdateTask
+from app.features.tasks.use_cases.withdraw_tasks import WithdrawTasks
+from app.infra.durable.ports import Handler
+from app.infra.observability.background import Background, every
+
+WITHDRAW_S = 60
+
+TaskHandlers = NewType("TaskHandlers", Mapping[str, Handler])
+"""What the slice does with runs."""
+
+
+class TaskStores(Provider):
+    """What every process needs that may end a run; ports by name, so that a provider given after this replaces them."""
+
+    scope = Scope.APP
+
+    tasks = provide(PostgresTaskStore, provides=TaskStore)
+    outcomes = provide(NoOutcomes, provides=Outcomes)
+    use_cases = provide_all(StartTask, EndTask)
+
+
+class TasksProvider(Provider):
+    """What is done for requests."""
+
+    scope = Scope.APP
+
+    use_cases = provide_all(
+        AddTask,
+        CreateTask,
+        ListTasks,
+        ReadTask,
+        UpdateTask,
+        DeleteTask,
+        RestoreTask,
+        ExecuteTask,
+        ListTaskRuns,
+        CreateBatch,
+        ReadBatch,
+        RetryFailed,
+    )
+
+
+class TasksAtWork(Provider):
+    """Tasks where runs are worked on."""
+
+    scope = Scope.APP
+
+    do = provide(DoTask)
+    withdraw = provide(WithdrawTasks)
+
+    @provide
+    def handlers(self, do: DoTask, withdraw: WithdrawTasks, background: Background) -> TaskHandlers:
+        background.add("withdrawn tasks", every(WITHDRAW_S, withdraw))
+        return TaskHandlers({KIND: do})
+
+
+class TasksElsewhere(Provider):
+    """Tasks where requests are answered and other processes work on runs."""
+
+    scope = Scope.APP
+
+    @provide
+    def handlers(self, end: EndTask) -> TaskHandlers:
+        return TaskHandlers({KIND: end})
