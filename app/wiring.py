@@ -31,6 +31,7 @@ from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewher
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
 from app.infra.db.engine import Database
+from app.infra.db.hints import PostgresHints
 from app.infra.db.quotas import PostgresQuotaLedger
 from app.infra.db.revocation_feed import PostgresRevocationFeed
 from app.infra.db.revocations import PostgresRevocationStore
@@ -44,6 +45,7 @@ from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background
 from app.infra.observability.siblings import Siblings
 from app.infra.openapi.fleet import FleetDescription
+from app.infra.openapi.news import FLEET, FleetNews
 from app.infra.provider import DescriptionProvider, InfraProvider
 from app.kernel.audit import Act, AuditTrail
 from app.kernel.identity import RoleTable
@@ -126,8 +128,12 @@ class Wiring(Provider):
         return FrontDoorAddress(settings.front_door_url)
 
     @provide
-    def front_door(self, http: HttpClient, address: FrontDoorAddress, run_tokens: Credentials) -> FrontDoor:
-        return HttpFrontDoor(http, address, run_tokens)
+    def front_door(
+        self, http: HttpClient, address: FrontDoorAddress, run_tokens: Credentials, hints: PostgresHints
+    ) -> FrontDoor:
+        news = FleetNews()
+        hints.hear(FLEET, news.hear)
+        return HttpFrontDoor(http, address, run_tokens, news)
 
 
 class WorkWiring(Provider):

@@ -12,6 +12,7 @@ import pytest
 import structlog
 from pydantic_ai import models
 from sqlalchemy import text
+from structlog.dev import plain_traceback
 
 from app.features.approvals import tables as approvals_tables
 from app.features.audit import tables as audit_tables
@@ -43,6 +44,12 @@ TABLES = (
     quotas,
     signing_keys,
     usage_tables,
+)
+
+
+# until a gateway says otherwise; structlog's own way to show an exception draws every local, for half a minute
+structlog.configure(
+    processors=[structlog.stdlib.add_log_level, structlog.dev.ConsoleRenderer(exception_formatter=plain_traceback)]
 )
 
 

@@ -21,7 +21,10 @@ MAX_HEAD_BYTES = 2048
 
 @dataclass(slots=True)
 class Plan:
-    """`head_rest` is what an upstream is sent, behind what differs from request to request."""
+    """`head_rest` is what an upstream is sent, behind what differs from request to request.
+
+    `record` is the request's that it was made for, and a pristine one once it is kept.
+    """
 
     record: Record
     route: Route
@@ -67,6 +70,7 @@ class Plans:
             return
         if len(self._known) >= MAX_PLANS:
             del self._known[next(iter(self._known))]
+        plan.record = record.pristine()
         self._known[block] = plan
 
 

@@ -4,7 +4,9 @@ Everything the access log says comes from here. Rule: stages write their own fie
 requests.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct, field
 
 from app.edge.headers import Headers
 from app.edge.routes import Route
@@ -14,9 +16,11 @@ from app.kernel.identity import Principal
 SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
-@dataclass(slots=True)
-class Record:
-    """Shapes: `path` and `query` are the raw bytes of the target, `query` without "?"; times in seconds."""
+class Record(Struct):
+    """Shapes: `path` and `query` are the raw bytes of the target, `query` without "?"; times in seconds.
+
+    A struct, because one is copied for each request in a fifth of the time in which one of forty fields is made.
+    """
 
     method: bytes
     path: bytes
@@ -36,7 +40,7 @@ class Record:
     is_token_from_cookie: bool = False
     allowed_origin: bytes | None = None
     varies_by_origin: bool = False
-    by_name: dict[bytes, bytes] | None = field(default=None, repr=False)
+    by_name: dict[bytes, bytes] | None = None
     """the first value of each field, once somebody asked for one"""
 
     id: str = ""
@@ -61,7 +65,14 @@ class Record:
     evidence: dict[str, object] = field(default_factory=dict)
 
     def again(self, started_s: float) -> "Record":
-        """Make the record of a request with the same head, as far as the head alone decides it."""
+        """Begin the record of a request with the same head; this one is `pristine`."""
+        record: Record = self.__copy__()  # type: ignore[attr-defined] # every struct has it; the stubs do not
+        record.started_s = started_s
+        record.evidence = {}
+        return record
+
+    def pristine(self) -> "Record":
+        """Keep what the head alone decides."""
         return Record(
             self.method,
             self.path,
@@ -69,7 +80,7 @@ class Record:
             self.headers,
             self.peer,
             self.scheme,
-            started_s,
+            0.0,  # started_s
             False,  # is_upgrade: a handshake's head is never met again
             self.client,
             self.is_peer_trusted,

@@ -38,6 +38,7 @@ from app.infra.observability.health import INTERVAL_S, HealthRegistry
 from app.infra.observability.process import Resources, process_families
 from app.infra.observability.siblings import Siblings
 from app.infra.openapi.fleet import FleetDescription
+from app.infra.openapi.news import FLEET
 from app.infra.openapi.ports import Fleet
 from app.kernel.clock import Clock, SystemClock
 from app.kernel.draining import Draining
@@ -199,9 +200,9 @@ class DescriptionProvider(Provider):
 
     @provide
     def description(
-        self, fleet: Fleet, clock: Clock, background: Background, health: HealthRegistry
+        self, fleet: Fleet, clock: Clock, hints: PostgresHints, background: Background, health: HealthRegistry
     ) -> FleetDescription:
-        description = FleetDescription(fleet, clock)
+        description = FleetDescription(fleet, clock, partial(hints.send, FLEET))
         background.add("api description", description.keep)
         health.add("openapi", "description", description.check)
         return description

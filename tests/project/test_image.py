@@ -112,6 +112,7 @@ def _settings(dsn: str, data_dir: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 def test_the_image_serves_is_healthy_and_stops_when_asked(image: Root, database_dsn: str, tmp_path: Path) -> None:
     port, log = _spare_port(), tmp_path / "log"

@@ -7,7 +7,7 @@ The token is that person's own where it is at hand; a run has left it behind, an
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -18,6 +18,7 @@ from app.agents.front_door import Credentials, FleetAnswer, FrontDoorUnavailable
 from app.infra.http_client.client import FLEET_TIMEOUTS, CallAnswer, CallFailed, CallTimeouts, HttpClient
 from app.infra.http_client.egress import EgressRefused
 from app.infra.openapi.calls import OperationCall
+from app.infra.openapi.news import FleetNews
 from app.kernel.errors import Unavailable
 from app.kernel.identity import Access, Principal
 
@@ -49,22 +50,24 @@ class _Listed(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What callers of some groups may do, as it was when it was last asked for."""
+    """What callers of some groups may do, as it was when it was last asked for, and in which edition that was."""
 
     etag: str = ""
     operations: tuple[OperationCall, ...] = ()
+    edition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HttpFrontDoor:
     """The adapter of `FrontDoor`. `run_tokens` are for callers in whose name a run acts that was shown no token.
 
-    `catalogues` holds one for each set of groups; the front door says which is still true of whoever asks.
+    `catalogues` holds one for each set of groups; `news` says which is still true, and else the front door.
     """
 
     http: HttpClient
     address: FrontDoorAddress
     run_tokens: Credentials
+    news: FleetNews = field(default_factory=FleetNews)
     catalogues: dict[frozenset[Access], Catalogue] = field(default_factory=dict)
 
     async def call(
@@ -138,11 +141,15 @@ class HttpFrontDoor:
             raise FrontDoorUnavailable(evidence=fault.evidence) from fault
 
     async def operations(self, caller: Principal) -> Sequence[OperationCall]:
-        """Ask for them each time; what did not change is neither sent nor read again."""
+        """Give what is known to be true still, or ask; what did not change is neither sent nor read again."""
         known = self.catalogues.get(caller.groups, Catalogue())
+        edition = self.news.edition
+        if edition is not None and known.edition == edition:
+            return known.operations
         headers = {"if-none-match": known.etag} if known.etag else {}
         answer = await self._send(caller, "GET", OPERATIONS, headers=headers, limit_bytes=MAX_CATALOGUE_BYTES)
         if answer.status == 304:
+            self.catalogues[caller.groups] = replace(known, edition=edition)
             return known.operations
         if answer.status != 200:
             raise FrontDoorUnavailable(evidence={"status": answer.status, "path": OPERATIONS})
@@ -150,7 +157,7 @@ class HttpFrontDoor:
             read = await asyncio.to_thread(msgspec.json.decode, answer.body, type=_Listed)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FrontDoorUnavailable(evidence={"cause": str(error), "path": OPERATIONS}) from error
-        self.catalogues[caller.groups] = Catalogue(answer.headers.get("etag", ""), read.items)
+        self.catalogues[caller.groups] = Catalogue(answer.headers.get("etag", ""), read.items, edition)
         return read.items
 
     async def _send(

@@ -16,13 +16,17 @@ from app.kernel.transaction import Tx
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What one call sets aside. `session` is one process's work on a run, so that no other takes it for its own."""
+    """What one call sets aside. `session` is one process's work on a run, so that no other takes it for its own.
+
+    `is_first` says that nobody worked on the run before, so that there is no past of it to be looked for.
+    """
 
     session: UUID
     key: str
     run_id: RunId
     claims: Sequence[Claim]
     life: timedelta
+    is_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

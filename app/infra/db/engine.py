@@ -127,6 +127,7 @@ def make_engine(options: DatabaseOptions) -> AsyncEngine:
         max_overflow=options.max_overflow,
         pool_timeout=options.pool_timeout_s,
         pool_recycle=options.pool_recycle_s,
+        pool_use_lifo=True,  # the server's process that answered last has everything at hand
         connect_args={
             "timeout": CONNECT_TIMEOUT_S,
             "server_settings": {

@@ -16,6 +16,9 @@ from app.kernel.ids import ChatId, RunId, new_run_id
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
+_TAKEN = "place of a run"
+"""in a session's `info`: the last place that was taken with its transaction, so that it is not looked for twice"""
+
 _NEWEST = text("""
 SELECT newest FROM (
   (SELECT id AS newest FROM runs
@@ -65,12 +68,18 @@ WHERE id = :id AND state = 'waiting' AND wait_key = :key""")
 
 class PostgresRunQueue:
     async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> RunId:
-        return RunId(await _place(session_of(tx), new_run_id(), lane, chat_id))
+        session = session_of(tx)
+        run_id = RunId(await _place(session, new_run_id(), lane, chat_id))
+        session.info[_TAKEN] = (lane, chat_id, run_id)
+        return run_id
 
     async def put(self, tx: Tx, run: NewRun) -> RunId:
         session = session_of(tx)
         values = _values(run)
-        values["id"] = await _place(session, run.id, run.lane, run.chat_id)
+        if session.info.pop(_TAKEN, None) == (run.lane, run.chat_id, run.id):
+            values["id"] = run.id
+        else:
+            values["id"] = await _place(session, run.id, run.lane, run.chat_id)
         made = (await session.execute(_PUT, values)).scalar_one_or_none()
         if made is None:
             made = (await session.execute(_KNOWN, {"dedupe": run.dedupe})).scalar_one()

@@ -7,6 +7,8 @@ as stale; one that describes itself badly keeps the others from nothing. All of 
 import asyncio
 import hashlib
 import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,6 +17,7 @@ import structlog
 from app.infra.observability.health import NotWell
 from app.infra.openapi.document import LIMIT_BYTES, Document, read_document
 from app.infra.openapi.join import join
+from app.infra.openapi.news import SAY_S
 from app.infra.openapi.operations import Joined
 from app.infra.openapi.ports import DescribeOwn, DescriptionUnusable, Fleet, Own
 from app.infra.openapi.projection import Source
@@ -49,17 +52,19 @@ class _Known:
 class FleetDescription:
     """Concurrency: `keep` is the only writer, and runs once; everything else reads.
 
-    Nothing is joined before `introduce` was called.
+    Nothing is joined before `introduce` was called. `say` is told the digest of what is joined, again and again.
     """
 
     fleet: Fleet
     clock: Clock
+    say: Callable[[str], None] = lambda _: None
     joined: Joined = field(default_factory=Joined)
     _own: Own | None = None
     _describe_own: DescribeOwn | None = None
     _known: dict[str, _Known] = field(default_factory=dict)
     _joined_table: object = None
     _has_news: bool = False
+    _said_at_s: float = 0.0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _is_joined: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -86,6 +91,9 @@ class FleetDescription:
                 self._follow(followed, group)
                 if self._describe_own is not None and (self._has_news or self.fleet.table() is not self._joined_table):
                     await self._join(self._describe_own)
+                    self._say()
+                elif time.monotonic() - self._said_at_s >= SAY_S:
+                    self._say()
                 await self._wait_for_news()
 
     async def check(self) -> str:
@@ -153,6 +161,11 @@ class FleetDescription:
         self.joined = await asyncio.to_thread(join, self._own, sources, self.fleet.finder())
         self._joined_table = table
         self._is_joined.set()
+
+    def _say(self) -> None:
+        if self._is_joined.is_set():
+            self._said_at_s = time.monotonic()
+            self.say(self.joined.etag)
 
     def _announce(self) -> None:
         self._has_news = True

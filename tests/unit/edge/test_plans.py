@@ -150,8 +150,13 @@ def test_the_oldest_give_way() -> None:
 
 
 def test_the_next_record_is_new_but_for_what_the_head_decides() -> None:
-    plan = Remembered().plan(("X-A", "1"))
-    plan.record.status, plan.record.bytes_out, plan.record.evidence["cause"] = 200, 9, "known"
+    remembered = Remembered()
+    plan = remembered.plan(("X-A", "1"))
+    first = plan.record
+    first.id, first.status, first.bytes_out, first.evidence["cause"] = "first", 200, 9, "known"
+    remembered.plans.keep(BLOCK, plan)
+    second = plan.record.again(4.0)
+    second.id, second.evidence["cause"] = "second", "known as well"
 
     again = plan.record.again(5.0)
 

@@ -110,6 +110,11 @@ _ANSWERS = (
     .order_by(MESSAGES.c.id)
     .limit(bindparam("most", type_=Integer()))
 )
+_FIND = (
+    select(*_SHOWN, CHATS.c.user_id)
+    .join_from(MESSAGES, CHATS, CHATS.c.id == MESSAGES.c.chat_id)
+    .where(MESSAGES.c.id == bindparam("message"), MESSAGES.c.deleted_at.is_(None), CHATS.c.deleted_at.is_(None))
+)
 _IS_COMPLETE = MESSAGES.c.status == MessageStatus.COMPLETE
 _SETTLE = (
     update(MESSAGES)
@@ -174,13 +179,8 @@ class PostgresMessageStore:
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None:
         if not is_storable_id(message_id):
             return None
-        owned = (
-            select(MessageRow, ChatRow.user_id)
-            .join(ChatRow, ChatRow.id == MessageRow.chat_id)
-            .where(MessageRow.id == message_id, MessageRow.deleted_at.is_(None), ChatRow.deleted_at.is_(None))
-        )
-        found = (await session_of(tx).execute(owned)).one_or_none()
-        return OwnedMessage(_message(found[0]), UserId(found[1])) if found else None
+        found = (await session_of(tx).execute(_FIND, {"message": message_id})).first()
+        return OwnedMessage(_shown(found[:-1]), UserId(found[-1])) if found else None
 
     async def list(self, tx: Tx, query: ListQuery, *, chat_id: ChatId | None) -> Page[Message]:
         if chat_id is not None and not is_storable_id(chat_id):

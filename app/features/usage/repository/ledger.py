@@ -6,7 +6,7 @@ Facts
   has no room, the transaction is rolled back, and nothing was set aside.
 - An account that was made just now holds nothing of the past: what was spent before is read from `usage` while the
   row is locked. Whoever settles at the same moment has either committed, and is read, or waits for the lock and adds
-  itself afterwards.
+  itself afterwards. Of a run that nobody worked on before there is no past.
 - A settlement locks its usage's row, its reservation and the accounts, in this order, in one statement.
 """
 
@@ -31,11 +31,11 @@ FORGOTTEN_AFTER = timedelta(days=2)
 _RESERVE = text("""
     WITH asked AS (
         SELECT * FROM unnest(
-            CAST(:keys AS bytea[]), CAST(:amounts AS bigint[]), CAST(:mosts AS bigint[])
-        ) AS asked (key, amount, most)
+            CAST(:keys AS bytea[]), CAST(:amounts AS bigint[]), CAST(:mosts AS bigint[]), CAST(:news AS boolean[])
+        ) AS asked (key, amount, most, is_new)
     ), moved AS (
         INSERT INTO budget_accounts AS kept (key, spent, held, most, is_counted, touched_at)
-        SELECT key, 0, amount, most, false, now() FROM asked ORDER BY key
+        SELECT key, 0, amount, most, is_new, now() FROM asked ORDER BY key
         ON CONFLICT (key) DO UPDATE
         SET held = kept.held + excluded.held, most = excluded.most, touched_at = now()
         WHERE NOT kept.is_counted OR kept.spent + kept.held + excluded.held <= excluded.most
@@ -181,6 +181,7 @@ class PostgresLedger:
             "keys": list(by_key),
             "amounts": [claim.amount for claim in by_key.values()],
             "mosts": [claim.most for claim in by_key.values()],
+            "news": [reservation.is_first and _has_no_past(claim) for claim in by_key.values()],
             "session": reservation.session,
             "key": reservation.key,
             "run_id": reservation.run_id,
@@ -236,6 +237,11 @@ class PostgresLedger:
             await session_of(tx).execute(_EXPIRE)
         async with self.begin() as tx:
             await session_of(tx).execute(_FORGET, {"age": FORGOTTEN_AFTER})
+
+
+def _has_no_past(claim: Claim) -> bool:
+    """Tell whether an account of a run that begins may be opened without looking for what was spent before."""
+    return claim.account.purse.scope is Scope.RUN and fits(claim, spent=0, held=0)
 
 
 async def _refuse_full(session: AsyncSession, refused: Sequence[Claim]) -> None:

@@ -52,7 +52,9 @@ class MeterRun:
     async def __call__(self, payer: Payer, *, is_resumed: bool) -> AsyncIterator[Spending]:
         if is_resumed:
             await self.ledger.release(payer.run_id)
-        spending = RunSpending(self.ledger, self.budgets, self.clock, payer, self.patience_s, self.life)
+        spending = RunSpending(
+            self.ledger, self.budgets, self.clock, payer, self.patience_s, self.life, is_first=not is_resumed
+        )
         try:
             async with spending.in_time():
                 yield spending
@@ -83,6 +85,7 @@ class RunSpending:
     payer: Payer
     patience_s: float
     life: timedelta
+    is_first: bool = False
     session: UUID = field(default_factory=uuid4)
     _calls: dict[str, _Call] = field(default_factory=dict)
     _late: dict[str, Settlement] = field(default_factory=dict)
@@ -106,7 +109,8 @@ class RunSpending:
         today = self.clock.now().date()
         claims = self.budgets.claims(self.payer, amounts, today)
         if claims:
-            await self._reserve(Reservation(self.session, key, self.payer.run_id, claims, self.life))
+            await self._reserve(Reservation(self.session, key, self.payer.run_id, claims, self.life, self.is_first))
+            self.is_first = False
         self._calls[key] = _Call(today, self.clock.monotonic_s())
 
     async def settle(self, key: str, spent: Usage, *, model: str = "") -> None:

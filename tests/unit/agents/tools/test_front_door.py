@@ -12,6 +12,7 @@ import pytest
 from app.agents.front_door import FrontDoorUnavailable
 from app.agents.tools.front_door import KEY_LIMIT_CHARS, FrontDoorAddress, HttpFrontDoor
 from app.infra.http_client.client import HttpClient
+from app.infra.openapi.news import FleetNews
 from app.kernel.errors import Unavailable
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId
@@ -21,8 +22,12 @@ from tests.unit.agents.desk import a_caller
 RUN = RunId(UUID(int=1))
 
 
+LIST = b'{"items": [], "total": 0}'
+
+
 class Server(HTTPServer):
     asked: Mapping[str, str]
+    listings: int = 0
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -32,6 +37,15 @@ class Answers(BaseHTTPRequestHandler):
         self.server.asked = {name.lower(): value for name, value in self.headers.items()}
         self.send_response(204)
         self.end_headers()
+
+    def do_GET(self) -> None:
+        self.server.listings += 1
+        is_known = self.headers.get("if-none-match") == '"1"'
+        self.send_response(304 if is_known else 200)
+        self.send_header("etag", '"1"')
+        self.send_header("content-length", str(0 if is_known else len(LIST)))
+        self.end_headers()
+        self.wfile.write(b"" if is_known else LIST)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's word
         """Say nothing."""
@@ -123,3 +137,34 @@ async def test_without_a_token_nobody_is_called(server: Server) -> None:
 
     assert refused.value.evidence == {"cause": "no key"}
     assert server.asked == {}
+
+
+async def test_operations_are_asked_for_again_only_when_they_may_have_changed(server: Server) -> None:
+    news, asked = FleetNews(), []
+    async with aclosing(HttpClient.open()) as http:
+        address = FrontDoorAddress(f"http://127.0.0.1:{server.server_port}")
+        door = HttpFrontDoor(http, address, FakeCredentials(), news)
+        for words in ((), (), ("a",), ("a",), ("b",), ("b",)):  # nobody says anything, a digest, another
+            news.hear(words)
+            await door.operations(a_caller())
+            asked.append(server.listings)
+
+    assert asked == [1, 2, 3, 3, 4, 4]
+
+
+async def test_operations_that_change_while_they_are_asked_for_are_asked_for_again(server: Server) -> None:
+    news = FleetNews()
+    news.hear(["a"])
+
+    class Changing(FakeCredentials):
+        async def token_for(self, caller: Principal) -> str:
+            news.hear(["b"])
+            return await super().token_for(caller)
+
+    async with aclosing(HttpClient.open()) as http:
+        address = FrontDoorAddress(f"http://127.0.0.1:{server.server_port}")
+        door = HttpFrontDoor(http, address, Changing(), news)
+        for _ in range(2):
+            await door.operations(acting_principal(RUN))
+
+    assert server.listings == 2

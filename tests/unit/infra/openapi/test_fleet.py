@@ -24,11 +24,14 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REFRESH_S", 0.05)
     monkeypatch.setattr(module, "LOOK_S", 0.02)
     monkeypatch.setattr(module, "FIRST_RETRY_S", 0.02)
+    monkeypatch.setattr(module, "SAY_S", 0.04)
 
 
 @asynccontextmanager
-async def kept(fleet: FakeFleet, *, is_introduced: bool = True) -> AsyncIterator[FleetDescription]:
-    description = FleetDescription(fleet, SystemClock())
+async def kept(
+    fleet: FakeFleet, *, is_introduced: bool = True, said: list[str] | None = None
+) -> AsyncIterator[FleetDescription]:
+    description = FleetDescription(fleet, SystemClock(), (said if said is not None else []).append)
     if is_introduced:
         description.introduce(lambda: an_own({"/own": {"get": {"operationId": "own"}}}))
     async with asyncio.TaskGroup() as group:
@@ -71,6 +74,26 @@ async def test_what_upstreams_publish_is_joined_and_followed() -> None:
         assert await description.check() == (
             "agenda: 1 of 1 operations have a route; billing: 1 of 1 operations have a route"
         )
+
+
+async def test_what_is_joined_is_said_at_once_and_again_and_again() -> None:
+    fleet, said = FakeFleet(Doors(), {"agenda": AGENDA}), list[str]()
+    async with kept(fleet, said=said) as description:
+        await eventually(lambda: ids(description) == {"own", "list_events"})
+        first = description.joined.etag
+        await eventually(lambda: said.count(first) > 2)
+
+        fleet.published["agenda"] = a_body({"/events": {"post": {"operationId": "add_event"}}})
+        await eventually(lambda: ids(description) == {"own", "add_event"})
+        assert said[-1] == description.joined.etag != first
+
+
+async def test_before_anything_is_joined_nothing_is_said() -> None:
+    said = list[str]()
+    async with kept(FakeFleet(Doors(), {"agenda": AGENDA}), is_introduced=False, said=said):
+        await asyncio.sleep(0.2)
+
+    assert said == []
 
 
 async def test_a_dead_upstreams_last_description_stays_marked_until_it_is_back() -> None:
