@@ -26,7 +26,7 @@ from app.kernel.ids import UserId
 from tests.builders import some_settings
 from tests.e2e.program import becomes_true
 from tests.gateway import running_gateway
-from tests.http.calls import Json, as_, fields_of, history, open_chat, say, somebody
+from tests.http.calls import Json, as_, fields_of, history, make_task, open_chat, say, somebody
 from tests.http.running import Workplace
 from tests.http.streams import begin, followed, listed, read_run
 from tests.model_server import Call, ModelServer, Part, Request, running_model_server
@@ -432,3 +432,22 @@ def test_an_answer_is_told_with_the_way_to_it(client: httpx.Client) -> None:
     assert shredded["is_whole"]
     assert rest["next"] is None
     assert client.get(path, headers=as_(somebody())).status_code == 404
+
+
+def test_the_call_of_a_task_waits_like_any_other_though_there_is_no_chat(
+    client: httpx.Client, shredder: Shredder
+) -> None:
+    owner = somebody()
+    run_id = make_task(client, owner, task_type="delegation", prompt="shred 8")["run_id"]
+    (asked,) = waiting(client, owner, run_id)
+    assert (asked["chat_id"], asked["run_id"]) == (None, run_id)
+    for_the_chat = decide(client, owner, asked["id"], scope="chat")
+    assert (for_the_chat.status_code, fields_of(for_the_chat)) == (400, ["scope"])
+
+    assert decide(client, owner, asked["id"]).status_code == 200
+
+    assert followed(client, owner, run_id)[-1]["type"] == "run_completed"
+    assert shredder.by(owner) == [8]
+    assert read_run(client, owner, run_id)["result"] == {"text": "shredded 8"}
+    spent = client.get("/api/v1/usage", params={"by": "chat"}, headers=as_(owner)).json()["items"]
+    assert [(one["chat_id"], one["requests"]) for one in spent] == [(None, 2)]

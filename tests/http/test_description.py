@@ -147,6 +147,12 @@ def test_every_post_is_described_with_the_key_it_takes(document: Json, endpoint:
     assert not any(one["required"] for one in keys)
 
 
+def test_events_are_described_in_both_their_forms(document: Json) -> None:
+    events = document["paths"]["/api/v1/runs/{run_id}/events"]["get"]["responses"]["200"]
+
+    assert set(events["content"]) == {"application/json", "text/event-stream"}
+
+
 def test_a_refusal_names_its_types(document: Json) -> None:
     exchange = document["paths"]["/api/v1/messages/{chat_id}/exchange"]["post"]["responses"]
 

@@ -1,6 +1,7 @@
 """What our own endpoints are, for machines, refusals included; and what the front door may answer for an upstream.
 
-A handler names the facts of its own use cases by `opt={"faults": (ChatNotFound, ...)}`; what the edge and the assembly
+A handler names the facts of its own use cases by `opt={"faults": (ChatNotFound, ...)}`, and by `"streams"` the status
+with which it may give server-sent events in place of JSON; what the edge and the assembly
 may answer in front of any handler is added here, so that no endpoint has a status that is not described.
 `docs.py` serves the whole: these operations joined with those of every upstream.
 """
@@ -35,6 +36,7 @@ from app.edge.faults import (
     UpstreamUnavailable,
 )
 from app.infra.openapi.ports import Node, Own
+from app.infra.wire import sse
 from app.infra.wire.problems import CONTENT_TYPE, Problem, status_of
 from app.kernel.errors import Fault, Malformed, ValidationFailed
 from app.kernel.identity import Access
@@ -86,8 +88,10 @@ def describe_own(app: Litestar, access_cookie: str) -> Own:
     Cost: a tenth of a second the first time; call it in a thread.
     """
     schema = app.openapi_schema.to_schema()
-    for path, method, access in _declared(app):
+    for path, method, access in _declared(app, "access"):
         schema["paths"].get(path, {}).get(method, {})["x-portico-access"] = access
+    for path, method, status in _declared(app, "streams"):
+        schema["paths"][path][method]["responses"][status]["content"][sse.CONTENT_TYPE] = {}
     _bound_ids(schema)
     _close_bodies(app, schema["components"]["schemas"])
     for path in _keyed(app):
@@ -122,12 +126,12 @@ def _handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:
         yield from route.route_handlers if isinstance(route, HTTPRoute) else ()
 
 
-def _declared(app: Litestar) -> Iterator[tuple[str, str, str]]:
-    """Yield the path, method and access of every handler that asks for a group, whatever its row says."""
+def _declared(app: Litestar, name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the path and method of every handler that declares something under this name, and what it declares."""
     for route in app.routes:
         for method, (handler, _) in route.route_handler_map.items() if isinstance(route, HTTPRoute) else ():
-            if "access" in handler.opt:
-                yield route.path_format, method.lower(), handler.opt["access"]
+            if name in handler.opt:
+                yield route.path_format, method.lower(), handler.opt[name]
 
 
 def _keyed(app: Litestar) -> Iterator[str]:

@@ -45,6 +45,7 @@ class RunEventsController(Controller):
                 None, generate_examples=False, description="The run is over, and everything it said was read"
             ),
         },
+        opt={"faults": ABOUT_A_RUN, "streams": "200"},
     )
     @inject
     async def run_events(

@@ -68,7 +68,7 @@ class EndTask:
         waiting = await self.tasks.tell_dependants(tx, task.id, ended.state)
         if ended.state is RunState.COMPLETED:
             await self._begin(tx, waiting)
-        text = await read_answer(self.runs, tx, ended.job.id)
+        text = _answer_in(ended.result) or await read_answer(self.runs, tx, ended.job.id)
         blocked = () if ended.state is RunState.COMPLETED else tuple(waiting)
         await self.outcomes.note(tx, _outcome(task, ended, text, blocked))
 
@@ -95,6 +95,11 @@ def _outcome(task: Task, ended: Ended, text: str, blocked: tuple[TaskId, ...]) -
         rules=task.notification_config,
         blocked=blocked,
     )
+
+
+def _answer_in(result: Json) -> str:
+    text = result.get("text") if isinstance(result, Mapping) else None
+    return text if isinstance(text, str) else ""
 
 
 def _title(prompt: str) -> str:
