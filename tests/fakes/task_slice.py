@@ -72,7 +72,7 @@ class TaskSlice:
 
     def doing(self) -> DoTask:
         close = CloseRun(self.ledger), CloseApprovals(self.approvals)
-        end = EndTask(self.store, self.runs, self.queue, self.start, self.outcomes, *close)
+        end = EndTask(self.store, self.runs, self.start, self.outcomes, *close)
         meter = MeterRun(self.ledger, Budgets(), SystemClock())
         ask = AskAgent(self.begin, self.runs, self.agents, ROLES, meter, _batch_of)
         return DoTask(self.begin, self.store, self.standing, ROLES, ask, end)

@@ -10,11 +10,11 @@ from app.features.runs.domain.agent_work import OrderUnreadable
 from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.read_answer import read_answer
 from app.features.tasks.domain.order import TaskOrder
-from app.features.tasks.domain.task import Task, lane_of
+from app.features.tasks.domain.task import Task
 from app.features.tasks.ports import Outcomes, RunOutcome, Severity, TaskStore
 from app.features.tasks.use_cases.start_task import StartTask
 from app.features.usage.use_cases.close_run import CloseRun
-from app.infra.durable.ports import Ended, RunContext, RunQueue, RunState
+from app.infra.durable.ports import Ended, RunContext, RunState
 from app.infra.events.ports import NewEvent
 from app.kernel.ids import TaskId
 from app.kernel.transaction import Tx
@@ -40,7 +40,6 @@ class EndTask:
 
     tasks: TaskStore
     runs: RunStore
-    queue: RunQueue
     start: StartTask
     outcomes: Outcomes
     close: CloseRun
@@ -73,8 +72,7 @@ class EndTask:
         await self.outcomes.note(tx, _outcome(task, ended, text, blocked))
 
     async def _begin(self, tx: Tx, waiting: Sequence[TaskId]) -> None:
-        for task_id in waiting:  # whoever completes another of what they wait for is kept out, or is seen
-            await self.queue.take_place(tx, lane=lane_of(task_id))
+        await self.start.hold(tx, waiting)  # whoever completes another of what they wait for is kept out, or is seen
         for task in await self.tasks.ready(tx, waiting) if waiting else ():
             await self.start.begin(tx, task)
 

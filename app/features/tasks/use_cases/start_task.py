@@ -9,7 +9,7 @@ from app.features.tasks.domain.order import input_of
 from app.features.tasks.domain.task import BY_ITSELF, KIND, Task, Trigger, lane_of
 from app.infra.durable.ports import NewRun, RunQueue
 from app.kernel.authority import Authority
-from app.kernel.ids import RunId, new_run_id
+from app.kernel.ids import RunId, TaskId, new_run_id
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
@@ -38,11 +38,17 @@ class Start:
 class StartTask:
     """Put runs of tasks into their lanes with the caller's transaction, who dispatches them when it is committed.
 
-    Talks to nobody but the database. Concurrency: holds the tasks' lanes until that ends; see `RunQueue.put`.
+    Talks to nobody but the database. Concurrency: holds the tasks' lanes until that ends, as does whoever ends a run of
+    theirs, who then writes their rows: who has written one is to have called `hold` before.
     """
 
     queue: RunQueue
     agents: AgentDirectory
+
+    async def hold(self, tx: Tx, ids: Sequence[TaskId]) -> None:
+        """Keep runs of these tasks from being put, and from ending, until the transaction is over."""
+        for task_id in sorted(ids):
+            await self.queue.take_place(tx, lane=lane_of(task_id))
 
     async def put(
         self,

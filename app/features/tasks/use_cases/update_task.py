@@ -38,6 +38,8 @@ class UpdateTask:
         async with self.begin() as tx:
             task = await open_task(self.tasks, tx, who, task_id)
             refuse_invalid(change.problems(task))
+            if change.enabled is True:  # it may begin, so its lane comes before its row
+                await self.add.start.hold(tx, [task_id])
             authority = Authority.of(who) if task.owner == who.user_id else None
             await record_on_others(self.audit, tx, who, "task.updated", task_id, owner=task.owner)
             changed = checked_task(await self.tasks.update(tx, task_id, change, authority=authority), who)
