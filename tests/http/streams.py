@@ -31,9 +31,9 @@ def events_in(answer: httpx.Response) -> Iterator[Json]:
             fields = {}
 
 
-def followed(client: httpx.Client, sub: str, run_id: str, *, after: int = 0) -> list[Json]:
+def followed(client: httpx.Client, sub: str, run_id: str, *, after: int = 0, role: str = "user") -> list[Json]:
     """Follow a run to its end."""
-    headers = {**as_(sub), "accept": "text/event-stream"}
+    headers = {**as_(sub, role), "accept": "text/event-stream"}
     with client.stream("GET", f"/api/v1/runs/{run_id}/events?after={after}", headers=headers) as answer:
         assert answer.status_code == 200, answer.read()
         return list(events_in(answer))

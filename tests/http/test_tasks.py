@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import some_settings
 from tests.gateway import running_gateway
-from tests.http.calls import Json, as_, fields_of, make_batch, make_task, somebody
+from tests.http.calls import Json, as_, fields_of, make_batch, make_task, somebody, withdraw
 from tests.http.moody import Moody
 from tests.http.streams import followed, read_run
 
@@ -283,3 +283,15 @@ def test_what_failed_of_a_batch_is_run_again_once(client: httpx.Client) -> None:
     runs = [len(runs_of(client, owner, one["task_id"])) for one in batch["tasks"]]
     assert runs[1:] == [1, 0]
     assert runs[0] in {2, 3}  # the second may have come when the first one's run had failed, too
+
+
+def test_a_revoked_owners_task_is_not_done_whoever_asks(client: httpx.Client) -> None:
+    owner = somebody()
+    task = make_task(client, owner, task_type="triggered", prompt="hello")
+    withdraw(client, sub=owner)
+
+    run = execute(client, "root", task["id"], "admin")
+
+    ended = followed(client, "root", run["id"], role="admin")
+    assert ended[-1]["type"] in {"run_failed", "run_interrupted"}  # whoever is first: the worker, or who stops its runs
+    assert "text_delta" not in {event["type"] for event in ended}

@@ -12,12 +12,15 @@ from app.kernel.ids import ChatId, RunId, TaskId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
+MAX_UNFINISHED = 100
+"""so many of the runs that are not over are read at most"""
+
 
 class RunStore(Protocol):
     async def find(self, tx: Tx, run_id: RunId) -> Run | None: ...
 
     async def unfinished(self, tx: Tx, chat_id: ChatId) -> Sequence[Run]:
-        """Read the runs of a chat that are not over, the oldest first; at most a hundred."""
+        """Read the runs of a chat that are not over, the oldest first; at most MAX_UNFINISHED."""
         ...
 
     async def ancestors(self, tx: Tx, run_id: RunId) -> Sequence[Run]:
@@ -25,7 +28,7 @@ class RunStore(Protocol):
         ...
 
     async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:
-        """Read the runs of a task that are not over, the oldest first; at most a hundred. Never those a run began."""
+        """Read the runs of a task that are not over, oldest first; at most MAX_UNFINISHED. Never those a run began."""
         ...
 
     async def newest_of_tasks(self, tx: Tx, ids: Sequence[TaskId]) -> Mapping[TaskId, Run]:

@@ -7,6 +7,7 @@ from sqlalchemy import Row, Select, String, Text, Uuid, bindparam, case, cast, f
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.features.runs.domain.run import Run, RunUsage
+from app.features.runs.ports import MAX_UNFINISHED
 from app.infra.db.engine import session_of
 from app.infra.db.listing import conditions, page_of
 from app.infra.durable.ports import RunError, RunState
@@ -18,7 +19,6 @@ from app.kernel.ids import ChatId, RunId, TaskId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
-MAX_UNFINISHED = 100
 MAX_ANCESTORS = 16
 # PostgreSQL cannot look into a document that says a NUL or half of a surrogate pair; `answer_of` writes none
 _WRITTEN = cast(RUNS.c.result, Text)

@@ -12,7 +12,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from app.features.runs.controller import accepted
 from app.features.runs.schemas import RunBegun, RunOut
 from app.features.tasks.domain.batch import BatchNotFound
-from app.features.tasks.domain.task import TaskChange, TaskFilter, TaskNotFound, TaskType
+from app.features.tasks.domain.task import TaskBusy, TaskChange, TaskFilter, TaskNotFound, TaskType
 from app.features.tasks.schemas import (
     BatchCreate,
     BatchOut,
@@ -125,7 +125,7 @@ class TaskController(Controller):
         "/{task_id:str}/execute",
         summary="Run a task now, beside its schedule",
         status_code=HTTP_202_ACCEPTED,
-        opt={"faults": (DelegatedTooDeep, *ABOUT_A_TASK)},
+        opt={"faults": (DelegatedTooDeep, TaskBusy, *ABOUT_A_TASK)},
     )
     @inject
     async def execute_task(

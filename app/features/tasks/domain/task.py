@@ -12,7 +12,7 @@ from uuid import UUID
 
 from app.infra.durable.ports import RunState
 from app.kernel.authority import Authority
-from app.kernel.errors import FieldError, Forbidden, NotFound
+from app.kernel.errors import Conflict, FieldError, Forbidden, NotFound
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId, TaskId, UserId
 from app.kernel.storable import json_problem, text_problem
@@ -27,6 +27,8 @@ CONFIG_LIMIT_BYTES = 16 * 1024
 EXPRESSION_LIMIT_CHARS = 255
 TIMEZONE_LIMIT_CHARS = 64
 MAX_DEPENDENCIES = 20
+MAX_WAITING = 20
+"""runs of one task that people may have asked for, and that are not over"""
 
 
 class TaskType(StrEnum):
@@ -175,6 +177,11 @@ class TaskFilter:
 class TaskNotFound(NotFound):
     type = "task-not-found"
     title = "There is no such task"
+
+
+class TaskBusy(Conflict):
+    type = "task-busy"
+    title = "Too many runs of the task wait already"
 
 
 class AuthorityWithdrawn(Forbidden):

@@ -1,18 +1,20 @@
 """What the run of a task does, and what its end brings about."""
 
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
 from app.agents.contract import AgentFailed
 from app.features.tasks.domain.batch import MAX_TASKS, BatchNotFound
-from app.features.tasks.domain.task import NewTask, TaskChange, TaskType, Trigger
+from app.features.tasks.domain.task import MAX_WAITING, NewTask, TaskBusy, TaskChange, TaskType, Trigger
 from app.features.tasks.ports import Severity
 from app.features.tasks.use_cases.start_task import Start
 from app.features.tasks.use_cases.withdraw_tasks import WithdrawTasks
 from app.infra.durable.ports import RunState
 from app.kernel.errors import ValidationFailed
 from app.kernel.identity import Access
+from app.kernel.keyed_requests import KeyedRequest
 from tests.fakes.chat_slice import ADMIN, ANN, BEN, a_principal
 from tests.fakes.task_slice import TaskSlice
 
@@ -250,3 +252,18 @@ async def test_a_batch_is_bounded(count: int) -> None:
 
     with pytest.raises(ValidationFailed):
         await desk.create_batch(ANN, [NewTask(ANN.user_id, TaskType.TRIGGERED, "one")] * count)
+
+
+async def test_a_task_is_asked_for_twenty_times_and_no_more() -> None:
+    desk = TaskSlice()
+    made = await desk.a_task()
+    keyed = KeyedRequest(uuid4(), ANN.user_id, "key", b"")
+    first = await desk.execute(ANN, made.task.id, keyed=keyed)
+    for _ in range(MAX_WAITING - 1):
+        await desk.execute(ANN, made.task.id)
+
+    with pytest.raises(TaskBusy):
+        await desk.execute(ANN, made.task.id)
+
+    assert len(desk.runs_of(made.task.id)) == MAX_WAITING + 1  # and the one it began with
+    assert (await desk.execute(ANN, made.task.id, keyed=keyed)).id == first.id
