@@ -28,6 +28,9 @@ from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers,
 from app.features.runs.provider import RunsAtWork, RunsProvider
 from app.features.tasks.ports import Standing
 from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewhere, TasksProvider, TaskStores
+from app.features.notifications.provider import NotificationsAtWork, NotificationsProvider, NotificationStores
+from app.features.notifications.repository.watch import DeliveryWatch
+from app.features.notifications.use_cases.deliver_due import DeliverDue
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
 from app.infra.db.engine import Database
@@ -59,9 +62,9 @@ from app.surfaces.api.provider import ApiProvider
 from app.surfaces.streams.open_streams import OpenStreams
 from app.surfaces.streams.provider import StreamsProvider
 
-_EVERYWHERE: Sequence[type] = (Database, EngineWatch, Ledger, UsageStore)
+_EVERYWHERE: Sequence[type] = (Database, EngineWatch, Ledger, UsageStore, DeliveryWatch)
 _AT_THE_DOOR: Sequence[type] = (MessageHook, FleetDescription, StopWithdrawnRuns, KeyedRequests, OpenStreams)
-_AT_WORK: Sequence[type] = (AgentRunner, Presence)
+_AT_WORK: Sequence[type] = (AgentRunner, Presence, DeliverDue)
 
 
 def parts_of(role: ProcessRole) -> Sequence[type]:
@@ -83,6 +86,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         RunsProvider(),
         UsageProvider(),
         AuditProvider(),
+        NotificationStores(),
         ApprovalStores(),
         TaskStores(),
     )
@@ -93,10 +97,19 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         ChatsProvider(),
         TasksProvider(),
         ApprovalsProvider(),
+        NotificationsProvider(),
         ApiProvider(),
         StreamsProvider(),
     )
-    work = (AgentsProvider(), ApprovalsAtWork(), WorkWiring(), RunsAtWork(), TurnsProvider(), TasksAtWork())
+    work = (
+        AgentsProvider(),
+        ApprovalsAtWork(),
+        NotificationsAtWork(),
+        WorkWiring(),
+        RunsAtWork(),
+        TurnsProvider(),
+        TasksAtWork(),
+    )
     match role:
         case ProcessRole.WEB:
             return (*shared, *door, AgentsElsewhere(), TurnsElsewhere(), TasksElsewhere())

@@ -23,6 +23,8 @@ TaskId = NewType("TaskId", UUID)
 
 ApprovalId = NewType("ApprovalId", UUID)
 
+NotificationId = NewType("NotificationId", UUID)
+
 _COUNTER_BITS = 12
 _lock = threading.Lock()
 _last_tick = 0

@@ -7,7 +7,7 @@ import httpx
 
 from tests.http.calls import make_batch, make_task, open_chat, say, somebody, write
 from tests.http.endpoints import ID, Endpoint
-from tests.http.running import an_approval
+from tests.http.running import a_notification, an_approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,15 @@ class Desk:
 
 
 def a_desk(caller: httpx.Client, *, dsn: str = "") -> Desk:
-    """With the database's address, the person is asked for an approval, too."""
+    """With the database's address, the person is asked for an approval and was told something, too."""
     owner = somebody()
     chat_id = open_chat(caller, owner)["id"]
     message_id = write(caller, owner, chat_id, "hello")["id"]
     run_id = say(caller, owner, open_chat(caller, owner)["id"], "hello").json()[0]["run_id"]
     approval_id = an_approval(dsn, owner) if dsn else run_id
+    notification_id = a_notification(dsn, owner) if dsn else run_id
     task_id = make_task(caller, owner, task_type="triggered", prompt="hello")["id"]
     batch_id = make_batch(caller, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "approval_id": approval_id}
     ids |= {"task_id": task_id, "batch_id": batch_id}
-    return Desk(owner, {**ids, "revocation_id": 1})
+    return Desk(owner, {**ids, "notification_id": notification_id, "revocation_id": 1})

@@ -120,6 +120,17 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/tasks/{task_id}/enable", flawed="task_id"),
     Endpoint("POST", "/api/v1/tasks/{task_id}/disable", flawed="task_id"),
     Endpoint("GET", "/api/v1/tasks/{task_id}/runs", malformed="pageSize=0", flawed="pageSize"),
+    Endpoint("GET", "/api/v1/notifications/", malformed="kind=rumour", flawed="kind"),
+    Endpoint("POST", "/api/v1/notifications/read", malformed=None),
+    Endpoint(
+        "POST",
+        "/api/v1/notifications/test",
+        body={"notification_config": {"channels": ["in_app"]}},
+        malformed={"notification_config": {"dedupe_s": -1}},
+        flawed="notification_config.dedupe_s",
+    ),
+    Endpoint("POST", "/api/v1/notifications/{notification_id}/read", flawed="notification_id"),
+    Endpoint("POST", "/api/v1/notifications/{notification_id}/resend", flawed="notification_id"),
     Endpoint("GET", "/api/v1/audit/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint(

@@ -5,19 +5,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Row, text
 
 from app.agents.approvals.desk import Asker, NewRequest
 from app.agents.rules import Risk
 from app.features.approvals.repository import PostgresApprovalStore
-from app.infra.db.engine import Database, DatabaseOptions
+from app.features.notifications.domain.news import About, Kind, News
+from app.features.notifications.repository.outbox import PostgresOutbox
+from app.features.notifications.use_cases.notify import Notify
+from app.infra.db.engine import Database, DatabaseOptions, session_of
 from app.infra.durable.key_ring import KeyRing
 from app.infra.durable.run_tokens import RunTokens
 from app.infra.durable.signing_keys import PostgresSigningKeys
 from app.kernel.authority import INPUT_KEY, Authority
 from app.kernel.clock import SystemClock
-from app.kernel.ids import ApprovalId, RunId, UserId
+from app.kernel.ids import ApprovalId, NotificationId, RunId, UserId
 from tests.builders import ROLES
 from tests.conftest import SCHEMA
 from tests.db.runs import a_queued_run, a_running_run, set_run
@@ -89,6 +93,23 @@ class Workplace:
                 await database.aclose()
 
         return asyncio.run(done())
+
+
+def a_notification(dsn: str, owner: str, *, is_dead: bool = True, title: str = "Report") -> NotificationId:
+    """Tell somebody something; what was to be sent of it was given up."""
+
+    async def tell(database: Database) -> NotificationId:
+        outbox = PostgresOutbox(database, lambda: None)
+        news = News(f"test:{uuid4()}", UserId(owner), Kind.ERROR, title, "It failed.", about=About(agent="helper"))
+        config = {"webhook_url": "http://127.0.0.1:9/hook?token=secret"} if is_dead else None
+        async with database.begin() as tx:
+            made = await Notify(outbox)(tx, news, config)
+            dead = "UPDATE notification_deliveries SET state = 'dead', is_head = false, done_at = now(), error = 'gone'"
+            await session_of(tx).execute(text(f"{dead} WHERE notification_id = :id"), {"id": made})
+        assert made is not None
+        return made
+
+    return Workplace(dsn)._do(tell)
 
 
 def an_approval(dsn: str, owner: str) -> ApprovalId:

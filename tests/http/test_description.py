@@ -8,7 +8,7 @@ import pytest
 from app.kernel.ids import new_run_id
 from tests.http.calls import Json, as_, make_batch, make_task, open_chat, say, somebody, withdraw, write
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, WITH_BODY, Endpoint
-from tests.http.running import an_approval
+from tests.http.running import a_notification, an_approval
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
@@ -82,7 +82,8 @@ def test_ids_are_described_as_what_they_are(document: Json) -> None:
     parameters = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
     ids = {one["name"]: one["schema"] for one in parameters if one["name"].endswith("_id") and one["in"] == "path"}
 
-    assert {ids.pop(name)["format"] for name in ("run_id", "approval_id", "task_id", "batch_id")} == {"uuid"}
+    uuids = ("run_id", "approval_id", "task_id", "batch_id", "notification_id")
+    assert {ids.pop(name)["format"] for name in uuids} == {"uuid"}
     assert {schema["type"] for schema in ids.values()} == {"integer"}
 
 
@@ -104,7 +105,7 @@ def test_a_body_that_takes_no_other_fields_is_described_so(document: Json, endpo
 def test_options_names_every_method_of_a_path(client: httpx.Client, document: Json, endpoint: Endpoint) -> None:
     path = endpoint.path.format(
         **dict.fromkeys(("chat_id", "message_id", "revocation_id"), 1),
-        **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id"), new_run_id()),
+        **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id", "notification_id"), new_run_id()),
         name="echo",
     )
     described = document["paths"][endpoint.path.rstrip("/")]
@@ -182,6 +183,8 @@ def test_what_an_endpoint_answers_is_what_is_described(
         ids["task_id"] = make_task(client, owner, task_type="triggered", prompt="hello")["id"]
     if "batch_id" in endpoint.path:
         ids["batch_id"] = make_batch(client, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
+    if "notification_id" in endpoint.path:
+        ids["notification_id"] = a_notification(migrated_dsn, owner)
     path = endpoint.path.format(name="echo", **ids)
     headers = {**as_(owner, endpoint.right_role), "accept": "application/json"}
 

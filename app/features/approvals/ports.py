@@ -1,7 +1,8 @@
 """What the use cases of approvals ask of the outside."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.agents.approvals.desk import Asked, Asker, NewRequest
@@ -9,6 +10,15 @@ from app.features.approvals.domain import Approval, ApprovalFilter, Ruling
 from app.kernel.ids import ApprovalId, RunId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A request that waits, under the id it is decided by."""
+
+    id: ApprovalId
+    request: NewRequest
+    expires_at: datetime
 
 
 class ApprovalStore(Protocol):
@@ -44,6 +54,6 @@ class ApprovalStore(Protocol):
 class Notices(Protocol):
     """Who tells an owner that something waits for them, when they do not look."""
 
-    def approval_wanted(self, asker: Asker, requests: Sequence[NewRequest]) -> None:
-        """Returns at once and never raises."""
+    async def approval_wanted(self, tx: Tx, asker: Asker, wanted: Sequence[Wanted]) -> None:
+        """Write it down with the transaction that asks; the same requests again are told of once."""
         ...

@@ -1,4 +1,6 @@
-"""What the slice adds to the container. It asks others for `Settings`, `Begin`, the engine, the audit and receipts."""
+"""What the slice adds to the container. It asks others for `Settings`, `Begin`, the engine, the audit, receipts
+and notifications.
+"""
 
 from datetime import timedelta
 
@@ -7,7 +9,7 @@ from dishka import Provider, Scope, provide, provide_all
 from app.agents.approvals.desk import ApprovalDesk
 from app.agents.approvals.guard import AskFirst, Unattended
 from app.agents.rules import parse_rules
-from app.features.approvals.gate import LoggedNotices, PostedApprovals
+from app.features.approvals.gate import OwnerNotices, PostedApprovals
 from app.features.approvals.ports import ApprovalStore, Notices
 from app.features.approvals.repository import PostgresApprovalStore
 from app.features.approvals.use_cases.close_approvals import CloseApprovals
@@ -40,7 +42,7 @@ class ApprovalsAtWork(Provider):
 
     scope = Scope.APP
 
-    notices = provide(LoggedNotices, provides=Notices)
+    notices = provide(OwnerNotices, provides=Notices)
 
     @provide
     def desk(self, begin: Begin, store: ApprovalStore, notices: Notices, settings: Settings) -> ApprovalDesk:

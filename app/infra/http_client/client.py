@@ -3,8 +3,9 @@
 What does not go through here: proxied requests (`edge/upstream.py`) and the model SDKs, which bring their own client.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import httpx2
@@ -38,6 +39,14 @@ class CallAnswer:
 
     status: int
     body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CallHead:
+    """Any status is an answer; what follows its head was not read."""
+
+    status: int
     headers: Mapping[str, str]
 
 
@@ -96,11 +105,33 @@ class HttpClient:
 
         Errors: EgressRefused, CallFailed.
         """
-        target = await aim(url, networks=networks)
-        sent = {name: value for name, value in (headers or {}).items() if name.lower() != "host"}
-        sent["host"] = target.authority
-        request = _Outgoing(method, url, target.url, body, sent, query, {"sni_hostname": target.host})
+        request = await _guarded(_Outgoing(method, url, url, body, headers or {}, query), networks)
         return await _send(self._guarded, request, timeouts=timeouts, limit_bytes=limit_bytes)
+
+    async def tell(
+        self, url: str, *, body: bytes, headers: Mapping[str, str], timeouts: CallTimeouts = HOOK_TIMEOUTS
+    ) -> CallHead:
+        """Post something and give the head of the answer as soon as it is there, whatever follows it.
+
+        For who must know that it was taken, and nothing else. Errors: CallFailed.
+        """
+        return await _tell(self._client, _Outgoing("POST", url, url, body, headers, None), timeouts)
+
+    async def tell_outside(
+        self,
+        url: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        networks: Sequence[Network] = (),
+        timeouts: CallTimeouts = HOOK_TIMEOUTS,
+    ) -> CallHead:
+        """Do the same to an address on the public network, or on one of `networks`.
+
+        Errors: EgressRefused, CallFailed.
+        """
+        request = await _guarded(_Outgoing("POST", url, url, body, headers, None), networks)
+        return await _tell(self._guarded, request, timeouts)
 
     async def fetch(self, url: str) -> bytes:
         """Get a small document, as keys are. Errors: CallFailed, for any status but 200 too."""
@@ -128,9 +159,30 @@ class _Outgoing:
     extensions: Mapping[str, str] = field(default_factory=dict)
 
 
+async def _guarded(request: _Outgoing, networks: Sequence[Network]) -> _Outgoing:
+    """Send it to the address that was looked at, under the host's own name. Errors: EgressRefused."""
+    target = await aim(request.url, networks=networks)
+    sent = {name: value for name, value in request.headers.items() if name.lower() != "host"}
+    sent["host"] = target.authority
+    return replace(request, url=target.url, headers=sent, extensions={"sni_hostname": target.host})
+
+
 async def _send(
     client: httpx2.AsyncClient, request: _Outgoing, *, timeouts: CallTimeouts, limit_bytes: int
 ) -> CallAnswer:
+    async with _sent(client, request, timeouts) as answer:
+        return CallAnswer(answer.status_code, await _read(answer, limit_bytes), dict(answer.headers))
+
+
+async def _tell(client: httpx2.AsyncClient, request: _Outgoing, timeouts: CallTimeouts) -> CallHead:
+    async with _sent(client, request, timeouts) as answer:
+        return CallHead(answer.status_code, dict(answer.headers))
+
+
+@asynccontextmanager
+async def _sent(
+    client: httpx2.AsyncClient, request: _Outgoing, timeouts: CallTimeouts
+) -> AsyncIterator[httpx2.Response]:
     timeout = httpx2.Timeout(timeouts.answer_s, connect=timeouts.connect_s, pool=timeouts.connect_s)
     # httpx2 replaces the URL's own query by an empty `params`
     params = {name: value if isinstance(value, str) else list(value) for name, value in (request.query or {}).items()}
@@ -144,7 +196,7 @@ async def _send(
             timeout=timeout,
             extensions=dict(request.extensions),
         ) as answer:
-            return CallAnswer(answer.status_code, await _read(answer, limit_bytes), dict(answer.headers))
+            yield answer
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
         raise CallFailed(f"{request.method} {request.named}: {type(error).__name__}: {error}") from error
 

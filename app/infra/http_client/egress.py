@@ -41,6 +41,10 @@ class EgressRefused(OSError):
     """The call would go where it may not; the message names the host and no address."""
 
 
+class HostUnknown(EgressRefused):
+    """Nobody could say where the host is; a while later somebody may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a guarded request goes: `url` holds the checked address, `host` what it was asked under."""
@@ -103,13 +107,13 @@ async def aim(url: str, *, networks: Sequence[Network] = ()) -> Target:
 
 
 async def _resolve(host: str, port: int) -> Sequence[Address]:
-    """Give at least one address. Errors: EgressRefused."""
+    """Give at least one address. Errors: HostUnknown."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_S):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise EgressRefused(f"Nobody knows where {host} is.") from error
+        raise HostUnknown(f"Nobody knows where {host} is.") from error
     if not found:
-        raise EgressRefused(f"Nobody knows where {host} is.")
+        raise HostUnknown(f"Nobody knows where {host} is.")
     return [ip_address(str(place[0]).partition("%")[0]) for *_, place in found]

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
 from app.features.audit.repository import PostgresAuditStore
+from app.features.notifications.repository.notifications import PostgresNotifications
 from app.infra.db import migrate
 from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable
@@ -134,6 +135,25 @@ async def count_old_audit(days: int) -> None:
     async with opened(_settings()) as database, database.begin() as tx:
         found = await PostgresAuditStore().count_old(tx, age=timedelta(days=days))
     print(f"would delete {found} entries of the audit")
+
+
+async def forget_notifications(days: int) -> None:
+    """Remove what owners were told so long ago, a thousand a transaction."""
+    store, found = PostgresNotifications(), 0
+    async with opened(_settings()) as database:
+        while True:
+            async with database.begin() as tx:
+                part = await store.forget(tx, age=timedelta(days=days))
+            found += part
+            if not part:
+                break
+    print(f"deleted {found} notifications")
+
+
+async def count_old_notifications(days: int) -> None:
+    async with opened(_settings()) as database, database.begin() as tx:
+        found = await PostgresNotifications().count_old(tx, age=timedelta(days=days))
+    print(f"would delete {found} notifications")
 
 
 def _words(found: retention.Forgotten) -> str:

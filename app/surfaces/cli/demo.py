@@ -4,7 +4,9 @@ The fleet's sockets are bound here and inherited, so that no port can be taken b
 """
 
 import os
+import secrets
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from app.kernel.folders import default_data_dir
@@ -67,6 +69,14 @@ def _set_environment(folder: Path, urls: fleet.FleetUrls, *, has_model: bool) ->
         "JWT_ISSUER": "portico-demo-auth",
         "JWT_AUDIENCE": "portico",
     }
+    os.environ.setdefault("NOTIFICATION_SECRET", _kept_secret(folder / "notification.secret"))
     os.environ.setdefault("LOG_LEVEL", "30")  # what is printed is to be read; LOG_LEVEL=20 shows every request
     if not has_model:
         os.environ["DEFAULT_MODEL"] = "none"
+
+
+def _kept_secret(file: Path) -> str:
+    """Give the secret in a file, made the first time: receivers of notifications keep what is derived of it."""
+    with suppress(FileExistsError), os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as new:
+        new.write(secrets.token_urlsafe(48))
+    return file.read_text("ascii")

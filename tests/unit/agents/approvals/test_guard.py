@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.agents.approvals.desk import Status, digest_of, wait_key
+from app.agents.approvals.desk import Asker, Status, digest_of, wait_key
 from app.agents.approvals.guard import AskFirst, Unattended
 from app.agents.contract import Offer, Risk, ToolContext, Turn, tool
 from app.agents.rules import Rule, ask, deny
@@ -16,7 +16,9 @@ from app.agents.tools.interceptors import Interceptors
 from app.agents.turns import Said
 from app.features.approvals.domain import Approval, Ruling
 from app.features.approvals.gate import PostedApprovals
+from app.features.approvals.ports import Wanted
 from app.kernel.ids import RunId, UserId, new_run_id
+from app.kernel.transaction import Tx
 from tests.builders import acting_principal
 from tests.fakes.approvals import FakeApprovalStore
 from tests.fakes.front_door import FakeFrontDoor
@@ -31,9 +33,8 @@ from tests.unit.agents.served import model_of
 class Notes:
     told: list[Sequence[str]] = field(default_factory=list)
 
-    def approval_wanted(self, asker: object, requests: Sequence[object]) -> None:
-        del asker
-        self.told.append([getattr(request, "tool", "") for request in requests])
+    async def approval_wanted(self, tx: Tx, asker: Asker, wanted: Sequence[Wanted]) -> None:
+        self.told.append([one.request.tool for one in wanted])
 
 
 @dataclass
