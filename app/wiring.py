@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dishka import Provider, Scope, alias, provide
+from dishka import AnyOf, Provider, Scope, alias, provide
 
 from app.agents.approvals.guard import AskFirst
 from app.agents.contract import AgentDirectory
@@ -25,12 +25,16 @@ from app.features.audit.use_cases.record_later import RecordLater
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers, TurnsElsewhere, TurnsProvider
-from app.features.runs.provider import RunsAtWork, RunsProvider
-from app.features.tasks.ports import Standing
-from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewhere, TasksProvider, TaskStores
+from app.features.notifications.ports import Preferences
 from app.features.notifications.provider import NotificationsAtWork, NotificationsProvider, NotificationStores
 from app.features.notifications.repository.watch import DeliveryWatch
 from app.features.notifications.use_cases.deliver_due import DeliverDue
+from app.features.notifications.use_cases.notify import Notify
+from app.features.runs.ports import RunStore
+from app.features.runs.provider import RunsAtWork, RunsProvider
+from app.features.tasks.gate import TaskNotices
+from app.features.tasks.ports import Outcomes, Standing, TaskStore
+from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewhere, TasksProvider, TaskStores
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
 from app.infra.db.engine import Database
@@ -126,6 +130,10 @@ class Wiring(Provider):
 
     credentials = alias(RunTokens, provides=Credentials)
     standing = provide(PostgresStanding, provides=Standing)
+
+    @provide
+    def task_notices(self, notify: Notify, tasks: TaskStore, runs: RunStore) -> AnyOf[Outcomes, Preferences]:
+        return TaskNotices(notify, tasks, runs)
 
     @provide
     def handlers(self, turns: TurnHandlers, tasks: TaskHandlers) -> Handlers:

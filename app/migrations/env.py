@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 from app.features.approvals import tables as approvals_tables
 from app.features.audit import tables as audit_tables
 from app.features.chats import tables as chats_tables
-from app.features.tasks import tables as tasks_tables
 from app.features.notifications import tables as notifications_tables
+from app.features.tasks import tables as tasks_tables
 from app.features.usage import tables as usage_tables
 from app.infra.db import keyed_requests, quotas, revocations
 from app.infra.db.base import Base

@@ -4,20 +4,25 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
+from app.agents.approvals.desk import Asker, NewRequest
+from app.agents.rules import Risk
+from app.features.approvals.gate import OwnerNotices, PostedApprovals
+from app.features.approvals.repository import PostgresApprovalStore
 from app.features.notifications.domain.backoff import Again, Done, GiveUp
 from app.features.notifications.domain.news import Delivery, DeliveryState, Kind, News, Notification
-from app.features.notifications.ports import Claimed
+from app.features.notifications.ports import Claimed, RulesOfRun
 from app.features.notifications.repository.notifications import PostgresNotifications
 from app.features.notifications.repository.outbox import PostgresOutbox
 from app.features.notifications.repository.watch import DeliveryWatch
 from app.features.notifications.use_cases.notify import Notify
 from app.infra.db.engine import Database, session_of
 from app.infra.observability.health import NotWell
-from app.kernel.ids import NotificationId, UserId
+from app.kernel.ids import NotificationId, RunId, UserId, new_run_id
 from app.kernel.values import Json
 
 HOOK: Mapping[str, Json] = {"webhook_url": "https://a.example/hook"}
@@ -333,3 +338,28 @@ async def test_a_lane_of_thousands_costs_a_claim_no_more_than_a_short_one(post: 
 
     assert "ix_notification_deliveries_due" in "\n".join(row[0] for row in plan)
     assert keys(await post.claim()) == ["head"]
+
+
+async def test_what_is_asked_at_once_is_told_once_by_the_rules_of_the_runs_task(post: Post) -> None:
+    class OfTask:
+        async def of_run(self, tx: object, run_id: RunId) -> RulesOfRun:
+            return RulesOfRun(HOOK, UUID(int=1), "task:1")
+
+    desk = PostedApprovals(
+        post.database.begin, PostgresApprovalStore(), OwnerNotices(Notify(post.outbox), OfTask()), timedelta(hours=1)
+    )
+    asker = Asker(new_run_id(), None, ANN, "helper")
+    requests = [
+        NewRequest(f"judged#1.{at}", "call", tool, Risk.DESTROYS, {}, "It destroys.")
+        for at, tool in enumerate(["delete", "shred", "delete"])
+    ]
+
+    for _ in range(2):
+        asked = await desk.ask(asker, requests, is_attended=False)
+    await desk.ask(Asker(new_run_id(), None, ANN, "helper"), requests, is_attended=True)
+
+    (taken,) = await post.claim()
+    assert taken.notification.kind is Kind.APPROVAL
+    assert taken.notification.title == "helper wants to use delete, shred"
+    assert taken.notification.about.task_id == UUID(int=1)
+    assert taken.notification.details == {"approval_ids": [str(one.id) for one in asked]}

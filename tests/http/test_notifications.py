@@ -10,7 +10,8 @@ import pytest
 from tests.builders import some_settings
 from tests.e2e.program import becomes_true
 from tests.gateway import running_gateway
-from tests.http.calls import Json, as_, fields_of, somebody
+from tests.http.calls import Json, as_, fields_of, make_task, somebody
+from tests.http.moody import Moody
 from tests.http.running import a_notification
 from tests.receivers import Receiver, Reply, verified
 
@@ -26,7 +27,7 @@ def gateway_url(migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> 
         notification_secret="a secret of the operator's".replace(" ", "-") * 2,
         notification_networks="127.0.0.0/8",
     )
-    with running_gateway(settings) as url:
+    with running_gateway(settings, Moody().provider()) as url:
         yield url
 
 
@@ -221,3 +222,50 @@ def test_health_and_metrics_tell_how_it_goes(client: httpx.Client) -> None:
     metrics = client.get("/metrics", headers=as_("root", "admin")).text
     assert "portico_notifications_pending" in metrics
     assert "portico_notifications_dead" in metrics
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind", "status"), [("hello", "success", "completed"), ("refuse", "error", "failed")]
+)
+def test_a_run_of_a_task_ends_in_one_notification_that_arrives_by_the_tasks_rules(
+    client: httpx.Client, receiver: Receiver, prompt: str, kind: str, status: str
+) -> None:
+    owner, url = somebody(), f"{receiver.url}/{uuid4()}"
+    config = {"webhook_url": url, "on": ["success", "error"]}
+
+    task = make_task(client, owner, task_type="delegation", prompt=prompt, notification_config=config)
+
+    assert becomes_true(lambda: any(got.path in url for got in receiver.accepted), within_s=PATIENCE_S)
+    (got,) = [one for one in receiver.accepted if one.path in url]
+    (kept,) = listed(client, owner)
+    told = got.json["data"]
+    assert (told["kind"], told["task_id"], told["run_id"]) == (kind, task["id"], task["run_id"])
+    assert told["details"]["status"] == status
+    assert told["title"] == prompt
+    assert (kept["kind"], kept["text"], kept["id"]) == (kind, told["text"], told["id"])
+    assert ("hello, after: nothing" if kind == "success" else "The agent refused.") in kept["text"]
+
+
+def test_what_waits_for_a_task_that_failed_is_told_as_waiting(client: httpx.Client) -> None:
+    owner = somebody()
+    first = make_task(client, owner, task_type="triggered", prompt="refuse")
+    second = make_task(client, owner, task_type="delegation", prompt="go on", depends_on=[first["id"]])
+
+    client.post(f"/api/v1/tasks/{first['id']}/execute", headers=as_(owner))
+
+    assert becomes_true(lambda: len(listed(client, owner)) == 2, within_s=PATIENCE_S)
+    found = {one["kind"]: one for one in listed(client, owner)}
+    assert (found["error"]["task_id"], found["waiting"]["task_id"]) == (first["id"], second["id"])
+    assert found["waiting"]["details"] == {"blocked_by": first["id"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [({"channels": ["pigeon"]}, "channels"), ({"webhook_url": "example"}, "webhook_url"), ({"colour": 1}, "colour")],
+)
+def test_a_task_takes_no_configuration_that_is_wrong(client: httpx.Client, config: object, field: str) -> None:
+    body = {"task_type": "triggered", "prompt": "hello", "notification_config": config}
+
+    answer = client.post("/api/v1/tasks/", json=body, headers=as_(somebody()))
+
+    assert (answer.status_code, fields_of(answer)) == (400, [f"notification_config.{field}"])

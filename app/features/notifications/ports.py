@@ -138,12 +138,3 @@ class Preferences(Protocol):
     """Whose rules hold for a run; known by whoever knows why it was begun."""
 
     async def of_run(self, tx: Tx, run_id: RunId) -> RulesOfRun: ...
-
-
-class InAppAlone:
-    """Nobody has asked for anything else."""
-
-    async def of_run(self, tx: Tx, run_id: RunId) -> RulesOfRun:
-        """Give no configuration."""
-        del tx
-        return RulesOfRun(order=f"run:{run_id}")

@@ -12,7 +12,7 @@ from app.features.notifications.clients.webhook import SignedWebhook
 from app.features.notifications.domain.config import Reach
 from app.features.notifications.domain.news import Channel
 from app.features.notifications.domain.signing import SigningKey
-from app.features.notifications.ports import InAppAlone, Notifications, Outbox, Preferences, Sender
+from app.features.notifications.ports import Notifications, Outbox, Sender
 from app.features.notifications.repository.notifications import PostgresNotifications
 from app.features.notifications.repository.outbox import PostgresOutbox
 from app.features.notifications.repository.watch import DeliveryWatch
@@ -42,7 +42,6 @@ class NotificationStores(Provider):
 
     notify = provide(Notify)
     notifications = provide(PostgresNotifications, provides=Notifications)
-    preferences = provide(InAppAlone, provides=Preferences)
 
     @provide
     def outbox(self, database: Database, hints: PostgresHints) -> Outbox:

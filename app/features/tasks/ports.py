@@ -115,10 +115,3 @@ class Outcomes(Protocol):
     async def note(self, tx: Tx, outcome: RunOutcome) -> None:
         """Take note of the end of a run, exactly once, in the transaction that ends it; talk to nobody."""
         ...
-
-
-class NoOutcomes:
-    """Nobody is told."""
-
-    async def note(self, tx: Tx, outcome: RunOutcome) -> None:
-        """Forget it."""

@@ -1,4 +1,4 @@
-"""What the slice adds to the container. It asks others for `Begin`, agents, the engine, runs and receipts."""
+"""What the slice adds to the container. It asks others for `Begin`, agents, the engine, runs, receipts, `Outcomes`."""
 
 from collections.abc import Mapping
 from typing import NewType
@@ -6,7 +6,7 @@ from typing import NewType
 from dishka import Provider, Scope, provide, provide_all
 
 from app.features.tasks.domain.task import KIND
-from app.features.tasks.ports import NoOutcomes, Outcomes, TaskStore
+from app.features.tasks.ports import TaskStore
 from app.features.tasks.repository import PostgresTaskStore
 from app.features.tasks.use_cases.add_task import AddTask
 from app.features.tasks.use_cases.create_batch import CreateBatch
@@ -39,7 +39,6 @@ class TaskStores(Provider):
     scope = Scope.APP
 
     tasks = provide(PostgresTaskStore, provides=TaskStore)
-    outcomes = provide(NoOutcomes, provides=Outcomes)
     use_cases = provide_all(StartTask, EndTask)
 
 

@@ -71,6 +71,10 @@ class Reach:
     webhook: bool = False
 
 
+ANYWHERE = Reach(email=True, slack=True, telegram=True, webhook=True)
+"""where everything is set up"""
+
+
 def read_config(given: Mapping[str, Json] | None) -> NotificationConfig:
     """Read what was checked when it was stored; of what cannot be read any more the default holds."""
     return _Reader(given or {}).read()

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from app.features.notifications.domain.config import ANYWHERE, config_problems
 from app.infra.durable.ports import RunState
 from app.kernel.authority import Authority
 from app.kernel.errors import Conflict, FieldError, Forbidden, NotFound
@@ -118,7 +119,7 @@ class NewTask:
             *prompt_problems(self.prompt),
             *_expression_problems(self.task_type, self.schedule_expression, self.timezone),
             *_config_problems("trigger_config", self.trigger_config),
-            *_config_problems("notification_config", self.notification_config),
+            *_notification_problems(self.notification_config),
             *_config_problems("settings", self.settings),
             *context_problems(self.context_data),
             *_dependency_problems(self.task_type, self.depends_on),
@@ -205,6 +206,12 @@ def prompt_problems(prompt: str) -> list[FieldError]:
 def context_problems(context: Mapping[str, Json]) -> list[FieldError]:
     problem = json_problem(context, limit_bytes=CONTEXT_LIMIT_BYTES)
     return [FieldError("context_data", problem)] if problem else []
+
+
+def _notification_problems(config: Mapping[str, Json] | None) -> list[FieldError]:
+    """Tell what holds everywhere; whether a channel is set up here is asked where it is known."""
+    name = "notification_config"
+    return _config_problems(name, config) or config_problems(config or {}, ANYWHERE, at=name)
 
 
 def _config_problems(name: str, config: Mapping[str, Json] | None) -> list[FieldError]:

@@ -4,16 +4,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.features.notifications.domain.config import Reach, config_problems, read_config
+from app.features.notifications.domain.config import ANYWHERE, Reach, config_problems, read_config
 from app.features.notifications.domain.news import Channel, Kind, Target
 from app.kernel.values import Json
 
-EVERYWHERE = Reach(email=True, slack=True, telegram=True, webhook=True)
 HOOK = "https://example.org/hook"
 AT_NIGHT: Mapping[str, Json] = {"start": "22:00", "end": "07:00", "timezone": "Europe/Berlin"}
 
 
-def problems(given: Mapping[str, Json], reach: Reach = EVERYWHERE) -> list[str]:
+def problems(given: Mapping[str, Json], reach: Reach = ANYWHERE) -> list[str]:
     return [f"{one.field}: {one.message}" for one in config_problems(given, reach)]
 
 
@@ -134,7 +133,7 @@ def test_an_owners_own_slack_needs_nothing_of_the_operator() -> None:
 
 
 def test_problems_stand_where_the_configuration_stands() -> None:
-    (found,) = config_problems({"dedupe_s": -1}, EVERYWHERE, at="notification_config")
+    (found,) = config_problems({"dedupe_s": -1}, ANYWHERE, at="notification_config")
 
     assert found.field == "notification_config.dedupe_s"
 
