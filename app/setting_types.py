@@ -5,9 +5,10 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
@@ -89,3 +90,36 @@ def _rules(text: str) -> str:
 
 
 type ApprovalRules = Annotated[str, AfterValidator(_rules)]
+
+
+class NotificationSettings(BaseModel):
+    """The settings of notifications: the mail server, and what other channels need of the operator."""
+
+    smtp_host: str = Field(default="", pattern=r"^[^\s/:@]*$")
+    smtp_port: int | None = Field(default=None, ge=1, le=65535)
+    smtp_tls: Literal["starttls", "ssl", "none"] = "starttls"
+    smtp_username: str = ""
+    smtp_password: str = Field(default="", repr=False, validate_default=True)
+    smtp_from: str = Field(default="", pattern=r"^([^<>@\r\n]*<)?[^\s<>@]+@[^\s<>@]+>?$|^$", validate_default=True)
+    smtp_ca: Path | None = None
+    slack_webhook_url: str = Field(default="", pattern=r"^(https?://[^\s/]+\S*)?$", repr=False)
+    telegram_bot_token: str = Field(default="", pattern=r"^[0-9A-Za-z:_-]*$", repr=False)
+    telegram_api_url: str = Field(default="https://api.telegram.org", pattern=r"^https?://[^\s/]+(/\S*[^\s/])?$")
+    notification_secret: str = Field(default="", pattern=r"^(\S{32,})?$", repr=False)
+    notification_networks: Networks = ()
+
+    @field_validator("smtp_password")
+    @classmethod
+    def _not_in_the_clear(cls, password: str, others: ValidationInfo) -> str:
+        if password and others.data.get("smtp_tls") == "none":
+            msg = "would be sent in the clear: set SMTP_TLS to starttls or ssl, or unset SMTP_PASSWORD"
+            raise ValueError(msg)
+        return password
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _somebody_sends(cls, sender: str, others: ValidationInfo) -> str:
+        if others.data.get("smtp_host") and not sender:
+            msg = "is missing: SMTP_HOST is set, so say who sends, as portico@example.org"
+            raise ValueError(msg)
+        return sender

@@ -31,7 +31,18 @@ from app.kernel.folders import default_data_dir
 from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
-from app.setting_types import RUN_BUDGET, ApprovalRules, Dsn, Limits, LimitsByAgent, Names, Networks, Origins, Pem
+from app.setting_types import (
+    RUN_BUDGET,
+    ApprovalRules,
+    Dsn,
+    Limits,
+    LimitsByAgent,
+    Names,
+    Networks,
+    NotificationSettings,
+    Origins,
+    Pem,
+)
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
@@ -145,7 +156,7 @@ class TableSource:
     content: bytes
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, NotificationSettings):
     """The frozen tree. Each field but those of `FROM_THE_FILE` is an environment variable of the same name in capitals.
 
     Without `table_source` the rows were handed in, and do not change.
@@ -191,18 +202,6 @@ class Settings(BaseSettings):
     approval_rules: ApprovalRules = ""
     approval_expires_s: int = Field(default=24 * 3600, ge=10, le=90 * 24 * 3600)
     approval_unattended: Literal["deny", "park", "notify"] = "notify"
-    smtp_host: str = Field(default="", pattern=r"^[^\s/:@]*$")
-    smtp_port: int | None = Field(default=None, ge=1, le=65535)
-    smtp_tls: Literal["starttls", "ssl", "none"] = "starttls"
-    smtp_username: str = ""
-    smtp_password: str = Field(default="", repr=False, validate_default=True)
-    smtp_from: str = Field(default="", pattern=r"^([^<>@\r\n]*<)?[^\s<>@]+@[^\s<>@]+>?$|^$", validate_default=True)
-    smtp_ca: Path | None = None
-    slack_webhook_url: str = Field(default="", pattern=r"^(https?://[^\s/]+\S*)?$", repr=False)
-    telegram_bot_token: str = Field(default="", pattern=r"^[0-9A-Za-z:_-]*$", repr=False)
-    telegram_api_url: str = Field(default="https://api.telegram.org", pattern=r"^https?://[^\s/]+(/\S*[^\s/])?$")
-    notification_secret: str = Field(default="", pattern=r"^(\S{32,})?$", repr=False)
-    notification_networks: Networks = ()
     usage_retention_days: int = Field(default=400, ge=1, le=36_500)
     local_model_gguf: Path | None = None
     front_door_url: str = ""
@@ -223,22 +222,6 @@ class Settings(BaseSettings):
             msg = "set either JWT_PUBLIC_KEY (a PEM) or JWT_JWKS_URL (the auth service's JWKS document)"
             raise ValueError(msg)
         return url
-
-    @field_validator("smtp_password")
-    @classmethod
-    def _not_in_the_clear(cls, password: str, others: ValidationInfo) -> str:
-        if password and others.data.get("smtp_tls") == "none":
-            msg = "would be sent in the clear: set SMTP_TLS to starttls or ssl, or unset SMTP_PASSWORD"
-            raise ValueError(msg)
-        return password
-
-    @field_validator("smtp_from")
-    @classmethod
-    def _somebody_sends(cls, sender: str, others: ValidationInfo) -> str:
-        if others.data.get("smtp_host") and not sender:
-            msg = "is missing: SMTP_HOST is set, so say who sends, as portico@example.org"
-            raise ValueError(msg)
-        return sender
 
     @property
     def is_prod(self) -> bool:

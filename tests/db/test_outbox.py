@@ -273,8 +273,11 @@ async def test_notes_and_ends_at_the_same_moment_leave_no_lane_without_a_head(po
                 sent += keys([one])
         return sent
 
-    async with asyncio.timeout(30):
-        sent, *_ = await asyncio.gather(send(), *(write(part) for part in range(4)))
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        sending = group.create_task(send())
+        for part in range(4):
+            group.create_task(write(part))
+    sent = sending.result()
 
     for part in range(4):
         of_part = [key for key in sent if key.startswith(f"{part}-")]
@@ -354,11 +357,11 @@ async def test_what_is_asked_at_once_is_told_once_by_the_rules_of_the_runs_task(
         for at, tool in enumerate(["delete", "shred", "delete"])
     ]
 
-    for _ in range(2):
-        asked = await desk.ask(asker, requests, is_attended=False)
+    asked, again = [await desk.ask(asker, requests, is_attended=False) for _ in range(2)]
     await desk.ask(Asker(new_run_id(), None, ANN, "helper"), requests, is_attended=True)
 
     (taken,) = await post.claim()
+    assert asked == again
     assert taken.notification.kind is Kind.APPROVAL
     assert taken.notification.title == "helper wants to use delete, shred"
     assert taken.notification.about.task_id == UUID(int=1)
