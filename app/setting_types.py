@@ -1,4 +1,6 @@
-"""How the texts of settings are read: lists, networks, origins, keys and limits, each checked as a whole."""
+"""How the texts of settings are read: lists, networks, origins, keys and limits, each checked as a whole; and groups of
+settings, which `settings.py` joins.
+"""
 
 import ipaddress
 import json
@@ -90,6 +92,20 @@ def _rules(text: str) -> str:
 
 
 type ApprovalRules = Annotated[str, AfterValidator(_rules)]
+
+
+class AgentSettings(BaseModel):
+    """What agents may spend, and what they are to ask before."""
+
+    budget_run: Limits = Field(default=RUN_BUDGET, validate_default=True)
+    budget_chat: Limits = Field(default_factory=dict)
+    budget_user: Limits = Field(default_factory=dict)
+    budget_day: Limits = Field(default_factory=dict)
+    budget_agents: LimitsByAgent = Field(default_factory=dict)
+    approval_rules: ApprovalRules = ""
+    approval_expires_s: int = Field(default=24 * 3600, ge=10, le=90 * 24 * 3600)
+    approval_unattended: Literal["deny", "park", "notify"] = "notify"
+    usage_retention_days: int = Field(default=400, ge=1, le=36_500)
 
 
 class NotificationSettings(BaseModel):

@@ -31,18 +31,7 @@ from app.kernel.folders import default_data_dir
 from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
-from app.setting_types import (
-    RUN_BUDGET,
-    ApprovalRules,
-    Dsn,
-    Limits,
-    LimitsByAgent,
-    Names,
-    Networks,
-    NotificationSettings,
-    Origins,
-    Pem,
-)
+from app.setting_types import AgentSettings, Dsn, Names, Networks, NotificationSettings, Origins, Pem
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
@@ -156,7 +145,7 @@ class TableSource:
     content: bytes
 
 
-class Settings(BaseSettings, NotificationSettings):
+class Settings(BaseSettings, AgentSettings, NotificationSettings):
     """The frozen tree. Each field but those of `FROM_THE_FILE` is an environment variable of the same name in capitals.
 
     Without `table_source` the rows were handed in, and do not change.
@@ -194,15 +183,6 @@ class Settings(BaseSettings, NotificationSettings):
     otel_exporter_otlp_headers: str = Field(default="", repr=False)
     otel_service_name: str = Field(default="portico", min_length=1)
     default_model: str = ""
-    budget_run: Limits = Field(default=RUN_BUDGET, validate_default=True)
-    budget_chat: Limits = Field(default_factory=dict)
-    budget_user: Limits = Field(default_factory=dict)
-    budget_day: Limits = Field(default_factory=dict)
-    budget_agents: LimitsByAgent = Field(default_factory=dict)
-    approval_rules: ApprovalRules = ""
-    approval_expires_s: int = Field(default=24 * 3600, ge=10, le=90 * 24 * 3600)
-    approval_unattended: Literal["deny", "park", "notify"] = "notify"
-    usage_retention_days: int = Field(default=400, ge=1, le=36_500)
     local_model_gguf: Path | None = None
     front_door_url: str = ""
     mcp_config: Path | None = None

@@ -30,7 +30,7 @@ CATCHES_EVERYTHING = {
     "agents/llm/model_step.py": "however a request ends, what it took is settled; the error goes on its way",
     "agents/factory.py": "so is the file of an agent; what it raised is the cause of AgentBroken",
     "agents/mcp_client/connection.py": "what a server and its library come to ends a connection, which is tried again",
-    "features/notifications/use_cases/deliver_due.py": "a sender's bug must not end the others' sending; it is a failure",
+    "features/notifications/use_cases/deliver_due.py": "a sender's bug is a failure, and must not end the others",
     "infra/durable/handling.py": "a handler is other people's code, and what it raised is told of its run",
     "infra/durable/conclusions.py": "so is what settles a run; the run is tried again later",
     "infra/durable/writes.py": "a write's failure belongs to whoever asked for it, not to the group it runs in",
