@@ -145,6 +145,13 @@ def test_what_cannot_be_meant_is_refused_by_its_field(
     assert (answer.status_code, fields_of(answer)) == (400, [field])
 
 
+@pytest.mark.parametrize(("query", "field"), [("jti=a%00b", "jti"), (f"sub={'x' * 256}", "sub")])
+def test_a_name_that_cannot_be_kept_is_refused_by_its_field(client: httpx.Client, query: str, field: str) -> None:
+    answer = client.get(f"/api/v1/revocations?{query}", headers=as_("root", "admin"))
+
+    assert (answer.status_code, fields_of(answer)) == (400, [field])
+
+
 def test_a_revocation_is_listed_and_can_be_lifted(client: httpx.Client, other: httpx.Client) -> None:
     user = somebody()
     token = issued(user)

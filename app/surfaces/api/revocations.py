@@ -13,16 +13,20 @@ from msgspec import Struct
 from app.edge.faults import RevocationNotFound, RevocationsFull
 from app.edge.withdrawals import REVOCATION_FIELDS, LiftRevocation, ListRevocations, Wish, WithdrawTokens
 from app.infra.db.errors import StorageUnavailable
-from app.kernel.errors import FieldError, ValidationFailed
+from app.kernel.errors import FieldError, ValidationFailed, refuse_invalid
 from app.kernel.identity import Principal
 from app.kernel.paging import Page, parse_list_query
 from app.kernel.revocation import ALWAYS, Mark, Revocation
+from app.kernel.storable import text_problem
 from app.surfaces.api.dependencies import AnyRequest
 
 Who = NamedDependency[Principal]
 RequestId = NamedDependency[str]
-Subject = Annotated[str | None, QueryParameter(name="sub", required=False)]
-TokenId = Annotated[str | None, QueryParameter(name="jti", required=False)]
+NAME_LIMIT_CHARS = 255
+# described here, checked by `_names`
+A_NAME = {"maxLength": NAME_LIMIT_CHARS, "pattern": r"^[^\x00]*$"}
+Subject = Annotated[str | None, QueryParameter(name="sub", required=False, schema_extra=A_NAME)]
+TokenId = Annotated[str | None, QueryParameter(name="jti", required=False, schema_extra=A_NAME)]
 # from 1970 to the year 5138: milliseconds since 1970 are beyond it
 _LAST_TIME_S = 1e11
 
@@ -127,6 +131,10 @@ class RevocationsController(Controller):
 
 
 def _names(subject: str | None, token_id: str | None) -> Mapping[Mark, str]:
+    """Errors: ValidationFailed, for a name that nothing stored could be equal to."""
+    texts = {"sub": subject, "jti": token_id}
+    found = {name: text_problem(text or "", at_least=0, at_most=NAME_LIMIT_CHARS) for name, text in texts.items()}
+    refuse_invalid([FieldError(name, problem) for name, problem in found.items() if problem])
     given = {Mark.SUBJECT: subject, Mark.JWT_ID: token_id}
     return {mark: name for mark, name in given.items() if name is not None}
 
