@@ -25,7 +25,7 @@ from app.features.audit.use_cases.record_later import RecordLater
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers, TurnsElsewhere, TurnsProvider
-from app.features.runs.provider import RunsAtWork, RunsProvider
+from app.features.runs.provider import RunsAtTheDoor, RunsAtWork, RunsProvider
 from app.features.tasks.ports import Standing
 from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewhere, TasksProvider, TaskStores
 from app.features.usage.ports import Ledger, UsageStore
@@ -91,6 +91,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         ChatsProvider(),
         TasksProvider(),
         ApprovalsProvider(),
+        RunsAtTheDoor(),
         ApiProvider(),
         StreamsProvider(),
     )
