@@ -139,7 +139,7 @@ def _add_routes(commands: Commands) -> None:
 
 
 def _add_db(commands: Commands) -> None:
-    command = commands.add_parser("db", help="the database: upgrade, downgrade, revision, status, forget, forget-audit")
+    command = commands.add_parser("db", help="the database: migrations, and what may be forgotten")
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     upgrade = actions.add_parser("upgrade", help="apply migrations")
     upgrade.add_argument("revision", nargs="?", default="head")
@@ -161,6 +161,11 @@ def _add_db(commands: Commands) -> None:
         help="days since it was written (400; 30 at least)",
     )
     forget_audit.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
+    forget_approvals = actions.add_parser("forget-approvals", help="delete requests that were decided long ago")
+    forget_approvals.add_argument(
+        "--older-than", type=_days, default=90, metavar="DAYS", help="days since it was decided, or expired (90)"
+    )
+    forget_approvals.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
     for name, action in actions.choices.items():
         action.set_defaults(run=_db, action=name)
 
@@ -275,6 +280,9 @@ def _db(chosen: argparse.Namespace) -> int:
     elif chosen.action == "forget-audit":
         act_on_audit = database.count_old_audit if chosen.dry_run else database.forget_audit
         asyncio.run(act_on_audit(chosen.older_than))
+    elif chosen.action == "forget-approvals":
+        act_on_approvals = database.count_old_approvals if chosen.dry_run else database.forget_approvals
+        asyncio.run(act_on_approvals(chosen.older_than))
     else:
         act = database.upgrade if chosen.action == "upgrade" else database.downgrade
         asyncio.run(act(chosen.revision))
