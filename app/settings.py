@@ -32,6 +32,7 @@ from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
 from app.setting_types import AgentSettings, Dsn, Names, Networks, NotificationSettings, Origins, Pem
+from app.tool_rows import ToolRuleRow, unset
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
@@ -135,6 +136,7 @@ class GatewayFile(Row):
     routes: tuple[RouteRow, ...] = ()
     groups: Groups = Groups()
     mcp_servers: Mapping[ServerName, McpServerRow] = Field(default_factory=dict)
+    tool_rules: tuple[ToolRuleRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,7 @@ def read_settings(
         problems += [_setting_problem(item, given, str(config)) for item in error.errors()]
         raise ConfigurationInvalid(problems) from None
     servers = _mcp_servers(settings, str(config), problems)
+    problems += [ConfigProblem(str(config), *flaw) for flaw in unset(rows.tool_rules, os.environ)]
     if problems:
         raise ConfigurationInvalid(problems)
     if servers:
@@ -368,13 +371,8 @@ def _of_rows(where: str, flaws: Iterable[RowFlaw]) -> Iterable[ConfigProblem]:
 
 
 def _upstreams_of(routes: object) -> list[object]:
-    if not isinstance(routes, list):
-        return []
-    return [
-        one.upstream if isinstance(one, RouteRow) else one.get("upstream")
-        for one in routes
-        if isinstance(one, RouteRow | dict)
-    ]
+    rows = [one for one in routes if isinstance(one, RouteRow | dict)] if isinstance(routes, list) else []
+    return [row.upstream if isinstance(row, RouteRow) else row.get("upstream") for row in rows]
 
 
 def _row_problem(item: ErrorDetails, where: str) -> ConfigProblem:
