@@ -28,6 +28,7 @@ from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers,
 from app.features.runs.provider import RunsAtWork, RunsProvider
 from app.features.tasks.ports import Standing
 from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewhere, TasksProvider, TaskStores
+from app.features.tasks.use_cases.keep_schedules import KeepSchedules
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
 from app.infra.db.engine import Database
@@ -61,7 +62,7 @@ from app.surfaces.streams.provider import StreamsProvider
 
 _EVERYWHERE: Sequence[type] = (Database, EngineWatch, Ledger, UsageStore)
 _AT_THE_DOOR: Sequence[type] = (MessageHook, FleetDescription, StopWithdrawnRuns, KeyedRequests, OpenStreams)
-_AT_WORK: Sequence[type] = (AgentRunner, Presence)
+_AT_WORK: Sequence[type] = (AgentRunner, Presence, KeepSchedules)
 
 
 def parts_of(role: ProcessRole) -> Sequence[type]:

@@ -120,6 +120,7 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/tasks/{task_id}/enable", flawed="task_id"),
     Endpoint("POST", "/api/v1/tasks/{task_id}/disable", flawed="task_id"),
     Endpoint("GET", "/api/v1/tasks/{task_id}/runs", malformed="pageSize=0", flawed="pageSize"),
+    Endpoint("GET", "/api/v1/tasks/{task_id}/reports", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/audit/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint(

@@ -5,7 +5,7 @@ A *slot* is a moment at which the task is due. Pure; moments are in UTC and have
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -23,6 +23,7 @@ MOST_WAITING = 20
 """runs of a task that may wait behind the one that runs"""
 
 _SECOND = timedelta(seconds=1)
+_ANY = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_WINDOWS = 400
 
 
@@ -128,13 +129,13 @@ class Schedule:
         return last
 
 
-def problems(expression: str, timezone: str, settings: Mapping[str, Json], *, now: datetime) -> list[FieldError]:
-    """List what is wrong with a schedule that is to begin now; one that never fires is."""
+def problems(expression: str, timezone: str, settings: Mapping[str, Json], *, now: datetime | None) -> list[FieldError]:
+    """List what is wrong with a schedule; where it is to begin now, one that never fires is."""
     try:
-        schedule = Schedule.of(expression, timezone, settings, since=now)
+        schedule = Schedule.of(expression, timezone, settings, since=now or _ANY)
     except ScheduleUnreadable as error:
         return list(error.errors)
-    if schedule.next_after(now) is not None:
+    if now is None or schedule.next_after(now) is not None:
         return []
     if schedule.hours is not None and schedule.rhythm.next_after(now) is not None:
         return [FieldError("settings.active_hours", "hold no moment of schedule_expression; widen them")]

@@ -155,7 +155,8 @@ def test_the_latest_of_the_missed_slots_are_those_one_would_have_counted(
     schedule = a_schedule(expression, "Europe/Berlin", active_hours=hours)
     first = schedule.next_after(NOW)
     assert first is not None
-    counted, slot = [], first
+    counted: list[datetime] = []
+    slot: datetime | None = first
     while slot is not None and slot <= first + passed:
         counted.append(slot)
         slot = schedule.next_after(slot)
