@@ -37,6 +37,7 @@ from app.features.runs.provider import RunsAtTheDoor, RunsAtWork, RunsProvider
 from app.features.tasks.gate import TaskNotices
 from app.features.tasks.ports import Outcomes, Standing, TaskStore
 from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewhere, TasksProvider, TaskStores
+from app.features.tasks.use_cases.keep_schedules import KeepSchedules
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
 from app.infra.db.engine import Database
@@ -70,7 +71,7 @@ from app.surfaces.streams.provider import StreamsProvider
 
 _EVERYWHERE: Sequence[type] = (Database, EngineWatch, Ledger, UsageStore, DeliveryWatch)
 _AT_THE_DOOR: Sequence[type] = (MessageHook, FleetDescription, StopWithdrawnRuns, KeyedRequests, OpenStreams)
-_AT_WORK: Sequence[type] = (AgentRunner, Presence, DeliverDue)
+_AT_WORK: Sequence[type] = (AgentRunner, Presence, DeliverDue, KeepSchedules)
 
 
 def parts_of(role: ProcessRole) -> Sequence[type]:

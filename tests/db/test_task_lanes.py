@@ -10,9 +10,11 @@ from sqlalchemy import text
 from app.features.runs.repository import PostgresRunStore
 from app.features.tasks.domain.order import input_of
 from app.features.tasks.domain.task import KIND, NewTask, Task, TaskChange, TaskType
-from app.features.tasks.repository import PostgresTaskStore
+from app.features.tasks.repository.slots import PostgresSlotStore
+from app.features.tasks.repository.tasks import PostgresTaskStore
 from app.features.tasks.use_cases.add_task import AddTask
 from app.features.tasks.use_cases.end_task import EndTask
+from app.features.tasks.use_cases.plan_task import PlanTask
 from app.features.tasks.use_cases.start_task import StartTask
 from app.features.tasks.use_cases.update_task import UpdateTask
 from app.infra.db.engine import Database, session_of
@@ -23,6 +25,7 @@ from app.kernel.transaction import Tx
 from tests.fakes.agents import ScriptedAgents
 from tests.fakes.audit import FakeAuditStore
 from tests.fakes.chat_slice import ANN
+from tests.fakes.slots import FakeAlarm
 from tests.fakes.tasks import RecordingOutcomes
 
 WHILE_ANOTHER_WAITS_S = 0.2
@@ -46,7 +49,7 @@ class Office:
 
     def __post_init__(self) -> None:
         self.start = StartTask(PostgresRunQueue(), self.agents)
-        self.add = AddTask(self.store, self.start)
+        self.add = AddTask(self.store, self.start, PlanTask(PostgresSlotStore(), FakeAlarm()))
         self.end = EndTask(self.store, PostgresRunStore(), self.start, RecordingOutcomes(), Nobody(), Nobody())  # type: ignore[arg-type] # nothing to close
 
     async def a_task(self, *needs: Task, type_: TaskType = TaskType.TRIGGERED) -> Task:

@@ -192,6 +192,10 @@ class FakeRunQueue:
         self.kept.tell()
         return run_id
 
+    async def take_free(self, tx: Tx, wanted: Sequence[str], *, at_most: int) -> Sequence[str]:
+        del tx
+        return wanted[:at_most]
+
     async def put_many(self, tx: Tx, runs: Sequence[NewRun]) -> Sequence[RunId]:
         return [await self.put(tx, run) for run in runs]
 
@@ -238,7 +242,10 @@ class FakeEngine:
     handlers: Handlers
 
     async def dispatch(self, run_id: RunId) -> None:
-        del run_id
+        await self.dispatch_many([run_id])
+
+    async def dispatch_many(self, runs: Sequence[RunId]) -> None:
+        del runs
         self.kept.tell()
 
     async def cancel(self, run_id: RunId, *, reason: str = "", noting: Noting | None = None) -> RunState:

@@ -16,6 +16,7 @@ from app.features.tasks.use_cases.delete_task import DeleteTask
 from app.features.tasks.use_cases.do_task import DoTask
 from app.features.tasks.use_cases.end_task import EndTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
+from app.features.tasks.use_cases.plan_task import PlanTask
 from app.features.tasks.use_cases.retry_failed import RetryFailed
 from app.features.tasks.use_cases.start_task import StartTask
 from app.features.tasks.use_cases.update_task import UpdateTask
@@ -36,6 +37,7 @@ from tests.fakes.durable import FakeEngine, FakeEventLog, FakeRunQueue, FakeRuns
 from tests.fakes.keyed_requests import FakeKeyedRequests
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.runs import FakeRunStore
+from tests.fakes.slots import FakeAlarm, FakeSlotStore
 from tests.fakes.tasks import FakeStanding, FakeTaskStore, RecordingOutcomes
 
 
@@ -56,7 +58,9 @@ class TaskSlice:
         self.log = FakeEventLog(self.kept)
         self.queue = FakeRunQueue(self.kept)
         self.start = StartTask(self.queue, self.agents)
-        self.add = AddTask(self.store, self.start)
+        self.slots, self.alarm = FakeSlotStore(self.store, self.kept), FakeAlarm()
+        self.plan = PlanTask(self.slots, self.alarm)
+        self.add = AddTask(self.store, self.start, self.plan)
         self.handlers = Handlers({KIND: self.doing()})
         self.engine = FakeEngine(self.kept, self.handlers)
 

@@ -140,6 +140,7 @@ ENDPOINTS = (
     ),
     Endpoint("POST", "/api/v1/notifications/{notification_id}/read", flawed="notification_id"),
     Endpoint("POST", "/api/v1/notifications/{notification_id}/resend", flawed="notification_id"),
+    Endpoint("GET", "/api/v1/tasks/{task_id}/reports", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/audit/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint(

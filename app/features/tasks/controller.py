@@ -16,10 +16,12 @@ from app.features.tasks.domain.task import TaskBusy, TaskChange, TaskFilter, Tas
 from app.features.tasks.schemas import (
     BatchCreate,
     BatchOut,
+    ReportOut,
     TaskCreate,
     TaskMade,
     TaskOut,
     TaskPageOut,
+    TaskReportsOut,
     TaskRunsOut,
     TaskUpdate,
 )
@@ -27,6 +29,7 @@ from app.features.tasks.use_cases.create_batch import CreateBatch
 from app.features.tasks.use_cases.create_task import CreateTask
 from app.features.tasks.use_cases.delete_task import DeleteTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
+from app.features.tasks.use_cases.list_reports import ListReports
 from app.features.tasks.use_cases.list_task_runs import RUN_FIELDS, ListTaskRuns
 from app.features.tasks.use_cases.list_tasks import TASK_FIELDS, ListTasks
 from app.features.tasks.use_cases.read_batch import ReadBatch
@@ -160,6 +163,14 @@ class TaskController(Controller):
     ) -> TaskRunsOut:
         page = await use_case(principal, TaskId(task_id), _list_query(request, RUN_FIELDS))
         return TaskRunsOut([RunOut.of(run) for run in page.items], page.total, page.limit, page.offset)
+
+    @get("/{task_id:str}/reports", summary="List what a task's runs came to", description=f"Filters: {PAGES}.")
+    @inject
+    async def list_reports(
+        self, request: AnyRequest, task_id: FromPath[UUID], principal: Who, use_case: FromDishka[ListReports]
+    ) -> TaskReportsOut:
+        page = await use_case(principal, TaskId(task_id), _list_query(request, RUN_FIELDS))
+        return TaskReportsOut([ReportOut.of(one) for one in page.items], page.total, page.limit, page.offset)
 
 
 class BatchController(Controller):

@@ -5,17 +5,44 @@ Rule: a store never decides who may see what. Use cases do, before they change a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from app.features.tasks.domain.firing import Beside, Slot
 from app.features.tasks.domain.task import NewTask, Task, TaskChange, TaskFilter, TaskType
+from app.features.tasks.domain.timing import Timing
+from app.features.tasks.domain.verdict import Severity
 from app.infra.durable.ports import RunError, RunState
 from app.kernel.authority import Authority
 from app.kernel.ids import RunId, TaskId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A task that has been due since `slot`."""
+
+    task: Task
+    slot: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What becomes of a slot; `digest` stands for what the agent was told."""
+
+    task_id: TaskId
+    slot: Slot
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    task_id: TaskId
+    next_run_at: datetime | None
 
 
 class TaskStore(Protocol):
@@ -83,17 +110,70 @@ class Standing(Protocol):
         ...
 
 
-class Severity(StrEnum):
-    SUCCESS = "success"
-    WARNING = "warning"
-    ERROR = "error"
+class SlotStore(Protocol):
+    """When tasks are due, by the database's clock, and which slots were fired. Errors: StorageUnavailable."""
+
+    async def now(self, tx: Tx) -> datetime: ...
+
+    async def wait_s(self, tx: Tx) -> float | None:
+        """Tell in how many seconds the next slot comes, none or fewer when one is due; None when none will come."""
+        ...
+
+    async def due(self, tx: Tx, *, at_most: int) -> Sequence[TaskId]:
+        """Name what is due, the longest first."""
+        ...
+
+    async def hold(self, tx: Tx, ids: Sequence[TaskId]) -> Sequence[Due]:
+        """Lock those of them that are still due and that nobody else has in hand. Hold their lanes before."""
+        ...
+
+    async def beside(
+        self, tx: Tx, lanes: Mapping[TaskId, str], since: Mapping[TaskId, datetime]
+    ) -> Mapping[TaskId, Beside]:
+        """Read what there is of tasks besides; their fired slots only where `since` says from when on."""
+        ...
+
+    async def plan(self, tx: Tx, task_id: TaskId, timing: Timing) -> None:
+        """Say anew when a task is due."""
+        ...
+
+    async def claim(self, tx: Tx, slots: Sequence[Noted]) -> frozenset[tuple[TaskId, datetime]]:
+        """Write down slots; gives those that were not written down before."""
+        ...
+
+    async def note_runs(self, tx: Tx, slots: Sequence[Noted], runs: Sequence[RunId]) -> None:
+        """Write down which run each slot was fired with."""
+        ...
+
+    async def move(self, tx: Tx, moves: Sequence[Moved]) -> None:
+        """Say when tasks are due next; one that is never due again is disabled."""
+        ...
+
+    async def forget(self, tx: Tx, *, older_than: timedelta, at_most: int) -> int:
+        """Let go of slots that were written down so long ago; gives how many."""
+        ...
+
+
+class Alarm(Protocol):
+    """Word that a schedule was changed. Concurrency: one a process; any process may ring."""
+
+    def ring(self) -> None:
+        """Wake whoever waits, in whatever process; a hint, which may be lost."""
+        ...
+
+    def heed(self) -> None:
+        """Wait for what is rung from now on."""
+        ...
+
+    async def wait(self, timeout_s: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
     """How a run of a task ended, as whoever is told of it needs it; `rules` is the task's `notification_config`.
 
-    `text` is what the agent answered, as far as it came. `blocked` are tasks that now cannot begin.
+    `text` is what the agent answered, as far as it came. `blocked` are tasks that now cannot begin. Of a run that has
+    nothing to say (`domain/verdict.py`) nobody is to be told.
     """
 
     task_id: TaskId
@@ -109,6 +189,7 @@ class RunOutcome:
     error: RunError | None = None
     rules: Mapping[str, Json] | None = None
     blocked: tuple[TaskId, ...] = ()
+    has_something_to_say: bool = True
 
 
 class Outcomes(Protocol):

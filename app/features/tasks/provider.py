@@ -6,8 +6,10 @@ from typing import NewType
 from dishka import Provider, Scope, provide, provide_all
 
 from app.features.tasks.domain.task import KIND
-from app.features.tasks.ports import TaskStore
-from app.features.tasks.repository import PostgresTaskStore
+from app.features.tasks.ports import Alarm, SlotStore, TaskStore
+from app.features.tasks.repository.alarm import HintedAlarm
+from app.features.tasks.repository.slots import PostgresSlotStore
+from app.features.tasks.repository.tasks import PostgresTaskStore
 from app.features.tasks.use_cases.add_task import AddTask
 from app.features.tasks.use_cases.create_batch import CreateBatch
 from app.features.tasks.use_cases.create_task import CreateTask
@@ -15,8 +17,12 @@ from app.features.tasks.use_cases.delete_task import DeleteTask
 from app.features.tasks.use_cases.do_task import DoTask
 from app.features.tasks.use_cases.end_task import EndTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
+from app.features.tasks.use_cases.fire_slots import FireSlots
+from app.features.tasks.use_cases.keep_schedules import KeepSchedules
+from app.features.tasks.use_cases.list_reports import ListReports
 from app.features.tasks.use_cases.list_task_runs import ListTaskRuns
 from app.features.tasks.use_cases.list_tasks import ListTasks
+from app.features.tasks.use_cases.plan_task import PlanTask
 from app.features.tasks.use_cases.read_batch import ReadBatch
 from app.features.tasks.use_cases.read_task import ReadTask
 from app.features.tasks.use_cases.restore_task import RestoreTask
@@ -24,8 +30,10 @@ from app.features.tasks.use_cases.retry_failed import RetryFailed
 from app.features.tasks.use_cases.start_task import StartTask
 from app.features.tasks.use_cases.update_task import UpdateTask
 from app.features.tasks.use_cases.withdraw_tasks import WithdrawTasks
+from app.infra.db.hints import PostgresHints
 from app.infra.durable.ports import Handler
 from app.infra.observability.background import Background, every
+from app.kernel.transaction import Begin
 
 WITHDRAW_S = 60
 
@@ -39,7 +47,15 @@ class TaskStores(Provider):
     scope = Scope.APP
 
     tasks = provide(PostgresTaskStore, provides=TaskStore)
-    use_cases = provide_all(StartTask, EndTask)
+    use_cases = provide_all(StartTask, EndTask, PlanTask)
+
+    @provide
+    def slots(self) -> SlotStore:
+        return PostgresSlotStore()
+
+    @provide
+    def alarm(self, hints: PostgresHints) -> Alarm:
+        return HintedAlarm(hints)
 
 
 class TasksProvider(Provider):
@@ -56,6 +72,7 @@ class TasksProvider(Provider):
         DeleteTask,
         RestoreTask,
         ExecuteTask,
+        ListReports,
         ListTaskRuns,
         CreateBatch,
         ReadBatch,
@@ -70,6 +87,15 @@ class TasksAtWork(Provider):
 
     do = provide(DoTask)
     withdraw = provide(WithdrawTasks)
+    fire = provide(FireSlots)
+
+    @provide
+    def schedules(
+        self, begin: Begin, slots: SlotStore, fire: FireSlots, alarm: Alarm, background: Background
+    ) -> KeepSchedules:
+        schedules = KeepSchedules(begin, slots, fire, alarm)
+        background.add("schedules", schedules.work)
+        return schedules
 
     @provide
     def handlers(self, do: DoTask, withdraw: WithdrawTasks, background: Background) -> TaskHandlers:

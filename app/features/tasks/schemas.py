@@ -21,7 +21,9 @@ from app.features.tasks.domain.task import (
     TaskChange,
     TaskType,
 )
+from app.features.tasks.domain.verdict import Severity
 from app.features.tasks.use_cases.add_task import Made
+from app.features.tasks.use_cases.list_reports import Report
 from app.infra.durable.ports import RunState
 from app.kernel.ids import TaskId, UserId
 from app.kernel.paging import Page
@@ -111,6 +113,50 @@ class TaskPageOut(Struct, frozen=True):
 
 class TaskRunsOut(Struct, frozen=True):
     items: Sequence[RunOut]
+    total: int
+    limit: int
+    offset: int
+
+
+class ReportOut(Struct, frozen=True, kw_only=True):
+    """What a run came to. `severity` is null while it is not over. A heartbeat's answer is read as the verdict that it
+    was asked for; `is_structured` is whether it was one. Of a run that has nothing to say nobody is told.
+    """
+
+    run_id: str
+    trigger: str
+    status: RunState
+    scheduled_for: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    severity: Severity | None
+    summary: str
+    findings: Sequence[str]
+    has_something_to_say: bool
+    is_structured: bool
+    answer: str | None
+
+    @classmethod
+    def of(cls, report: Report) -> Self:
+        run, verdict = report.run, report.verdict
+        return cls(
+            run_id=str(run.id),
+            trigger=run.trigger,
+            status=run.status,
+            scheduled_for=run.scheduled_for,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            severity=None if verdict is None else verdict.severity,
+            summary="" if verdict is None else verdict.summary,
+            findings=() if verdict is None else verdict.findings,
+            has_something_to_say=verdict is not None and verdict.has_something_to_say,
+            is_structured=verdict is not None and verdict.is_structured,
+            answer=run.answer,
+        )
+
+
+class TaskReportsOut(Struct, frozen=True):
+    items: Sequence[ReportOut]
     total: int
     limit: int
     offset: int

@@ -7,7 +7,19 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import JSON, CheckConstraint, Double, ForeignKey, Index, String, Table, Text, Uuid, text
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    String,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.features.tasks.domain.task import EXPRESSION_LIMIT_CHARS, TIMEZONE_LIMIT_CHARS
@@ -70,6 +82,24 @@ class TaskDependencyRow(Base):
     task_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
     needs: Mapped[UUID] = mapped_column(Uuid, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
     state: Mapped[str | None] = mapped_column(String(16))
+
+
+class TaskSlotRow(Base):
+    """A slot of a schedule that has come, and what became of it; `digest` stands for what the agent was told."""
+
+    __tablename__ = "task_slots"
+    __table_args__ = (
+        CheckConstraint("outcome IN ('fired', 'missed', 'overlap', 'unchanged', 'backoff')", name="outcome"),
+        Index(None, "at"),
+        Index("ix_task_slots_fired", "task_id", "slot", postgresql_where=text("run_id IS NOT NULL")),
+    )
+
+    task_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    slot: Mapped[datetime] = mapped_column(primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64))
+    run_id: Mapped[UUID | None] = mapped_column(Uuid)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 TASKS = cast("Table", TaskRow.__table__)

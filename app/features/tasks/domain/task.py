@@ -44,6 +44,11 @@ class TaskType(StrEnum):
         """Whether it runs once when it is made, or when what it depends on is done."""
         return self in {TaskType.DELEGATION, TaskType.RESEARCH}
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether it runs when its schedule says so."""
+        return self in {TaskType.SCHEDULED, TaskType.HEARTBEAT}
+
 
 class Trigger(StrEnum):
     """Why a run of a task was begun."""
@@ -226,8 +231,10 @@ def _expression_problems(type_: TaskType, expression: str | None, timezone: str 
         problem = None if value is None else text_problem(value, at_least=1, at_most=limit)
         if problem:
             problems.append(FieldError(name, problem))
-    if type_ is TaskType.SCHEDULED and expression is None:
-        problems.append(FieldError("schedule_expression", "must say when a scheduled task is to run"))
+    if type_.is_planned and expression is None:
+        problems.append(FieldError("schedule_expression", f"must say when a {type_} task is to run"))
+    if not type_.is_planned and expression is not None:
+        problems.append(FieldError("schedule_expression", "goes with scheduled and heartbeat tasks"))
     return problems
 
 

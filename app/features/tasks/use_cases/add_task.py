@@ -5,6 +5,8 @@ from uuid import UUID
 
 from app.features.tasks.domain.task import NewTask, Task
 from app.features.tasks.ports import TaskStore
+from app.features.tasks.use_cases.access import checked_task
+from app.features.tasks.use_cases.plan_task import PlanTask
 from app.features.tasks.use_cases.start_task import StartTask
 from app.kernel.authority import Authority
 from app.kernel.errors import FieldError, refuse_invalid
@@ -23,18 +25,22 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class AddTask:
-    """Keep a task in the caller's name, and begin it where it begins by itself and need not wait for others.
+    """Keep a task in the caller's name, plan it where it has a schedule, and begin it where it begins by itself and
+    need not wait for others.
 
-    The caller dispatches the run when the transaction is committed. No cycle of dependencies can be made, since a task
-    names only those there are. Errors: ValidationFailed, DelegatedTooDeep.
+    When the transaction is committed the caller rings, and dispatches the run. No cycle of dependencies can be made,
+    since a task names only those there are. Errors: ValidationFailed, DelegatedTooDeep.
     """
 
     tasks: TaskStore
     start: StartTask
+    plan: PlanTask
 
     async def __call__(self, tx: Tx, draft: NewTask, who: Principal, *, batch_id: UUID | None = None) -> Made:
         await self._hold_needed(tx, draft)
         task = await self.tasks.add(tx, TaskId(new_run_id()), draft, authority=Authority.of(who), batch_id=batch_id)
+        if await self.plan.first(tx, task.id, draft):
+            task = checked_task(await self.tasks.find(tx, task.id), who)
         return Made(task, await self.begin(tx, task, who))
 
     async def begin(self, tx: Tx, task: Task, who: Principal) -> RunId | None:
@@ -42,6 +48,11 @@ class AddTask:
         if not task.task_type.begins_by_itself or not await self.tasks.ready(tx, [task.id]):
             return None
         return await self.start.begin(tx, task, request_id=who.request_id)
+
+    def ring(self, *made: Task) -> None:
+        """Wake those who wait for slots, when what was made is committed."""
+        if any(task.next_run_at is not None for task in made):
+            self.plan.ring()
 
     async def _hold_needed(self, tx: Tx, draft: NewTask) -> None:
         """Errors: ValidationFailed, where one is not there, or another's."""

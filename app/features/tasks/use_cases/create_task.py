@@ -39,6 +39,7 @@ class CreateTask:
             made = await (self.add(tx, draft, who) if keyed is None else self._add_once(tx, draft, who, keyed))
         if made.run_id is not None:
             await self.engine.dispatch(made.run_id)
+        self.add.ring(made.task)
         return made
 
     async def _add_once(self, tx: Tx, draft: NewTask, who: Principal, keyed: KeyedRequest) -> Made:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.agents.contract import Turn, TurnUnreadable
 from app.features.runs.domain.agent_work import OrderUnreadable, answer_of, error_of
 from app.features.runs.use_cases.ask_agent import AskAgent
-from app.features.tasks.domain.order import TaskOrder
+from app.features.tasks.domain.order import TaskOrder, told
 from app.features.tasks.domain.task import AuthorityWithdrawn, TaskNotFound
 from app.features.tasks.ports import Standing, TaskStore
 from app.features.tasks.use_cases.end_task import EndTask
@@ -39,7 +39,7 @@ class DoTask:
         await self._check(order)
         turn = Turn(
             chat_id=None,
-            text=order.prompt,
+            text=told(order),
             caller=self.ask.caller_of(job, order.authority),
             request_id=order.request_id,
             is_attended=False,
