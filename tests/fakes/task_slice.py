@@ -16,12 +16,14 @@ from app.features.tasks.use_cases.delete_task import DeleteTask
 from app.features.tasks.use_cases.do_task import DoTask
 from app.features.tasks.use_cases.end_task import EndTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
+from app.features.tasks.use_cases.keep_secret import KeepSecret
 from app.features.tasks.use_cases.retry_failed import RetryFailed
 from app.features.tasks.use_cases.start_task import StartTask
 from app.features.tasks.use_cases.update_task import UpdateTask
 from app.features.usage.domain.budget import Budgets
 from app.features.usage.use_cases.close_run import CloseRun
 from app.features.usage.use_cases.meter_run import MeterRun
+from app.infra.db.sealing import AesSeal
 from app.infra.durable.ports import Handlers, RunContext
 from app.infra.events.batch import EventBatch
 from app.kernel.clock import SystemClock
@@ -37,6 +39,7 @@ from tests.fakes.keyed_requests import FakeKeyedRequests
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.runs import FakeRunStore
 from tests.fakes.tasks import FakeStanding, FakeTaskStore, RecordingOutcomes
+from tests.fakes.webhooks import FakeSecretStore
 
 
 @dataclass
@@ -55,8 +58,9 @@ class TaskSlice:
         self.runs = FakeRunStore(self.kept)
         self.log = FakeEventLog(self.kept)
         self.queue = FakeRunQueue(self.kept)
+        self.secrets = KeepSecret(FakeSecretStore(), AesSeal(lambda: [b"k" * 32]))
         self.start = StartTask(self.queue, self.agents)
-        self.add = AddTask(self.store, self.start)
+        self.add = AddTask(self.store, self.start, self.secrets)
         self.handlers = Handlers({KIND: self.doing()})
         self.engine = FakeEngine(self.kept, self.handlers)
 

@@ -41,5 +41,5 @@ def a_desk(caller: httpx.Client, *, dsn: str = "") -> Desk:
     task_id = make_task(caller, owner, task_type="triggered", prompt="hello")["id"]
     batch_id = make_batch(caller, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "approval_id": approval_id}
-    ids |= {"task_id": task_id, "batch_id": batch_id}
+    ids |= {"task_id": task_id, "batch_id": batch_id, "job_id": f"job_{run_id}"}
     return Desk(owner, {**ids, "notification_id": notification_id, "revocation_id": 1})

@@ -1,13 +1,15 @@
 """What the slice adds to the container. It asks others for `Begin`, agents, the engine, runs, receipts, `Outcomes`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NewType
 
 from dishka import Provider, Scope, provide, provide_all
 
 from app.features.tasks.domain.task import KIND
-from app.features.tasks.ports import TaskStore
-from app.features.tasks.repository import PostgresTaskStore
+from app.features.tasks.ports import DeliveryStore, SecretStore, TaskStore
+from app.features.tasks.repository.tasks import PostgresTaskStore
+from app.features.tasks.repository.webhooks import PostgresDeliveryStore, PostgresSecretStore
 from app.features.tasks.use_cases.add_task import AddTask
 from app.features.tasks.use_cases.create_batch import CreateBatch
 from app.features.tasks.use_cases.create_task import CreateTask
@@ -15,17 +17,22 @@ from app.features.tasks.use_cases.delete_task import DeleteTask
 from app.features.tasks.use_cases.do_task import DoTask
 from app.features.tasks.use_cases.end_task import EndTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
+from app.features.tasks.use_cases.keep_secret import KeepSecret
 from app.features.tasks.use_cases.list_task_runs import ListTaskRuns
 from app.features.tasks.use_cases.list_tasks import ListTasks
 from app.features.tasks.use_cases.read_batch import ReadBatch
 from app.features.tasks.use_cases.read_task import ReadTask
 from app.features.tasks.use_cases.restore_task import RestoreTask
 from app.features.tasks.use_cases.retry_failed import RetryFailed
+from app.features.tasks.use_cases.rotate_secret import RotateSecret
 from app.features.tasks.use_cases.start_task import StartTask
+from app.features.tasks.use_cases.sweep_deliveries import SWEEP_S, sweep_deliveries
+from app.features.tasks.use_cases.take_delivery import TakeDelivery
 from app.features.tasks.use_cases.update_task import UpdateTask
 from app.features.tasks.use_cases.withdraw_tasks import WithdrawTasks
 from app.infra.durable.ports import Handler
 from app.infra.observability.background import Background, every
+from app.kernel.transaction import Begin
 
 WITHDRAW_S = 60
 
@@ -47,6 +54,7 @@ class TasksProvider(Provider):
 
     scope = Scope.APP
 
+    secrets = provide(PostgresSecretStore, provides=SecretStore)
     use_cases = provide_all(
         AddTask,
         CreateTask,
@@ -60,7 +68,22 @@ class TasksProvider(Provider):
         CreateBatch,
         ReadBatch,
         RetryFailed,
+        KeepSecret,
     )
+
+
+class WebhooksProvider(Provider):
+    """What is done for deliveries; asks for the clock, too."""
+
+    scope = Scope.APP
+
+    use_cases = provide_all(RotateSecret, TakeDelivery)
+
+    @provide
+    def deliveries(self, begin: Begin, background: Background) -> DeliveryStore:
+        store = PostgresDeliveryStore()
+        background.add("old deliveries", every(SWEEP_S, partial(sweep_deliveries, begin, store)))
+        return store
 
 
 class TasksAtWork(Provider):
