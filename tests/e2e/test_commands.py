@@ -15,7 +15,7 @@ from app.kernel.ids import new_run_id
 from tests.builders import public_pem
 from tests.e2e.program import PORTICO, ROOT, a_home, bare_environment, free_port, run
 
-COMMANDS = ("demo", "serve", "routes", "db", "agents", "doctor", "token")
+COMMANDS = ("demo", "serve", "run", "routes", "db", "agents", "doctor", "token")
 
 
 @pytest.fixture

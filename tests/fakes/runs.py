@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.features.runs.domain.run import Run
 from app.infra.events.ports import EventType, RunEvent
-from app.kernel.ids import ChatId, RunId, TaskId
+from app.kernel.ids import ChatId, RunId, TaskId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 from tests.fakes.durable import FakeRun, FakeRuns
@@ -30,6 +30,10 @@ class FakeRunStore:
             found.append(run_of(self.kept.runs[above]))
             above = self.kept.runs[above].new.parent_id
         return found
+
+    async def unfinished_of_owner(self, tx: Tx, owner: UserId) -> Sequence[Run]:
+        runs = sorted(self.kept.runs.values(), key=lambda run: run.new.id)
+        return [run_of(run) for run in runs if run.new.owner == owner and not run.state.is_final]
 
     async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:
         return [run for run in self._of_task(task_id) if not run.status.is_final]

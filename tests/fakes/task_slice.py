@@ -16,6 +16,7 @@ from app.features.tasks.use_cases.delete_task import DeleteTask
 from app.features.tasks.use_cases.do_task import DoTask
 from app.features.tasks.use_cases.end_task import EndTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
+from app.features.tasks.use_cases.keep_secret import KeepSecret
 from app.features.tasks.use_cases.plan_task import PlanTask
 from app.features.tasks.use_cases.retry_failed import RetryFailed
 from app.features.tasks.use_cases.start_task import StartTask
@@ -23,6 +24,7 @@ from app.features.tasks.use_cases.update_task import UpdateTask
 from app.features.usage.domain.budget import Budgets
 from app.features.usage.use_cases.close_run import CloseRun
 from app.features.usage.use_cases.meter_run import MeterRun
+from app.infra.db.sealing import AesSeal
 from app.infra.durable.ports import Handlers, RunContext
 from app.infra.events.batch import EventBatch
 from app.kernel.clock import SystemClock
@@ -39,6 +41,7 @@ from tests.fakes.ledger import FakeLedger
 from tests.fakes.runs import FakeRunStore
 from tests.fakes.slots import FakeAlarm, FakeSlotStore
 from tests.fakes.tasks import FakeStanding, FakeTaskStore, RecordingOutcomes
+from tests.fakes.webhooks import FakeSecretStore
 
 
 @dataclass
@@ -57,10 +60,11 @@ class TaskSlice:
         self.runs = FakeRunStore(self.kept)
         self.log = FakeEventLog(self.kept)
         self.queue = FakeRunQueue(self.kept)
+        self.secrets = KeepSecret(FakeSecretStore(), AesSeal(lambda: [b"k" * 32]))
         self.start = StartTask(self.queue, self.agents)
         self.slots, self.alarm = FakeSlotStore(self.store, self.kept), FakeAlarm()
         self.plan = PlanTask(self.slots, self.alarm)
-        self.add = AddTask(self.store, self.start, self.plan)
+        self.add = AddTask(self.store, self.start, self.plan, self.secrets)
         self.handlers = Handlers({KIND: self.doing()})
         self.engine = FakeEngine(self.kept, self.handlers)
 

@@ -7,12 +7,14 @@ import pytest
 
 from app.kernel.ids import new_run_id
 from tests.http.calls import Json, as_, make_batch, make_task, open_chat, say, somebody, withdraw, write
-from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, WITH_BODY, Endpoint
+from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, WITH_BODY, Endpoint
 from tests.http.running import a_notification, an_approval
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
 TURN = BEHIND_A_TOKEN | {"404", "409", "429", "502", "504"}
+NAME_A_CHAT = {"/api/v1/stream-execute", "/execute"}
+"""in their body"""
 FOR_MACHINES = {"/openapi.json", "/metrics"}
 DESCRIBED = [endpoint for endpoint in (*ENDPOINTS, *OPEN_TO_ALL) if endpoint.path not in FOR_MACHINES]
 
@@ -51,7 +53,7 @@ def references(part: object) -> Iterator[str]:
 def test_it_is_openapi_3_1(document: Json) -> None:
     assert document["openapi"].startswith("3.1.")
     assert set(document["info"]) >= {"title", "version"}
-    assert len(list(operations(document))) == len(DESCRIBED)
+    assert len(list(operations(document))) == len(DESCRIBED) + len(SIGNED)
 
 
 def test_every_reference_leads_somewhere(document: Json) -> None:
@@ -83,6 +85,7 @@ def test_ids_are_described_as_what_they_are(document: Json) -> None:
     ids = {one["name"]: one["schema"] for one in parameters if one["name"].endswith("_id") and one["in"] == "path"}
 
     uuids = ("run_id", "approval_id", "task_id", "batch_id", "notification_id")
+    assert ids.pop("job_id")["type"] == "string"
     assert {ids.pop(name)["format"] for name in uuids} == {"uuid"}
     assert {schema["type"] for schema in ids.values()} == {"integer"}
 
@@ -106,6 +109,7 @@ def test_options_names_every_method_of_a_path(client: httpx.Client, document: Js
     path = endpoint.path.format(
         **dict.fromkeys(("chat_id", "message_id", "revocation_id"), 1),
         **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id", "notification_id"), new_run_id()),
+        job_id=f"job_{new_run_id()}",
         name="echo",
     )
     described = document["paths"][endpoint.path.rstrip("/")]
@@ -127,11 +131,12 @@ def test_every_refusal_is_described_as_a_problem(document: Json, endpoint: Endpo
         if status >= "400" and not (status == "503" and endpoint in OPEN_TO_ALL)
     }
 
-    expected = TURN if endpoint.path.endswith("/exchange") else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
+    is_awaited = endpoint.path == "/execute" or endpoint.path.endswith("/exchange")
+    expected = TURN if is_awaited else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
     if endpoint.method == "POST":
         expected = expected | {"409"}
     assert set(refusals) - {"404"} == expected - {"404"}
-    assert ("404" in refusals) == ("{" in endpoint.path)
+    assert ("404" in refusals) == ("{" in endpoint.path or endpoint.path in NAME_A_CHAT)
     for response in refusals.values():
         schema = response["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}
@@ -175,6 +180,7 @@ def test_what_an_endpoint_answers_is_what_is_described(
         "chat_id": chat_id,
         "message_id": message_id,
         "run_id": run_id,
+        "job_id": f"job_{run_id}",
         "revocation_id": revocation_id,
     }
     if "approval_id" in endpoint.path:

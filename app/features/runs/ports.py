@@ -8,7 +8,7 @@ from typing import Protocol
 
 from app.features.runs.domain.run import Run
 from app.infra.events.ports import EventType, RunEvent
-from app.kernel.ids import ChatId, RunId, TaskId
+from app.kernel.ids import ChatId, RunId, TaskId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
@@ -25,6 +25,10 @@ class RunStore(Protocol):
 
     async def ancestors(self, tx: Tx, run_id: RunId) -> Sequence[Run]:
         """Read the runs in whose course it was begun, the nearest first; at most sixteen."""
+        ...
+
+    async def unfinished_of_owner(self, tx: Tx, owner: UserId) -> Sequence[Run]:
+        """Read the runs of a person that are not over, the oldest first; at most a hundred."""
         ...
 
     async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:

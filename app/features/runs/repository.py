@@ -61,6 +61,12 @@ _ITS = RUNS.alias("its")
 _IS_NEWEST = (_ITS.c.task_id == _ASKED.c.id) & _ITS.c.parent_id.is_(None)
 _NEWEST = select(_ITS.c.id).where(_IS_NEWEST).order_by(_ITS.c.id.desc()).limit(1).scalar_subquery()
 _NEWEST_OF_TASKS = select(*_SHOWN, _ANSWER).where(RUNS.c.id.in_(select(_NEWEST).select_from(_ASKED)))
+_OF_OWNER = (
+    select(*_SHOWN, _ANSWER)
+    .where(RUNS.c.owner == bindparam("owner"), RUNS.c.state.in_(_LIVE))
+    .order_by(RUNS.c.id)
+    .limit(MAX_UNFINISHED)
+)
 _COLUMNS = {
     "id": RUNS.c.id,
     "created_at": RUNS.c.created_at,
@@ -85,6 +91,9 @@ class PostgresRunStore:
 
     async def ancestors(self, tx: Tx, run_id: RunId) -> Sequence[Run]:
         return await _all(tx, _ANCESTORS, run=run_id)
+
+    async def unfinished_of_owner(self, tx: Tx, owner: UserId) -> Sequence[Run]:
+        return await _all(tx, _OF_OWNER, owner=owner)
 
     async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:
         return await _all(tx, _OF_TASK, task=task_id)

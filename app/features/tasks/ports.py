@@ -13,6 +13,7 @@ from app.features.tasks.domain.firing import Beside, Slot
 from app.features.tasks.domain.task import NewTask, Task, TaskChange, TaskFilter, TaskType
 from app.features.tasks.domain.timing import Timing
 from app.features.tasks.domain.verdict import Severity
+from app.features.tasks.domain.webhook import Delivered, KeptSecret
 from app.infra.durable.ports import RunError, RunState
 from app.kernel.authority import Authority
 from app.kernel.ids import RunId, TaskId, UserId
@@ -195,4 +196,39 @@ class RunOutcome:
 class Outcomes(Protocol):
     async def note(self, tx: Tx, outcome: RunOutcome) -> None:
         """Take note of the end of a run, exactly once, in the transaction that ends it; talk to nobody."""
+        ...
+
+
+class SecretStore(Protocol):
+    """The secrets of webhooks, sealed; those whose time is over are as if they were not there."""
+
+    async def put(self, tx: Tx, task_id: TaskId, sealed: bytes, *, overlap_s: float) -> None:
+        """Make it the present secret, and let those before hold for so long at most; a few are kept."""
+        ...
+
+    async def live(self, tx: Tx, task_id: TaskId) -> Sequence[KeptSecret]:
+        """Give all that hold now, the present one first."""
+        ...
+
+
+class DeliveryStore(Protocol):
+    """What was delivered to webhooks in the last weeks."""
+
+    async def take(self, tx: Tx, new: Delivered) -> Delivered | None:
+        """Keep a delivery: None when it is the first of its key and its proof, else the earlier one.
+
+        Concurrency: of two at once the second waits until the transaction of the first is over.
+        """
+        ...
+
+    async def settle(self, tx: Tx, done: Delivered) -> None:
+        """Write down what became of a delivery that was taken in this transaction."""
+        ...
+
+    async def count(self, tx: Tx, task_id: TaskId, *, within_s: float) -> int:
+        """Count what was delivered to a task lately."""
+        ...
+
+    async def sweep(self, tx: Tx, *, older_than_days: int) -> int:
+        """Remove some of what is older; tell how many."""
         ...

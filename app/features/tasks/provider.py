@@ -1,15 +1,17 @@
 """What the slice adds to the container. It asks others for `Begin`, agents, the engine, runs, receipts, `Outcomes`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NewType
 
 from dishka import Provider, Scope, provide, provide_all
 
 from app.features.tasks.domain.task import KIND
-from app.features.tasks.ports import Alarm, SlotStore, TaskStore
+from app.features.tasks.ports import Alarm, DeliveryStore, SecretStore, SlotStore, TaskStore
 from app.features.tasks.repository.alarm import HintedAlarm
 from app.features.tasks.repository.slots import PostgresSlotStore
 from app.features.tasks.repository.tasks import PostgresTaskStore
+from app.features.tasks.repository.webhooks import PostgresDeliveryStore, PostgresSecretStore
 from app.features.tasks.use_cases.add_task import AddTask
 from app.features.tasks.use_cases.create_batch import CreateBatch
 from app.features.tasks.use_cases.create_task import CreateTask
@@ -19,6 +21,7 @@ from app.features.tasks.use_cases.end_task import EndTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
 from app.features.tasks.use_cases.fire_slots import FireSlots
 from app.features.tasks.use_cases.keep_schedules import KeepSchedules
+from app.features.tasks.use_cases.keep_secret import KeepSecret
 from app.features.tasks.use_cases.list_reports import ListReports
 from app.features.tasks.use_cases.list_task_runs import ListTaskRuns
 from app.features.tasks.use_cases.list_tasks import ListTasks
@@ -27,7 +30,10 @@ from app.features.tasks.use_cases.read_batch import ReadBatch
 from app.features.tasks.use_cases.read_task import ReadTask
 from app.features.tasks.use_cases.restore_task import RestoreTask
 from app.features.tasks.use_cases.retry_failed import RetryFailed
+from app.features.tasks.use_cases.rotate_secret import RotateSecret
 from app.features.tasks.use_cases.start_task import StartTask
+from app.features.tasks.use_cases.sweep_deliveries import SWEEP_S, sweep_deliveries
+from app.features.tasks.use_cases.take_delivery import TakeDelivery
 from app.features.tasks.use_cases.update_task import UpdateTask
 from app.features.tasks.use_cases.withdraw_tasks import WithdrawTasks
 from app.infra.db.hints import PostgresHints
@@ -63,6 +69,7 @@ class TasksProvider(Provider):
 
     scope = Scope.APP
 
+    secrets = provide(PostgresSecretStore, provides=SecretStore)
     use_cases = provide_all(
         AddTask,
         CreateTask,
@@ -77,7 +84,22 @@ class TasksProvider(Provider):
         CreateBatch,
         ReadBatch,
         RetryFailed,
+        KeepSecret,
     )
+
+
+class WebhooksProvider(Provider):
+    """What is done for deliveries; asks for the clock, too."""
+
+    scope = Scope.APP
+
+    use_cases = provide_all(RotateSecret, TakeDelivery)
+
+    @provide
+    def deliveries(self, begin: Begin, background: Background) -> DeliveryStore:
+        store = PostgresDeliveryStore()
+        background.add("old deliveries", every(SWEEP_S, partial(sweep_deliveries, begin, store)))
+        return store
 
 
 class TasksAtWork(Provider):

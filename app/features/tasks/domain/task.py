@@ -11,6 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.features.notifications.domain.config import ANYWHERE, config_problems
+from app.features.tasks.domain.trigger import trigger_problems
 from app.infra.durable.ports import RunState
 from app.kernel.authority import Authority
 from app.kernel.errors import Conflict, FieldError, Forbidden, NotFound
@@ -124,6 +125,7 @@ class NewTask:
             *prompt_problems(self.prompt),
             *_expression_problems(self.task_type, self.schedule_expression, self.timezone),
             *_config_problems("trigger_config", self.trigger_config),
+            *_webhook_problems(self.task_type, self.trigger_config),
             *_notification_problems(self.notification_config),
             *_config_problems("settings", self.settings),
             *context_problems(self.context_data),
@@ -222,6 +224,12 @@ def _notification_problems(config: Mapping[str, Json] | None) -> list[FieldError
 def _config_problems(name: str, config: Mapping[str, Json] | None) -> list[FieldError]:
     problem = None if config is None else json_problem(config, limit_bytes=CONFIG_LIMIT_BYTES)
     return [FieldError(name, problem)] if problem else []
+
+
+def _webhook_problems(type_: TaskType, config: Mapping[str, Json] | None) -> list[FieldError]:
+    if type_ is TaskType.TRIGGERED:
+        return trigger_problems(config)
+    return [] if config is None else [FieldError("trigger_config", "goes with a triggered task")]
 
 
 def _expression_problems(type_: TaskType, expression: str | None, timezone: str | None) -> list[FieldError]:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.features.tasks.domain.task import NewTask, Task
+from app.features.tasks.domain.task import NewTask, Task, TaskType
 from app.features.tasks.ports import TaskStore
 from app.features.tasks.use_cases.access import checked_task
+from app.features.tasks.use_cases.keep_secret import KeepSecret
 from app.features.tasks.use_cases.plan_task import PlanTask
 from app.features.tasks.use_cases.start_task import StartTask
 from app.kernel.authority import Authority
@@ -17,10 +18,11 @@ from app.kernel.transaction import Tx
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A new task, and the run it began with, if it did."""
+    """A new task, and the run it began with, if it did; and the secret of its webhook, if it has one."""
 
     task: Task
     run_id: RunId | None
+    secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,27 @@ class AddTask:
     need not wait for others.
 
     When the transaction is committed the caller rings, and dispatches the run. No cycle of dependencies can be made,
-    since a task names only those there are. Errors: ValidationFailed, DelegatedTooDeep.
+    since a task names only those there are. Errors: ValidationFailed, DelegatedTooDeep, SealBroken.
     """
 
     tasks: TaskStore
     start: StartTask
     plan: PlanTask
+    secrets: KeepSecret
 
     async def __call__(self, tx: Tx, draft: NewTask, who: Principal, *, batch_id: UUID | None = None) -> Made:
         await self._hold_needed(tx, draft)
         task = await self.tasks.add(tx, TaskId(new_run_id()), draft, authority=Authority.of(who), batch_id=batch_id)
         if await self.plan.first(tx, task.id, draft):
             task = checked_task(await self.tasks.find(tx, task.id), who)
+        if task.task_type is TaskType.TRIGGERED:
+            return Made(task, None, await self.secrets.put(tx, task.id))
         return Made(task, await self.begin(tx, task, who))
+
+    async def again(self, tx: Tx, task: Task, who: Principal) -> Made:
+        """Tell what was made, to another try of the same request."""
+        secrets = await self.secrets.read(tx, task.id)
+        return Made(task, await self.begin(tx, task, who), next(iter(secrets), None))
 
     async def begin(self, tx: Tx, task: Task, who: Principal) -> RunId | None:
         """Begin it where it is to begin by itself: once, however often this is asked."""

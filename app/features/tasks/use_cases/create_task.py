@@ -22,7 +22,8 @@ class CreateTask:
 
     However often a keyed request comes, it is one task.
 
-    Errors: ValidationFailed, AgentUnknown, DelegatedTooDeep; TaskNotFound when an earlier try's task was deleted since.
+    Errors: ValidationFailed, AgentUnknown, DelegatedTooDeep, SealBroken; TaskNotFound when an earlier try's task was
+    deleted since.
     """
 
     begin: Begin
@@ -46,7 +47,7 @@ class CreateTask:
         known = await self.receipts.find(tx, keyed)
         if known is not None:
             task = checked_task(await self.tasks.find(tx, TaskId(UUID(known))), who)
-            return Made(task, await self.add.begin(tx, task, who))
+            return await self.add.again(tx, task, who)
         made = await self.add(tx, draft, who)
         await self.receipts.note(tx, keyed, str(made.task.id))
         return made
