@@ -61,6 +61,12 @@ _ITS = RUNS.alias("its")
 _IS_NEWEST = (_ITS.c.task_id == _ASKED.c.id) & _ITS.c.parent_id.is_(None)
 _NEWEST = select(_ITS.c.id).where(_IS_NEWEST).order_by(_ITS.c.id.desc()).limit(1).scalar_subquery()
 _NEWEST_OF_TASKS = select(*_SHOWN, _ANSWER).where(RUNS.c.id.in_(select(_NEWEST).select_from(_ASKED)))
+_LAST_COMPLETED = (
+    select(*_SHOWN, _ANSWER)
+    .where(RUNS.c.task_id == bindparam("task"), RUNS.c.parent_id.is_(None), RUNS.c.state == RunState.COMPLETED.value)
+    .order_by(RUNS.c.id.desc())
+    .limit(1)
+)
 _COLUMNS = {
     "id": RUNS.c.id,
     "created_at": RUNS.c.created_at,
@@ -92,6 +98,9 @@ class PostgresRunStore:
     async def newest_of_tasks(self, tx: Tx, ids: Sequence[TaskId]) -> Mapping[TaskId, Run]:
         runs = await _all(tx, _NEWEST_OF_TASKS, tasks=list(ids))
         return {run.task_id: run for run in runs if run.task_id is not None}
+
+    async def last_completed_of_task(self, tx: Tx, task_id: TaskId) -> Run | None:
+        return await _one(tx, _LAST_COMPLETED, task=task_id)
 
     async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:
         wanted = [RUNS.c.task_id == task_id, RUNS.c.parent_id.is_(None), *conditions(_COLUMNS, query)]

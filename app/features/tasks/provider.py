@@ -5,19 +5,23 @@ from typing import NewType
 
 from dishka import Provider, Scope, provide, provide_all
 
+from app.features.tasks.domain import research
 from app.features.tasks.domain.task import KIND
 from app.features.tasks.ports import TaskStore
 from app.features.tasks.repository import PostgresTaskStore
 from app.features.tasks.use_cases.add_task import AddTask
+from app.features.tasks.use_cases.check_order import CheckOrder
 from app.features.tasks.use_cases.create_batch import CreateBatch
 from app.features.tasks.use_cases.create_task import CreateTask
 from app.features.tasks.use_cases.delete_task import DeleteTask
+from app.features.tasks.use_cases.do_research import DoResearch
 from app.features.tasks.use_cases.do_task import DoTask
 from app.features.tasks.use_cases.end_task import EndTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
 from app.features.tasks.use_cases.list_task_runs import ListTaskRuns
 from app.features.tasks.use_cases.list_tasks import ListTasks
 from app.features.tasks.use_cases.read_batch import ReadBatch
+from app.features.tasks.use_cases.read_report import ReadReport
 from app.features.tasks.use_cases.read_task import ReadTask
 from app.features.tasks.use_cases.restore_task import RestoreTask
 from app.features.tasks.use_cases.retry_failed import RetryFailed
@@ -52,6 +56,7 @@ class TasksProvider(Provider):
         CreateTask,
         ListTasks,
         ReadTask,
+        ReadReport,
         UpdateTask,
         DeleteTask,
         RestoreTask,
@@ -68,13 +73,15 @@ class TasksAtWork(Provider):
 
     scope = Scope.APP
 
-    do = provide(DoTask)
+    doing = provide_all(CheckOrder, DoTask, DoResearch)
     withdraw = provide(WithdrawTasks)
 
     @provide
-    def handlers(self, do: DoTask, withdraw: WithdrawTasks, background: Background) -> TaskHandlers:
+    def handlers(
+        self, do: DoTask, do_research: DoResearch, withdraw: WithdrawTasks, background: Background
+    ) -> TaskHandlers:
         background.add("withdrawn tasks", every(WITHDRAW_S, withdraw))
-        return TaskHandlers({KIND: do})
+        return TaskHandlers({KIND: do, research.KIND: do_research})
 
 
 class TasksElsewhere(Provider):
@@ -84,4 +91,4 @@ class TasksElsewhere(Provider):
 
     @provide
     def handlers(self, end: EndTask) -> TaskHandlers:
-        return TaskHandlers({KIND: end})
+        return TaskHandlers({KIND: end, research.KIND: end})

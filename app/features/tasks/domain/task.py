@@ -11,6 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.features.notifications.domain.config import ANYWHERE, config_problems
+from app.features.tasks.domain.research import settings_problems
 from app.infra.durable.ports import RunState
 from app.kernel.authority import Authority
 from app.kernel.errors import Conflict, FieldError, Forbidden, NotFound
@@ -121,6 +122,7 @@ class NewTask:
             *_config_problems("trigger_config", self.trigger_config),
             *_notification_problems(self.notification_config),
             *_config_problems("settings", self.settings),
+            *(settings_problems(self.settings) if self.task_type is TaskType.RESEARCH else ()),
             *context_problems(self.context_data),
             *_dependency_problems(self.task_type, self.depends_on),
         ]
