@@ -119,6 +119,7 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/tasks/{task_id}/execute", flawed="task_id"),
     Endpoint("POST", "/api/v1/tasks/{task_id}/enable", flawed="task_id"),
     Endpoint("POST", "/api/v1/tasks/{task_id}/disable", flawed="task_id"),
+    Endpoint("GET", "/api/v1/tasks/{task_id}/report", flawed="task_id"),
     Endpoint("GET", "/api/v1/tasks/{task_id}/runs", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/notifications/", malformed="kind=rumour", flawed="kind"),
     Endpoint("POST", "/api/v1/notifications/read", malformed=None),

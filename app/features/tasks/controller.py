@@ -57,7 +57,7 @@ OwnerFilter = Annotated[
 ]
 TypeFilter = Annotated[TaskType | None, QueryParameter(required=False)]
 EnabledFilter = Annotated[bool | None, QueryParameter(required=False)]
-MARKDOWN = "text/markdown; charset=utf-8"
+MARKDOWN = "text/markdown"
 BOUNDS = "`createdBefore`, `createdAfter`, `updatedBefore`, `updatedAfter`"
 PAGES = f"{BOUNDS}, `orderBy`, `sortOrder`, `currentPage`, `pageSize`"
 ABOUT_A_TASK = (TaskNotFound, StorageUnavailable)

@@ -36,9 +36,10 @@ class Options:
     at_once: int = DEFAULT_AT_ONCE
 
     @classmethod
-    def of(cls, settings: Mapping[str, Json] | None) -> Self:
+    def of(cls, settings: Json) -> Self:
         """Read them out of a task's settings, of which the task made sure."""
-        given = {name: value for name, value in (settings or {}).items() if isinstance(value, int)}
+        known = settings if isinstance(settings, Mapping) else {}
+        given = {name: value for name, value in known.items() if isinstance(value, int)}
         return cls(given.get("questions", DEFAULT_QUESTIONS), given.get("at_once", DEFAULT_AT_ONCE))
 
 

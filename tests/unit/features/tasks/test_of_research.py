@@ -49,9 +49,10 @@ class Researchers(ScriptedAgents):
             part = part_of(turn.text)
             self.replies.append(lambda turn: self._reply(part_of(turn.text)))
             if part.startswith("What"):
-                call = {"tool_call_id": "c", "tool": "search", "arguments": {"at": f"https://in.test/{part[-2]}"}}
-                await journal.tell(TurnEvent("tool_call_start", {"request": 1, **call}))
-                await journal.tell(TurnEvent("tool_call_complete", {**call, "is_error": False, "result": "x"}))
+                called: dict[str, Json] = {"tool_call_id": "c", "tool": "search"}
+                asked: dict[str, Json] = {**called, "request": 1, "arguments": {"at": f"https://in.test/{part[-2]}"}}
+                await journal.tell(TurnEvent("tool_call_start", asked))
+                await journal.tell(TurnEvent("tool_call_complete", {**called, "is_error": False, "result": "x"}))
             said = await super().answer(name, turn, journal=journal, timeout_s=timeout_s, spending=spending)
             self.done[part] += 1
             return said
