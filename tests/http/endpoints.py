@@ -104,6 +104,8 @@ ENDPOINTS = (
         malformed={"tasks": []},
         flawed="tasks",
     ),
+    Endpoint("GET", "/api/v1/tasks/events", malformed="severity=awful", flawed="severity"),
+    Endpoint("GET", "/api/v1/tasks/statistics", malformed="by=hour", flawed="by"),
     Endpoint("GET", "/api/v1/tasks/batches/{batch_id}", flawed="batch_id"),
     Endpoint("POST", "/api/v1/tasks/batches/{batch_id}/retry-failed", flawed="batch_id"),
     Endpoint("GET", "/api/v1/tasks/{task_id}", flawed="task_id"),

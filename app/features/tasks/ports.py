@@ -5,10 +5,11 @@ Rule: a store never decides who may see what. Use cases do, before they change a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from app.features.tasks.domain.history import Entry, HistoryFilter, Place, RunSum, SumBy
+from app.features.tasks.domain.severity import Severity
 from app.features.tasks.domain.task import NewTask, Task, TaskChange, TaskFilter, TaskType
 from app.infra.durable.ports import RunError, RunState
 from app.kernel.authority import Authority
@@ -83,12 +84,6 @@ class Standing(Protocol):
         ...
 
 
-class Severity(StrEnum):
-    SUCCESS = "success"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
     """How a run of a task ended, as whoever is told of it needs it; `rules` is the task's `notification_config`.
@@ -114,4 +109,16 @@ class RunOutcome:
 class Outcomes(Protocol):
     async def note(self, tx: Tx, outcome: RunOutcome) -> None:
         """Take note of the end of a run, exactly once, in the transaction that ends it; talk to nobody."""
+        ...
+
+
+class HistoryStore(Protocol):
+    """What was done of tasks, told of their runs. Errors: StorageUnavailable."""
+
+    async def entries(self, tx: Tx, only: HistoryFilter, *, after: Place | None, limit: int) -> Sequence[Entry]:
+        """Read a page behind a place, the newest first."""
+        ...
+
+    async def sums(self, tx: Tx, only: HistoryFilter, *, by: SumBy) -> Sequence[RunSum]:
+        """Add up the runs that were made within the filter's bounds; the last active first, at most a hundred."""
         ...

@@ -7,8 +7,9 @@ from dishka import Provider, Scope, provide, provide_all
 
 from app.features.tasks.domain import research
 from app.features.tasks.domain.task import KIND
-from app.features.tasks.ports import TaskStore
-from app.features.tasks.repository import PostgresTaskStore
+from app.features.tasks.ports import HistoryStore, TaskStore
+from app.features.tasks.repository.history import PostgresHistoryStore
+from app.features.tasks.repository.tasks import PostgresTaskStore
 from app.features.tasks.use_cases.add_task import AddTask
 from app.features.tasks.use_cases.check_order import CheckOrder
 from app.features.tasks.use_cases.create_batch import CreateBatch
@@ -21,6 +22,7 @@ from app.features.tasks.use_cases.execute_task import ExecuteTask
 from app.features.tasks.use_cases.list_task_runs import ListTaskRuns
 from app.features.tasks.use_cases.list_tasks import ListTasks
 from app.features.tasks.use_cases.read_batch import ReadBatch
+from app.features.tasks.use_cases.read_history import ReadHistory, ReadStatistics
 from app.features.tasks.use_cases.read_report import ReadReport
 from app.features.tasks.use_cases.read_task import ReadTask
 from app.features.tasks.use_cases.restore_task import RestoreTask
@@ -51,8 +53,11 @@ class TasksProvider(Provider):
 
     scope = Scope.APP
 
+    history = provide(PostgresHistoryStore, provides=HistoryStore)
     use_cases = provide_all(
         AddTask,
+        ReadHistory,
+        ReadStatistics,
         CreateTask,
         ListTasks,
         ReadTask,

@@ -15,6 +15,7 @@ from app.features.chats.controller import CONTROLLERS as CHATS
 from app.features.notifications.controller import NotificationController
 from app.features.runs.controller import CONTROLLERS as RUNS
 from app.features.tasks.controller import CONTROLLERS as TASKS
+from app.features.tasks.history_controller import CONTROLLERS as HISTORY
 from app.features.usage.controller import UsageController
 from app.surfaces.api.agents import AgentsController
 from app.surfaces.api.bodies import StrictRequest
@@ -49,6 +50,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     NotificationController,
     *RUNS,
     *TASKS,
+    *HISTORY,
     ExchangeController,
     RunEventsController,
 )

@@ -11,7 +11,8 @@ from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.read_answer import read_answer
 from app.features.tasks.domain.order import TaskOrder
 from app.features.tasks.domain.task import Task
-from app.features.tasks.ports import Outcomes, RunOutcome, Severity, TaskStore
+from app.features.tasks.domain.severity import Severity
+from app.features.tasks.ports import Outcomes, RunOutcome, TaskStore
 from app.features.tasks.use_cases.start_task import StartTask
 from app.features.usage.use_cases.close_run import CloseRun
 from app.infra.durable.ports import Ended, RunContext, RunState
