@@ -6,15 +6,15 @@ from tests.http.calls import Json, as_, fields_of, make_task, somebody
 from tests.http.streams import followed
 
 
-def events(client: httpx.Client, sub: str, role: str = "user", **query: object) -> Json:
-    answer = client.get("/api/v1/tasks/events", params={**query}, headers=as_(sub, role))  # type: ignore[arg-type]
+def events(client: httpx.Client, sub: str, role: str = "user", **query: str | int) -> Json:
+    answer = client.get("/api/v1/tasks/events", params=query, headers=as_(sub, role))
     assert answer.status_code == 200, answer.text
     found: Json = answer.json()
     return found
 
 
-def statistics(client: httpx.Client, sub: str, role: str = "user", **query: object) -> Json:
-    answer = client.get("/api/v1/tasks/statistics", params={**query}, headers=as_(sub, role))  # type: ignore[arg-type]
+def statistics(client: httpx.Client, sub: str, role: str = "user", **query: str | int) -> Json:
+    answer = client.get("/api/v1/tasks/statistics", params=query, headers=as_(sub, role))
     assert answer.status_code == 200, answer.text
     found: Json = answer.json()
     return found

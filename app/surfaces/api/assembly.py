@@ -15,7 +15,6 @@ from app.features.chats.controller import CONTROLLERS as CHATS
 from app.features.notifications.controller import NotificationController
 from app.features.runs.controller import CONTROLLERS as RUNS
 from app.features.tasks.controller import CONTROLLERS as TASKS
-from app.features.tasks.history_controller import CONTROLLERS as HISTORY
 from app.features.usage.controller import UsageController
 from app.surfaces.api.agents import AgentsController
 from app.surfaces.api.bodies import StrictRequest
@@ -28,6 +27,7 @@ from app.surfaces.api.jwks import JwksController
 from app.surfaces.api.operations import OperationsController
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
+from app.surfaces.api.task_history import TaskHistoryController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
 from app.surfaces.streams.chat_events import chat_events
@@ -50,7 +50,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     NotificationController,
     *RUNS,
     *TASKS,
-    *HISTORY,
+    TaskHistoryController,
     ExchangeController,
     RunEventsController,
 )

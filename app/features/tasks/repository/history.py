@@ -54,13 +54,13 @@ class PostgresHistoryStore:
             return ()
         page = union_all(*parts).subquery("page")
         newest = (page.c.at.desc(), page.c.id.desc(), page.c.moment.desc())
-        rows = await session_of(tx).execute(
+        shown: Select[Any] = (
             select(page.c.at, page.c.id, page.c.moment, *_SHOWN, _SUMMARY, _TYPE.label("task_type"))
             .join(RUNS, RUNS.c.id == page.c.id)
             .order_by(*newest)
             .limit(limit)
         )
-        return [_entry(row) for row in rows]
+        return [_entry(row) for row in await session_of(tx).execute(shown)]
 
     async def sums(self, tx: Tx, only: HistoryFilter, *, by: SumBy) -> Sequence[RunSum]:
         of = RUNS.c.task_id if by is SumBy.TASK else RUNS.c.agent
@@ -104,7 +104,7 @@ def _part(
     limit: int,
 ) -> Select[Any]:
     """Read the newest of one moment behind a place."""
-    found = [*wanted, *_IS_TASKS, *_of(only)]
+    found: list[Any] = [*wanted, *_IS_TASKS, *_of(only)]
     if only.since is not None:
         found.append(at >= only.since)
     if only.until is not None:
@@ -120,9 +120,9 @@ def _part(
 
 def _of(only: HistoryFilter) -> Sequence[ColumnElement[bool]]:
     given = ((RUNS.c.owner, only.owner), (RUNS.c.task_id, only.task_id), (RUNS.c.agent, only.agent))
-    found = [column == value for column, value in given if value is not None]
+    found: list[ColumnElement[bool]] = [column == value for column, value in given if value is not None]
     if only.task_type is not None:
-        found.append(only.task_type.value == _TYPE)
+        found.append(_TYPE.in_([only.task_type.value]))
     return found
 
 

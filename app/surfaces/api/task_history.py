@@ -12,13 +12,13 @@ from litestar.params import QueryParameter
 from app.features.tasks.domain.history import MAX_ENTRIES, HistoryFilter, SumBy
 from app.features.tasks.domain.severity import Severity
 from app.features.tasks.domain.task import TaskType
-from app.features.tasks.history_schemas import HistoryOut, HistoryType, StatisticsOut, moment_of, place_of
 from app.features.tasks.use_cases.read_history import ReadHistory, ReadStatistics
 from app.infra.db.errors import StorageUnavailable
 from app.infra.events.ports import EventType
 from app.kernel.errors import Forbidden
 from app.kernel.identity import Principal
 from app.kernel.ids import TaskId, UserId
+from app.surfaces.api.task_history_schemas import HistoryOut, HistoryType, StatisticsOut, moment_of, place_of
 
 # Litestar does not look into aliases made with `type`.
 Who = NamedDependency[Principal]
@@ -44,7 +44,7 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MAX_ENTRIES)]
 By = Annotated[SumBy, QueryParameter(description="One sum for each of these")]
 
 
-class HistoryController(Controller):
+class TaskHistoryController(Controller):
     path = "/api/v1/tasks"
     tags = ("tasks",)
     opt = {"faults": (Forbidden, StorageUnavailable)}  # noqa: RUF012 - Litestar reads it as a mapping
@@ -113,6 +113,3 @@ class HistoryController(Controller):
             until=moment_of(until),
         )
         return StatisticsOut.of(await use_case(principal, only, by=by))
-
-
-CONTROLLERS: tuple[type[Controller], ...] = (HistoryController,)
