@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.features.runs.domain.run import Run
+from app.infra.durable.ports import RunState
 from app.infra.events.ports import EventType, RunEvent
 from app.kernel.ids import ChatId, RunId, TaskId, UserId
 from app.kernel.paging import ListQuery, Page
@@ -40,6 +41,10 @@ class FakeRunStore:
 
     async def newest_of_tasks(self, tx: Tx, ids: Sequence[TaskId]) -> Mapping[TaskId, Run]:
         return {task_id: runs[-1] for task_id in ids if (runs := self._of_task(task_id))}
+
+    async def last_completed_of_task(self, tx: Tx, task_id: TaskId) -> Run | None:
+        done = [run for run in self._of_task(task_id) if run.status is RunState.COMPLETED]
+        return done[-1] if done else None
 
     async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:
         runs = self._of_task(task_id)

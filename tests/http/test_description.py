@@ -9,6 +9,7 @@ from app.kernel.ids import new_run_id
 from tests.http.calls import Json, as_, make_batch, make_task, open_chat, say, somebody, withdraw, write
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, WITH_BODY, Endpoint
 from tests.http.running import a_notification, an_approval
+from tests.http.streams import followed
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
@@ -187,6 +188,10 @@ def test_what_an_endpoint_answers_is_what_is_described(
         ids["approval_id"] = an_approval(migrated_dsn, owner)
     if "task_id" in endpoint.path:
         ids["task_id"] = make_task(client, owner, task_type="triggered", prompt="hello")["id"]
+    if endpoint.path.endswith("/report"):
+        research = make_task(client, owner, task_type="research", prompt="hello")
+        followed(client, owner, research["run_id"])
+        ids["task_id"] = research["id"]
     if "batch_id" in endpoint.path:
         ids["batch_id"] = make_batch(client, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     if "notification_id" in endpoint.path:
@@ -201,7 +206,9 @@ def test_what_an_endpoint_answers_is_what_is_described(
     if answer.status_code == 204:
         assert "content" not in described
     else:
-        assert_fits(answer.json(), described["content"]["application/json"]["schema"], document)
+        media_type = answer.headers["content-type"].partition(";")[0]
+        value = answer.json() if media_type == "application/json" else answer.text
+        assert_fits(value, described["content"][media_type]["schema"], document)
 
 
 def assert_fits(value: object, schema: Json, document: Json) -> None:

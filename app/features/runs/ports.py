@@ -39,6 +39,10 @@ class RunStore(Protocol):
         """Read the newest run of each of these tasks that has one; never one that a run began."""
         ...
 
+    async def last_completed_of_task(self, tx: Tx, task_id: TaskId) -> Run | None:
+        """Read the newest run of a task that was completed."""
+        ...
+
     async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:
         """List the runs of a task but those a run began; one was changed last when it was made, begun or ended."""
         ...

@@ -6,6 +6,7 @@ from uuid import UUID
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 
@@ -14,6 +15,7 @@ from app.features.runs.domain.run import path_of
 from app.features.runs.schemas import RunBegun, RunOut
 from app.features.tasks.domain.batch import BatchNotFound
 from app.features.tasks.domain.payload import PayloadUnreadable
+from app.features.tasks.domain.report import ReportNotFound
 from app.features.tasks.domain.signatures import Delivery, DeliveryStale, SignatureInvalid
 from app.features.tasks.domain.task import TaskBusy, TaskChange, TaskFilter, TaskNotFound, TaskType
 from app.features.tasks.domain.webhook import DeliveryReplayed, NotTriggered, TooManyDeliveries, WebhookDisabled
@@ -40,6 +42,7 @@ from app.features.tasks.use_cases.list_reports import ListReports
 from app.features.tasks.use_cases.list_task_runs import RUN_FIELDS, ListTaskRuns
 from app.features.tasks.use_cases.list_tasks import TASK_FIELDS, ListTasks
 from app.features.tasks.use_cases.read_batch import ReadBatch
+from app.features.tasks.use_cases.read_report import ReadReport
 from app.features.tasks.use_cases.read_task import ReadTask
 from app.features.tasks.use_cases.restore_task import RestoreTask
 from app.features.tasks.use_cases.retry_failed import RetryFailed
@@ -68,6 +71,7 @@ OwnerFilter = Annotated[
 ]
 TypeFilter = Annotated[TaskType | None, QueryParameter(required=False)]
 EnabledFilter = Annotated[bool | None, QueryParameter(required=False)]
+MARKDOWN = "text/markdown"
 BOUNDS = "`createdBefore`, `createdAfter`, `updatedBefore`, `updatedAfter`"
 PAGES = f"{BOUNDS}, `orderBy`, `sortOrder`, `currentPage`, `pageSize`"
 ABOUT_A_TASK = (TaskNotFound, StorageUnavailable)
@@ -222,6 +226,19 @@ class TaskController(Controller):
     ) -> TaskReportsOut:
         page = await use_case(principal, TaskId(task_id), _list_query(request, RUN_FIELDS))
         return TaskReportsOut([ReportOut.of(one) for one in page.items], page.total, page.limit, page.offset)
+
+    @get(
+        "/{task_id:str}/report",
+        summary="Read the report of a piece of research, in Markdown",
+        description="That of its last run that was completed.",
+        opt={"faults": (ReportNotFound, *ABOUT_A_TASK)},
+        responses={200: ResponseSpec(str, media_type=MARKDOWN, generate_examples=False, description="The report")},
+    )
+    @inject
+    async def read_report(
+        self, task_id: FromPath[UUID], principal: Who, use_case: FromDishka[ReadReport]
+    ) -> Response[str]:
+        return Response(await use_case(principal, TaskId(task_id)), media_type=MARKDOWN)
 
 
 class BatchController(Controller):

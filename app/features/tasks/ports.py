@@ -10,9 +10,10 @@ from typing import Protocol
 from uuid import UUID
 
 from app.features.tasks.domain.firing import Beside, Slot
+from app.features.tasks.domain.history import Entry, HistoryFilter, Place, RunSum, SumBy
+from app.features.tasks.domain.severity import Severity
 from app.features.tasks.domain.task import NewTask, Task, TaskChange, TaskFilter, TaskType
 from app.features.tasks.domain.timing import Timing
-from app.features.tasks.domain.verdict import Severity
 from app.features.tasks.domain.webhook import Delivered, KeptSecret
 from app.infra.durable.ports import RunError, RunState
 from app.kernel.authority import Authority
@@ -231,4 +232,16 @@ class DeliveryStore(Protocol):
 
     async def sweep(self, tx: Tx, *, older_than_days: int) -> int:
         """Remove some of what is older; tell how many."""
+        ...
+
+
+class HistoryStore(Protocol):
+    """What was done of tasks, told of their runs. Errors: StorageUnavailable."""
+
+    async def entries(self, tx: Tx, only: HistoryFilter, *, after: Place | None, limit: int) -> Sequence[Entry]:
+        """Read a page behind a place, the newest first."""
+        ...
+
+    async def sums(self, tx: Tx, only: HistoryFilter, *, by: SumBy) -> Sequence[RunSum]:
+        """Add up the runs that were made within the filter's bounds; the last active first, at most a hundred."""
         ...

@@ -6,16 +6,20 @@ from typing import NewType
 
 from dishka import Provider, Scope, provide, provide_all
 
+from app.features.tasks.domain import research
 from app.features.tasks.domain.task import KIND
-from app.features.tasks.ports import Alarm, DeliveryStore, SecretStore, SlotStore, TaskStore
+from app.features.tasks.ports import Alarm, DeliveryStore, HistoryStore, SecretStore, SlotStore, TaskStore
 from app.features.tasks.repository.alarm import HintedAlarm
+from app.features.tasks.repository.history import PostgresHistoryStore
 from app.features.tasks.repository.slots import PostgresSlotStore
 from app.features.tasks.repository.tasks import PostgresTaskStore
 from app.features.tasks.repository.webhooks import PostgresDeliveryStore, PostgresSecretStore
 from app.features.tasks.use_cases.add_task import AddTask
+from app.features.tasks.use_cases.check_order import CheckOrder
 from app.features.tasks.use_cases.create_batch import CreateBatch
 from app.features.tasks.use_cases.create_task import CreateTask
 from app.features.tasks.use_cases.delete_task import DeleteTask
+from app.features.tasks.use_cases.do_research import DoResearch
 from app.features.tasks.use_cases.do_task import DoTask
 from app.features.tasks.use_cases.end_task import EndTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
@@ -27,6 +31,8 @@ from app.features.tasks.use_cases.list_task_runs import ListTaskRuns
 from app.features.tasks.use_cases.list_tasks import ListTasks
 from app.features.tasks.use_cases.plan_task import PlanTask
 from app.features.tasks.use_cases.read_batch import ReadBatch
+from app.features.tasks.use_cases.read_history import ReadHistory, ReadStatistics
+from app.features.tasks.use_cases.read_report import ReadReport
 from app.features.tasks.use_cases.read_task import ReadTask
 from app.features.tasks.use_cases.restore_task import RestoreTask
 from app.features.tasks.use_cases.retry_failed import RetryFailed
@@ -70,11 +76,15 @@ class TasksProvider(Provider):
     scope = Scope.APP
 
     secrets = provide(PostgresSecretStore, provides=SecretStore)
+    history = provide(PostgresHistoryStore, provides=HistoryStore)
     use_cases = provide_all(
         AddTask,
+        ReadHistory,
+        ReadStatistics,
         CreateTask,
         ListTasks,
         ReadTask,
+        ReadReport,
         UpdateTask,
         DeleteTask,
         RestoreTask,
@@ -107,7 +117,7 @@ class TasksAtWork(Provider):
 
     scope = Scope.APP
 
-    do = provide(DoTask)
+    doing = provide_all(CheckOrder, DoTask, DoResearch)
     withdraw = provide(WithdrawTasks)
     fire = provide(FireSlots)
 
@@ -120,9 +130,11 @@ class TasksAtWork(Provider):
         return schedules
 
     @provide
-    def handlers(self, do: DoTask, withdraw: WithdrawTasks, background: Background) -> TaskHandlers:
+    def handlers(
+        self, do: DoTask, do_research: DoResearch, withdraw: WithdrawTasks, background: Background
+    ) -> TaskHandlers:
         background.add("withdrawn tasks", every(WITHDRAW_S, withdraw))
-        return TaskHandlers({KIND: do})
+        return TaskHandlers({KIND: do, research.KIND: do_research})
 
 
 class TasksElsewhere(Provider):
@@ -132,4 +144,4 @@ class TasksElsewhere(Provider):
 
     @provide
     def handlers(self, end: EndTask) -> TaskHandlers:
-        return TaskHandlers({KIND: end})
+        return TaskHandlers({KIND: end, research.KIND: end})

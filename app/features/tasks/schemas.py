@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, structs
 from app.features.runs.schemas import RunOut
 from app.features.tasks.domain.batch import MAX_TASKS, Batch
 from app.features.tasks.domain.curl import curl_line
+from app.features.tasks.domain.severity import Severity
 from app.features.tasks.domain.task import (
     EXPRESSION_LIMIT_CHARS,
     PROMPT_LIMIT_CHARS,
@@ -23,7 +24,6 @@ from app.features.tasks.domain.task import (
     TaskType,
 )
 from app.features.tasks.domain.trigger import TriggerConfig
-from app.features.tasks.domain.verdict import Severity
 from app.features.tasks.domain.webhook import MAX_OVERLAP_S, MAX_SECRET_CHARS, OVERLAP_S
 from app.features.tasks.use_cases.add_task import Made
 from app.features.tasks.use_cases.list_reports import Report

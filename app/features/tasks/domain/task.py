@@ -11,6 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.features.notifications.domain.config import ANYWHERE, config_problems
+from app.features.tasks.domain.research import settings_problems
 from app.features.tasks.domain.trigger import trigger_problems
 from app.infra.durable.ports import RunState
 from app.kernel.authority import Authority
@@ -128,6 +129,7 @@ class NewTask:
             *_webhook_problems(self.task_type, self.trigger_config),
             *_notification_problems(self.notification_config),
             *_config_problems("settings", self.settings),
+            *(settings_problems(self.settings) if self.task_type is TaskType.RESEARCH else ()),
             *context_problems(self.context_data),
             *_dependency_problems(self.task_type, self.depends_on),
         ]

@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
+from app.features.tasks.domain.severity import Severity
 from app.features.tasks.domain.task import TaskType
 from app.infra.durable.ports import RunState
 
@@ -29,12 +29,6 @@ This is a heartbeat: you are asked regularly, and nobody waits for the answer. W
 If nothing needs anybody's attention, answer {QUIET} and nothing else.
 Otherwise answer with one JSON object and nothing else:
 {{"severity": "success" | "warning" | "error", "summary": "what is the matter", "findings": ["each thing found"]}}"""
-
-
-class Severity(StrEnum):
-    SUCCESS = "success"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 _OF_STATE: Mapping[RunState, Severity] = {

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.features.tasks.domain.severity import Severity
 from app.features.tasks.domain.task import NewTask, Task, TaskChange, TaskType
-from app.features.tasks.domain.verdict import QUIET, Severity
+from app.features.tasks.domain.verdict import QUIET
 from app.features.tasks.use_cases.fire_slots import FireSlots
 from app.features.tasks.use_cases.list_reports import ListReports
 from app.features.tasks.use_cases.restore_task import RestoreTask

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from app.features.tasks.domain.verdict import QUIET, QUIET_LIMIT_CHARS, Severity, Verdict, instructed, verdict_of
+from app.features.tasks.domain.severity import Severity
+from app.features.tasks.domain.verdict import QUIET, QUIET_LIMIT_CHARS, Verdict, instructed, verdict_of
 
 SAID = {"severity": "error", "summary": "The disk is full.", "findings": ["/var has 0 bytes left"]}
 VERDICT = Verdict(Severity.ERROR, "The disk is full.", ("/var has 0 bytes left",))
