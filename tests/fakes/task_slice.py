@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from app.features.approvals.use_cases.close_approvals import CloseApprovals
+from app.features.notifications.domain.config import ANYWHERE
 from app.features.runs.domain.run import Run
 from app.features.runs.use_cases.ask_agent import AskAgent
 from app.features.tasks.domain.task import KIND, NewTask, Task, TaskType
@@ -56,7 +57,7 @@ class TaskSlice:
         self.log = FakeEventLog(self.kept)
         self.queue = FakeRunQueue(self.kept)
         self.start = StartTask(self.queue, self.agents)
-        self.add = AddTask(self.store, self.start)
+        self.add = AddTask(self.store, self.start, ANYWHERE)
         self.handlers = Handlers({KIND: self.doing()})
         self.engine = FakeEngine(self.kept, self.handlers)
 
