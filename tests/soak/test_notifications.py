@@ -1,19 +1,14 @@
-"""The demo is killed between a run's end and its receiver's return: the receiver gets one notification, in another life."""
+"""The demo is killed between a run's end and its receiver's return: that gets one notification, in another life."""
 
-import os
-import signal
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.program import Program, a_demo, a_home, becomes_true, processes_of
+from tests.e2e.program import Program, a_demo, a_home, becomes_true, kill_everything
 from tests.receivers import Receiver, verified
 
 PATIENCE_S = 90
-GONE_WITHIN_S = 20
 SETTLED_S = 3
 
 pytestmark = pytest.mark.soak
@@ -28,14 +23,6 @@ def member(demo: Program) -> httpx.Client:
     client.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
     client.cookies.clear()
     return client
-
-
-def kill_everything(demo: Program, folder: Path) -> None:
-    for pid in processes_of(folder):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    demo.process.wait(GONE_WITHIN_S)
-    assert becomes_true(lambda: not processes_of(folder), within_s=GONE_WITHIN_S), processes_of(folder)
 
 
 @pytest.mark.timeout(400)
