@@ -1,6 +1,7 @@
 """The demo is killed between a run's end and its receiver's return: that gets one notification, in another life."""
 
 import time
+from contextlib import closing
 
 import httpx
 import pytest
@@ -33,7 +34,7 @@ def test_a_run_that_ended_before_everything_was_killed_is_told_once_afterwards()
     config = {"webhook_url": f"{receiver.url}/hook", "on": ["success"]}
     with a_home() as home:
         folder = home / "data"
-        with a_demo(folder, **settings) as demo, member(demo) as owner:
+        with a_demo(folder, **settings) as demo, closing(member(demo)) as owner:
             tested = owner.post("/api/v1/notifications/test", json={"notification_config": config}).json()
             wish = {"task_type": "delegation", "agent": "echo", "prompt": "hello", "notification_config": config}
             task = owner.post("/api/v1/tasks/", json=wish).json()
@@ -41,7 +42,7 @@ def test_a_run_that_ended_before_everything_was_killed_is_told_once_afterwards()
             demo.awaits(lambda: owner.get(run).json()["status"] == "completed")
             kill_everything(demo, folder)
 
-        with receiver.listening(), a_demo(folder, **settings) as demo, member(demo) as owner:
+        with receiver.listening(), a_demo(folder, **settings) as demo, closing(member(demo)) as owner:
             assert becomes_true(lambda: len(receiver.accepted) >= 2, within_s=PATIENCE_S)
             time.sleep(SETTLED_S)
             told = owner.get("/api/v1/notifications/", params={"run_id": task["run_id"]}).json()["items"]
