@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from sqlalchemy import text
 
+from app.features.notifications.domain.config import ANYWHERE
 from app.features.runs.repository import PostgresRunStore
 from app.features.tasks.domain.order import input_of
 from app.features.tasks.domain.task import KIND, NewTask, Task, TaskChange, TaskType
@@ -53,7 +54,9 @@ class Office:
     def __post_init__(self) -> None:
         self.start = StartTask(PostgresRunQueue(), self.agents)
         plan = PlanTask(PostgresSlotStore(), FakeAlarm())
-        self.add = AddTask(self.store, self.start, plan, KeepSecret(FakeSecretStore(), AesSeal(lambda: [b"k" * 32])))
+        self.add = AddTask(
+            self.store, self.start, plan, KeepSecret(FakeSecretStore(), AesSeal(lambda: [b"k" * 32])), ANYWHERE
+        )
         self.end = EndTask(self.store, PostgresRunStore(), self.start, RecordingOutcomes(), Nobody(), Nobody())  # type: ignore[arg-type] # nothing to close
 
     async def a_task(self, *needs: Task, type_: TaskType = TaskType.TRIGGERED) -> Task:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from app.features.approvals.use_cases.close_approvals import CloseApprovals
+from app.features.notifications.domain.config import ANYWHERE
 from app.features.runs.domain.run import Run
 from app.features.runs.use_cases.ask_agent import AskAgent
 from app.features.tasks.domain import research
@@ -68,7 +69,7 @@ class TaskSlice:
         self.start = StartTask(self.queue, self.agents)
         self.slots, self.alarm = FakeSlotStore(self.store, self.kept), FakeAlarm()
         self.plan = PlanTask(self.slots, self.alarm)
-        self.add = AddTask(self.store, self.start, self.plan, self.secrets)
+        self.add = AddTask(self.store, self.start, self.plan, self.secrets, ANYWHERE)
         self.check = CheckOrder(self.begin, self.store, self.standing, ROLES)
         do = self.doing()
         do_research = DoResearch(self.begin, self.store, self.runs, self.check, do.end)

@@ -1,8 +1,10 @@
 """Keep a new task, for whoever creates one or many."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.features.notifications.domain.config import Reach, config_problems
 from app.features.tasks.domain.task import NewTask, Task, TaskType
 from app.features.tasks.ports import TaskStore
 from app.features.tasks.use_cases.access import checked_task
@@ -14,6 +16,7 @@ from app.kernel.errors import FieldError, refuse_invalid
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId, TaskId, new_run_id
 from app.kernel.transaction import Tx
+from app.kernel.values import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,10 @@ class AddTask:
     start: StartTask
     plan: PlanTask
     secrets: KeepSecret
+    reach: Reach
 
     async def __call__(self, tx: Tx, draft: NewTask, who: Principal, *, batch_id: UUID | None = None) -> Made:
+        self.refuse_out_of_reach(draft.notification_config)
         await self._hold_needed(tx, draft)
         task = await self.tasks.add(tx, TaskId(new_run_id()), draft, authority=Authority.of(who), batch_id=batch_id)
         if await self.plan.first(tx, task.id, draft):
@@ -52,6 +57,10 @@ class AddTask:
         """Tell what was made, to another try of the same request."""
         secrets = await self.secrets.read(tx, task.id)
         return Made(task, await self.begin(tx, task, who), next(iter(secrets), None))
+
+    def refuse_out_of_reach(self, config: Mapping[str, Json] | None) -> None:
+        """Errors: ValidationFailed, for a channel that the operator has not set up."""
+        refuse_invalid(config_problems(config or {}, self.reach, at="notification_config"))
 
     async def begin(self, tx: Tx, task: Task, who: Principal) -> RunId | None:
         """Begin it where it is to begin by itself: once, however often this is asked."""

@@ -36,6 +36,8 @@ class UpdateTask:
     async def __call__(self, who: Principal, task_id: TaskId, change: TaskChange) -> Task:
         if change.agent is not KEPT:
             refuse_unknown_agent(self.agents, change.agent)
+        if change.notification_config is not KEPT:
+            self.add.refuse_out_of_reach(change.notification_config)
         async with self.begin() as tx:
             task = await open_task(self.tasks, tx, who, task_id)
             refuse_invalid(change.problems(task))
