@@ -31,7 +31,7 @@ from app.features.notifications.repository.watch import DeliveryWatch
 from app.features.notifications.use_cases.deliver_due import DeliverDue
 from app.features.notifications.use_cases.notify import Notify
 from app.features.runs.ports import RunStore
-from app.features.runs.provider import RunsAtWork, RunsProvider
+from app.features.runs.provider import RunsAtTheDoor, RunsAtWork, RunsProvider
 from app.features.tasks.gate import TaskNotices
 from app.features.tasks.ports import Outcomes, Standing, TaskStore
 from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewhere, TasksProvider, TaskStores
@@ -102,6 +102,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         TasksProvider(),
         ApprovalsProvider(),
         NotificationsProvider(),
+        RunsAtTheDoor(),
         ApiProvider(),
         StreamsProvider(),
     )

@@ -184,6 +184,7 @@ class Tool:
     `check` is given what JSON says, overrides included, and gives what `call` takes. Errors: ValueError, for the model.
     `call` gives what JSON can say, or becomes. Errors: ToolRefused; whatever else it raises is logged, and told as a
     failure without words of its own.
+    `is_the_clients` is of those that whoever follows the turn runs (`tools/client.py`): nothing here calls them.
     """
 
     name: str
@@ -193,6 +194,7 @@ class Tool:
     traits: Traits = Traits()
     origin: str = "function"
     check: Callable[[Mapping[str, Json]], Mapping[str, Any]] = dict
+    is_the_clients: bool = False
 
 
 @dataclass(frozen=True, slots=True)

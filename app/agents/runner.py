@@ -37,7 +37,7 @@ from app.agents.contract import (
 from app.agents.front_door import FrontDoor, FrontDoorUnavailable
 from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models, names_in
 from app.agents.presence import card_of, default_of
-from app.agents.tools.interceptors import Interceptors
+from app.agents.tools.interceptors import UNGUARDED, Interceptors
 from app.agents.tools.toolbox import Toolbox
 from app.agents.turns import BudgetReached, Journal, Said, Spending
 from app.agents.work import JournalLost, Speech, Work
@@ -55,7 +55,6 @@ _KNOWN_FAILURES = (
     TurnTooLong,
     TurnUnreadable,
 )
-UNGUARDED = Interceptors()
 _NOT_CHECKED = "has not been checked yet"
 _NEEDS_TOOLS = f"This agent needs a model that can call tools, and the present one cannot. {HOW_TO_CONFIGURE}"
 

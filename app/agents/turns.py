@@ -6,7 +6,8 @@ Facts a reader of a turn's events is written against
 - `thinking_delta {"request", "text"}`: the same of what the model thinks; no part of the answer.
 - `tool_call_start {"request", "tool_call_id", "tool", "arguments"}`, `tool_output_chunk {"tool_call_id", "text"}`,
   `tool_call_complete {"tool_call_id", "tool", "is_error", "result"}`: of one call, in this order, behind the request
-  that asked for it; arguments and result are JSON, or the beginning of its text where that is long.
+  that asked for it; arguments and result are JSON, or the beginning of its text where that is long. With `"client":
+  true` the one who follows is to make the call, and to post what it came to with its `nonce` until `expires_at`.
 - `tool_approval_request {"tool_call_id", "approval_id", "tool", "arguments", "question", "risk", "expires_at"}`: a
   person is asked; `tool_approval_decided {"tool_call_id", "approval_id", "tool", "status", "decided_by", "reason",
   "arguments"}`: what came of it (`arguments` where they were edited, else null).
@@ -40,6 +41,11 @@ class TurnEvent:
 
     type: str
     data: Mapping[str, Json]
+
+
+def client_wait_key(nonce: str) -> str:
+    """Name what a turn waits for while its client works on the call of this nonce."""
+    return f"tool-result:{nonce}"
 
 
 class InDoubt(Exception):

@@ -53,13 +53,13 @@ class Judged:
 
 @dataclass(slots=True)
 class Work:
-    """Concurrency: of one task; its steps come one after another.
+    """Concurrency: of one task; its steps come one after another. Within a step several tasks may tell.
 
     `request` counts the model's requests from 1; `text` and `usage` are of those that are finished, `key` is the step
     under way's, `model` the one that answered last. `tools` are what the agent may call in this turn, by name; `hidden`
     names those its model has yet to search for, `outputs` are results that were too long to be shown whole. `calls` are
     those of the model's last response, `judged` what was said of them at `judged_request`; `rules` are the agent's
-    about approvals.
+    about approvals. `ahead` is what calls came to that were made with one before them, by request and id.
     """
 
     turn: Turn
@@ -78,6 +78,7 @@ class Work:
     judged: Sequence[Judged] = ()
     judged_request: int = 0
     outputs: dict[str, str] = field(default_factory=dict)
+    ahead: dict[tuple[int, str], Json] = field(default_factory=dict)
     _is_suspect: bool = False
 
     def __post_init__(self) -> None:
@@ -101,6 +102,7 @@ class Work:
         body: Callable[[str], Awaitable[Json]],
         *,
         said_under: Mapping[str, Json],
+        also_said_under: Sequence[Mapping[str, Json]] = (),
         is_idempotent: bool = True,
     ) -> Json:
         """Do something once. What an earlier process said of the step it was interrupted in is void.
@@ -113,7 +115,8 @@ class Work:
             self.key = key
             if self._is_suspect:
                 self._is_suspect = False
-                await self.tell("stream_retry", **said_under, reason="resumed")
+                for one in (said_under, *also_said_under):
+                    await self.tell("stream_retry", **one, reason="resumed")
             try:
                 return await body(key)
             except Exception as error:

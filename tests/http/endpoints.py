@@ -80,6 +80,13 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/runs/{run_id}/cancel", flawed="run_id"),
     Endpoint("POST", "/api/v1/runs/{run_id}/rerun", flawed="run_id"),
     Endpoint("GET", "/api/v1/runs/{run_id}/events", malformed="after=-1", flawed="after"),
+    Endpoint(
+        "POST",
+        "/api/v1/runs/{run_id}/tool-results/{tool_call_id}",
+        body={"nonce": "n", "result": "seen"},
+        malformed={"nonce": 5, "result": "seen"},
+        flawed="nonce",
+    ),
     Endpoint("GET", "/api/v1/approvals/", malformed="status=lost", flawed="status"),
     Endpoint("GET", "/api/v1/approvals/{approval_id}", flawed="approval_id"),
     Endpoint(

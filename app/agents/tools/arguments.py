@@ -24,6 +24,7 @@ def overridden(tool: Tool, by_agent: Overrides) -> Tool:
         replace(tool.traits, overrides=overrides),
         tool.origin,
         tool.check,
+        tool.is_the_clients,
     )
 
 

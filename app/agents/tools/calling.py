@@ -5,7 +5,7 @@ Rule: a broken tool is a result the model can act on, not the turn's end; only a
 """
 
 import inspect
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 
 from app.agents.contract import Tool, ToolContext, ToolFunction, ToolRefused
 from app.agents.tools.arguments import checked
-from app.agents.tools.interceptors import Interceptor, ToolCall, chained
+from app.agents.tools.interceptors import Interceptors, Proceed, ToolCall, chained
 from app.agents.tools.results import as_result
 from app.agents.tools.threads import Threads
 from app.agents.turns import Usage
@@ -33,14 +33,15 @@ _threads = Threads(THREADS)
 log = structlog.get_logger(__name__)
 
 
-async def call_tool(call: ToolCall, interceptors: Sequence[Interceptor] = ()) -> object:
-    """Make the call. Errors: ToolRefused, BudgetReached, and nothing else."""
+async def call_tool(call: ToolCall, key: str, interceptors: Interceptors) -> object:
+    """Make the call, under the key of its step. Errors: ToolRefused, BudgetReached, and nothing else."""
     work = call.work
-    await work.reserve(work.key, Usage(tool_calls=1))
+    await work.reserve(key, Usage(tool_calls=1))
     try:
         await start(call)
         try:
-            result = await _result(call, interceptors)
+            within = (*interceptors.results, *interceptors.inner)
+            result = await refusing(call, chained(within, partial(_called, key)))
         except ToolRefused as refused:
             await complete(work, call.id, call.tool.name, refused.reason, is_error=True)
             raise
@@ -48,7 +49,7 @@ async def call_tool(call: ToolCall, interceptors: Sequence[Interceptor] = ()) ->
         return result
     finally:
         with anyio.move_on_after(GOODBYE_TIMEOUT_S, shield=True):  # also when the turn is being cancelled
-            await work.settle(work.key, Usage(tool_calls=1))
+            await work.settle(key, Usage(tool_calls=1))
 
 
 async def start(call: ToolCall) -> None:
@@ -74,10 +75,11 @@ def shown(value: object) -> Json:
     return clean
 
 
-async def _result(call: ToolCall, interceptors: Sequence[Interceptor]) -> object:
+async def refusing(call: ToolCall, proceed: Proceed) -> Json:
+    """Go on with the call. Errors: ToolRefused, whatever went wrong."""
     name = call.tool.name
     try:
-        return as_result(await chained(interceptors, _called)(call))
+        return as_result(await proceed(call))
     except ToolRefused:
         raise
     except Fault as fault:
@@ -87,7 +89,7 @@ async def _result(call: ToolCall, interceptors: Sequence[Interceptor]) -> object
         raise ToolRefused(f"The tool {name} failed; the failure was logged. Do without it.") from error
 
 
-async def _called(call: ToolCall) -> object:
+async def _called(key: str, call: ToolCall) -> object:
     """Call the tool, for as long as it shows signs of life."""
     tool, work = call.tool, call.work
     try:
@@ -96,7 +98,7 @@ async def _called(call: ToolCall) -> object:
         raise ToolRefused(f"The arguments do not fit the tool: {error}") from error
     patience = anyio.CancelScope()
     output = _Output(call, patience)
-    context = ToolContext(work.turn, work.front_door, work.key, output.show)
+    context = ToolContext(work.turn, work.front_door, key, output.show)
     with patience:
         output.is_alive()
         return await tool.call(context, arguments)

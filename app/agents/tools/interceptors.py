@@ -6,12 +6,13 @@
                 raise ToolRefused("This may not be done here.")   # the model reads it
             return await proceed(call)
 
-They stand in one of two places:
+They stand in one of three places:
 - `guards` around the call's step. They run again when the turn goes on in another process, before a call that was done
   as before one that was not; so they come to the same each time, or keep what they came to in a step of their own.
   They may wait for somebody (`Suspended` passes), and hold nothing while they do.
-- `inner` within the step, so once for a call that comes to its end: what counts, refuses by the moment, or changes the
-  result before it is kept and told.
+- `inner` within the step, so once for a call that comes to its end: what counts, or refuses by the moment. What they
+  are given back may be nothing yet: a call that the client makes is only put to it there.
+- `results` within the step too, around those: what changes a result before it is kept and told, whoever gave it.
 Rule: nobody calls `proceed` twice, and no argument that an override fixes can be changed on the way.
 """
 
@@ -50,6 +51,10 @@ class Interceptors:
 
     guards: Sequence[Interceptor] = ()
     inner: Sequence[Interceptor] = ()
+    results: Sequence[Interceptor] = ()
+
+
+UNGUARDED = Interceptors()
 
 
 def chained(interceptors: Sequence[Interceptor], last: Proceed) -> Proceed:

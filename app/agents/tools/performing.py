@@ -2,16 +2,19 @@
 
 Facts
 - Names of steps are kept in journals, so they never change: `tool.NAME` is a call, `refused.NAME` one that was
-  not made, `doubt.NAME` what is told of one nobody knows about.
+  not made, `doubt.NAME` what is told of one nobody knows about; `asking.py` has those of a call the client makes,
+  `together.py` that of reads that are made at once.
 - What a guard refuses was never begun; nobody knows about what died in the midst and must not be done twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
 from app.agents.contract import ToolRefused, TurnUnreadable
+from app.agents.tools.asking import ask_client, take_answer
 from app.agents.tools.calling import call_tool, complete, start
 from app.agents.tools.interceptors import Interceptors, ToolCall, chained
+from app.agents.tools.together import make_at_once, side_by_side
 from app.agents.turns import InDoubt
 from app.agents.work import storable
 from app.kernel.values import Json
@@ -31,7 +34,13 @@ async def perform(call: ToolCall, interceptors: Interceptors) -> Json:
 
     async def in_step(passed: ToolCall) -> object:
         nonlocal was_told
-        kept = await _kept(passed, interceptors)
+        if passed.tool.is_the_clients:
+            was_told = True  # also where it is not put to the client
+            answer = await ask_client(passed, interceptors)
+            return _read(await _kept(passed, lambda _: take_answer(passed, answer, interceptors)))
+        kept = await _kept_at_once(passed, interceptors)
+        if kept is None:
+            kept = await _kept(passed, lambda key: call_tool(passed, key, interceptors))
         was_told = True
         return _read(kept)
 
@@ -46,11 +55,22 @@ async def perform(call: ToolCall, interceptors: Interceptors) -> Json:
         raise
 
 
-async def _kept(call: ToolCall, interceptors: Interceptors) -> Json:
+async def _kept_at_once(call: ToolCall, interceptors: Interceptors) -> Json:
+    """Give what a read came to that was made with its neighbours; None where it has none."""
+    work = call.work
+    if (work.request, call.id) not in work.ahead:
+        calls = side_by_side(call, is_guarded=bool(interceptors.guards))
+        if len(calls) == 1:
+            return None
+        made = await make_at_once(calls, interceptors)
+        work.ahead = {(work.request, id_): outcome for id_, outcome in made.items()}
+    return {"format": FORMAT, **cast("Mapping[str, Json]", work.ahead.pop((work.request, call.id)))}
+
+
+async def _kept(call: ToolCall, make: Callable[[str], Awaitable[object]]) -> Json:
     async def act(key: str) -> Json:
-        del key  # the tool finds it in its work
         try:
-            result = await call_tool(call, interceptors.inner)
+            result = await make(key)
         except ToolRefused as refused:
             return {"format": FORMAT, "refused": storable(refused.reason)}
         return {"format": FORMAT, "result": storable(result)}

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from app.agents.contract import TOOL_TIMEOUT_S, Overrides, Risk, Tool, ToolContext, Traits
 from app.agents.front_door import Identity, Outgoing
@@ -100,7 +101,9 @@ class Model:
             return self._adapter.json_schema()
         (schema,), components = msgspec.json.schema_components([self._type], ref_template="#/$defs/{name}")
         whole = components[self._type.__name__] if "$ref" in schema else schema
-        return {**whole, "$defs": components}
+        own = self._type.__name__
+        used = {name: one for name, one in components.items() if name != own or _refers(components, own)}
+        return {**whole, "$defs": used} if used else dict(whole)
 
     def written(self, said: Mapping[str, Json]) -> dict[str, Any]:  # Any: JSON
         """Give what is sent. Errors: ValueError."""
@@ -113,6 +116,11 @@ class Model:
         except msgspec.ValidationError as error:
             raise ValueError(str(error)) from error
         return built
+
+
+def _refers(components: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a type is a part of itself; a definition nobody refers to would show what an override hides."""
+    return f'"#/$defs/{name}"' in to_json(components).decode()
 
 
 class _Shape:

@@ -9,10 +9,10 @@ LIMIT_BYTES = 256 * 1024
 """as much is kept of a result; the model sees the beginning, and may read on (`outputs.py`)"""
 
 
-def as_result(value: object) -> Json:
+def as_result(value: object, *, limit_bytes: int = LIMIT_BYTES) -> Json:
     """Turn what a tool returned (text, dataclasses, structs, models, collections) into JSON's own values.
 
-    What is longer than LIMIT_BYTES becomes the beginning of its text, and says so at its end.
+    What is longer than the limit becomes the beginning of its text, and says so at its end.
     Errors: ValueError or TypeError when it has no JSON.
     """
     encoded = (
@@ -20,9 +20,9 @@ def as_result(value: object) -> Json:
         if isinstance(value, str)
         else to_json(value, fallback=msgspec.to_builtins, inf_nan_mode="null")
     )
-    if len(encoded) > LIMIT_BYTES:
-        kept = encoded[:LIMIT_BYTES].decode("utf-8", "ignore")
-        return f"{kept}\n[cut: the result has {len(encoded)} bytes, {LIMIT_BYTES} are kept; ask for less]"
+    if len(encoded) > limit_bytes:
+        kept = encoded[:limit_bytes].decode("utf-8", "ignore")
+        return f"{kept}\n[cut: the result has {len(encoded)} bytes, {limit_bytes} are kept; ask for less]"
     if isinstance(value, str):
         return value
     clean: Json = from_json(encoded)

@@ -13,7 +13,18 @@ from typing import Any
 
 import structlog
 
-from app.agents.contract import Agent, Asked, Risk, Tool, ToolContext, ToolRefused, ToolSource, Traits, TurnUnreadable
+from app.agents.contract import (
+    Agent,
+    Asked,
+    Risk,
+    Tool,
+    ToolContext,
+    ToolRefused,
+    ToolSource,
+    Traits,
+    Turn,
+    TurnUnreadable,
+)
 from app.agents.tools import outputs, search
 from app.agents.tools.arguments import overridden
 from app.agents.work import Work
@@ -39,7 +50,7 @@ class Toolbox:
 
     async def open(self, work: Work, *, window_tokens: int) -> None:
         """Give the turn its tools; what the sources say is a step of the turn. Errors: TurnUnreadable."""
-        own = {tool.name: self._overridden(tool) for tool in self.own}
+        own = {tool.name: self._overridden(tool) for tool in self.own if _has_somebody(tool, work.turn)}
         if not self.sources:
             work.tools, work.hidden = own, _hidden(own, own, window_tokens)
         else:
@@ -68,7 +79,7 @@ class Toolbox:
         asked = Asked(self.agent, work.turn, work.front_door)
         given = await asyncio.gather(*(_given(source, asked) for source in self.sources))
         tools: dict[str, Tool] = {}
-        for tool in (tool for some in given for tool in some):
+        for tool in (tool for some in given for tool in some if _has_somebody(tool, work.turn)):
             if NAME.fullmatch(tool.name) is None or tool.name in taken | RESERVED or tool.name in tools:
                 log.warning("tool.skipped", tool=tool.name[:64], origin=tool.origin)
             elif len(tools) < TOOLS_LIMIT:
@@ -86,6 +97,11 @@ async def _given(source: ToolSource, asked: Asked) -> Sequence[Tool]:
     except Exception:
         log.exception("tool_source.failed", source=type(source).__name__, agent=asked.agent.name)
         return ()
+
+
+def _has_somebody(tool: Tool, turn: Turn) -> bool:
+    """Tell whether there is somebody to run it: a client's tool needs one that follows, and a run that can wait."""
+    return not tool.is_the_clients or (turn.is_attended and turn.caller.acting is not None)
 
 
 def _read(kept: Json) -> tuple[Sequence[str], Sequence[str]]:

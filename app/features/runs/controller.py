@@ -5,12 +5,19 @@ from uuid import UUID
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 
 from app.features.runs.domain.run import Run, path_of
-from app.features.runs.schemas import RunBegun, RunOut
+from app.features.runs.domain.tool_result import (
+    ToolCallExpired,
+    ToolCallNotFound,
+    ToolResultByAgent,
+    ToolResultTaken,
+)
+from app.features.runs.schemas import RunBegun, RunOut, ToolResultIn
 from app.features.runs.use_cases.cancel_run import CancelRun
+from app.features.runs.use_cases.post_tool_result import PostToolResult
 from app.features.runs.use_cases.read_run import ReadRun
 from app.features.runs.use_cases.rerun_run import RerunRun
 from app.infra.db.errors import StorageUnavailable
@@ -51,6 +58,24 @@ class RunController(Controller):
         self, run_id: FromPath[UUID], principal: Who, keyed: Keyed, use_case: FromDishka[RerunRun]
     ) -> Response[RunBegun]:
         return accepted(await use_case(principal, RunId(run_id), keyed=keyed))
+
+    @post(
+        "/{run_id:str}/tool-results/{tool_call_id:str}",
+        summary="Say what came of a call that the run put to its client",
+        status_code=HTTP_202_ACCEPTED,
+        opt={"faults": (*ABOUT_A_RUN, ToolCallNotFound, ToolCallExpired, ToolResultTaken, ToolResultByAgent)},
+    )
+    @inject
+    async def post_tool_result(
+        self,
+        run_id: FromPath[UUID],
+        tool_call_id: FromPath[str],
+        data: JSONBody[ToolResultIn],
+        principal: Who,
+        keyed: Keyed,
+        use_case: FromDishka[PostToolResult],
+    ) -> Response[RunBegun]:
+        return accepted(await use_case(principal, RunId(run_id), tool_call_id, data.posted(), keyed=keyed))
 
 
 CONTROLLERS: tuple[type[Controller], ...] = (RunController,)

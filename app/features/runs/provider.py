@@ -1,4 +1,4 @@
-"""What the slice adds to the container. It asks others for `Begin`, `Engine` and `EventLog`."""
+"""What the slice adds to the container. It asks others for `Begin`, the engine and the event log."""
 
 from dishka import Provider, Scope, provide, provide_all
 
@@ -8,6 +8,7 @@ from app.features.runs.repository import PostgresRunStore
 from app.features.runs.use_cases.ask_agent import AskAgent
 from app.features.runs.use_cases.cancel_run import CancelRun
 from app.features.runs.use_cases.follow_run import FollowRun
+from app.features.runs.use_cases.post_tool_result import PostToolResult
 from app.features.runs.use_cases.read_events import ReadEvents
 from app.features.runs.use_cases.read_run import ReadRun
 from app.features.runs.use_cases.rerun_run import RerunRun
@@ -43,3 +44,11 @@ class RunsAtWork(Provider):
 
 def _batch_of(context: RunContext) -> EventBatch:
     return EventBatch(context.progress)
+
+
+class RunsAtTheDoor(Provider):
+    """What clients do with runs that needs receipts, and so belongs to those that answer requests."""
+
+    scope = Scope.APP
+
+    post_tool_result = provide(PostToolResult)

@@ -3,15 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Self
+from typing import Annotated, Self, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.features.runs.domain.run import Run, RunUsage
+from app.features.runs.domain.tool_result import TOOL_ERROR_LIMIT_CHARS, TOOL_RESULT_LIMIT_BYTES, Posted
 from app.features.runs.use_cases.read_events import EventStretch
 from app.infra.durable.ports import RunState
 from app.infra.events.ports import EventType, RunEvent
+from app.kernel.errors import FieldError, ValidationFailed
+from app.kernel.storable import json_problem, text_problem
+from app.kernel.values import Json
 
 
 class UsageOut(Struct, frozen=True, kw_only=True):
@@ -89,6 +93,28 @@ class RunBegun(Struct, frozen=True):
     """A run that was accepted; `Location` says where it is found."""
 
     run: RunOut
+
+
+class ToolResultIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """`nonce` is that of the call's `tool_call_start`; beside it one of the others, `result` being any JSON."""
+
+    nonce: Annotated[str, Meta(max_length=64)]
+    result: object = UNSET
+    error: Annotated[str, Meta(min_length=1, max_length=TOOL_ERROR_LIMIT_CHARS)] | UnsetType = UNSET
+
+    def posted(self) -> Posted:
+        """Errors: ValidationFailed, for what cannot be kept."""
+        if (self.result is UNSET) == (self.error is UNSET):
+            raise ValidationFailed("Some fields are not valid.", errors=[FieldError("", "give a result, or an error")])
+        if isinstance(self.error, str):
+            name, problem = "error", text_problem(self.error, at_least=1, at_most=TOOL_ERROR_LIMIT_CHARS)
+        else:
+            name, problem = "result", json_problem({"result": self.result}, limit_bytes=TOOL_RESULT_LIMIT_BYTES)
+        if problem is not None:
+            raise ValidationFailed("Some fields are not valid.", errors=[FieldError(name, problem)])
+        if isinstance(self.error, str):
+            return Posted(self.nonce, error=self.error)
+        return Posted(self.nonce, cast("Json", self.result))
 
 
 class EventOut(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib import metadata
 
-JOURNAL_FORMAT = 1
+JOURNAL_FORMAT = 2
 """To be counted up by whoever changes a handler so that it cannot go on from the steps that an older one wrote."""
 
 

@@ -9,8 +9,8 @@ from app.agents.front_door import FrontDoor
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models
 from app.agents.llm.scripted import ScriptedModel
-from app.agents.runner import UNGUARDED, AgentRunner
-from app.agents.tools.interceptors import Interceptors
+from app.agents.runner import AgentRunner
+from app.agents.tools.interceptors import UNGUARDED, Interceptors
 from app.kernel.identity import Access, Principal
 from app.kernel.ids import ChatId, UserId
 from tests.fakes.front_door import FakeFrontDoor

@@ -11,8 +11,8 @@ from app.agents.contract import AgentBroken, Agents
 from app.agents.factory import AgentFactory
 from app.agents.front_door import Credentials, FrontDoor
 from app.agents.provider import AgentsProvider, agent_flaws, mcp_flaws
-from app.agents.runner import UNGUARDED, AgentRunner
-from app.agents.tools.interceptors import Interceptors
+from app.agents.runner import AgentRunner
+from app.agents.tools.interceptors import UNGUARDED, Interceptors
 from app.agents.turns import Unwritten
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import Crew
