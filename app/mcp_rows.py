@@ -20,6 +20,7 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -27,6 +28,10 @@ from pydantic_core import PydanticCustomError
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 LIMIT_BYTES = 1024 * 1024
 SERVERS_KEY = "mcpServers"
+OLD_TRANSPORT = (
+    'is "sse", the transport of 2024, which is not spoken here; most servers have streamable HTTP as well: '
+    'write "http", and the address they name for it (often /mcp in place of /sse)'
+)
 _BESIDES = frozenset({"$schema"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OURS = frozenset({"accept", "content-type", "content-length", "host", "mcp-session-id", "mcp-protocol-version"})
@@ -91,6 +96,13 @@ class McpServerRow(BaseModel):
     @property
     def variables(self) -> set[str]:
         return {name for text in self.texts for name in VARIABLE.findall(text)}
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _transports_we_speak(cls, given: object) -> object:
+        if given == "sse":
+            raise PydanticCustomError("sse", OLD_TRANSPORT)
+        return given
 
     @model_validator(mode="after")
     def _one_way_to_reach_it(self) -> Self:

@@ -32,6 +32,7 @@ from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
 from app.setting_types import AgentSettings, Dsn, Names, Networks, NotificationSettings, Origins, Pem
+from app.tool_rows import ToolRuleRow
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
@@ -135,6 +136,7 @@ class GatewayFile(Row):
     routes: tuple[RouteRow, ...] = ()
     groups: Groups = Groups()
     mcp_servers: Mapping[ServerName, McpServerRow] = Field(default_factory=dict)
+    tool_rules: tuple[ToolRuleRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,7 @@ def read_settings(
         problems += [_setting_problem(item, given, str(config)) for item in error.errors()]
         raise ConfigurationInvalid(problems) from None
     servers = _mcp_servers(settings, str(config), problems)
+    problems += _unset(rows.tool_rules, str(config))
     if problems:
         raise ConfigurationInvalid(problems)
     if servers:
@@ -361,6 +364,13 @@ def _mcp_servers(settings: Settings, where: str, problems: list[ConfigProblem]) 
     flaws += [RowFlaw(f"mcpServers.{name}", f"stands in {where}, too", "rename one of them") for name in twice]
     problems += _of_rows(file, flaws)
     return {**servers, **found}
+
+
+def _unset(rules: Iterable[ToolRuleRow], where: str) -> Iterable[ConfigProblem]:
+    """Tell which variables a rule is to take out of results that stand for nothing."""
+    for at, name in ((at, name) for at, rule in enumerate(rules) for name in rule.redact if not os.environ.get(name)):
+        mend = f"set {name} in the environment or .env"
+        yield ConfigProblem(where, f"tool_rules.{at}.redact", f"{name} is not set", mend)
 
 
 def _of_rows(where: str, flaws: Iterable[RowFlaw]) -> Iterable[ConfigProblem]:

@@ -1,5 +1,6 @@
 """Which parts a process is made of, by what it does, and what one slice needs from another."""
 
+import os
 from collections.abc import Sequence
 
 from dishka import AnyOf, Provider, Scope, alias, provide
@@ -12,6 +13,7 @@ from app.agents.provider import AgentsElsewhere, AgentsProvider
 from app.agents.runner import AgentRunner
 from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
 from app.agents.tools.interceptors import Interceptors
+from app.agents.tools.ruled import interceptors_of
 from app.edge.edge import OnRequest
 from app.edge.keys import Fetch
 from app.edge.live_runs import RunSource
@@ -164,8 +166,8 @@ class WorkWiring(Provider):
     scope = Scope.APP
 
     @provide
-    def interceptors(self, ask_first: AskFirst) -> Interceptors:
-        return Interceptors(guards=(ask_first,))
+    def interceptors(self, ask_first: AskFirst, settings: Settings) -> Interceptors:
+        return interceptors_of(settings.gateway.tool_rules, guards=(ask_first,), environment=os.environ)
 
 
 class DoorWiring(Provider):

@@ -101,11 +101,15 @@ def judge(rules: Sequence[Rule], subject: Subject) -> Judgement:
     return BY_RISK[subject.risk]
 
 
+def concerns(rule: Rule, subject: Subject) -> bool:
+    """Tell whether a rule is about such a call, whatever its arguments are."""
+    is_named = fnmatchcase(subject.tool, rule.tools) and fnmatchcase(subject.origin, rule.origin)
+    return is_named and rule.risk in (None, subject.risk)
+
+
 def _verdict(rule: Rule, subject: Subject) -> Verdict | None:
     """Give what a rule says of a call; None where it says nothing."""
-    if not (fnmatchcase(subject.tool, rule.tools) and fnmatchcase(subject.origin, rule.origin)):
-        return None
-    if rule.risk not in (None, subject.risk):
+    if not concerns(rule, subject):
         return None
     if rule.when is None:
         return rule.verdict

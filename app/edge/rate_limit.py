@@ -5,16 +5,13 @@ a period. A request takes one out of it, or is refused while there is none (a to
 I.371). So a caller that paused may send `burst` requests at once, and over a long time no more than the rate.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
-PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-MAX_COUNT = 1_000_000
-LIMIT_NAMES = frozenset({b"ratelimit", b"ratelimit-policy"})
+from app.kernel.rates import HOW_TO_WRITE, MAX_COUNT, PERIODS_S, rate_of
 
-_WRITTEN = re.compile(rf"([1-9][0-9]{{0,6}})/({'|'.join(PERIODS_S)})")
+LIMIT_NAMES = frozenset({b"ratelimit", b"ratelimit-policy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +45,8 @@ def limit_flaws(rate_limit: str | None, burst: int | None) -> Iterable[tuple[str
         if burst is not None:
             yield "`burst` without `rate_limit` limits nothing", 'add e.g. rate_limit = "100/minute"'
         return
-    found = _WRITTEN.fullmatch(rate_limit)
-    if found is None or int(found[1]) > MAX_COUNT:
-        mend = f'write COUNT/PERIOD, e.g. "100/minute"; up to {MAX_COUNT} per {", ".join(PERIODS_S)}'
-        yield f"rate_limit {rate_limit!r} is no rate", mend
+    if rate_of(rate_limit) is None:
+        yield f"rate_limit {rate_limit!r} is no rate", HOW_TO_WRITE
     if burst is not None and not 1 <= burst <= MAX_COUNT:
         yield f"burst {burst} is no number of requests", f"1 to {MAX_COUNT}; leave it out for the count of rate_limit"
 

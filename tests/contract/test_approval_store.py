@@ -9,7 +9,7 @@ import pytest
 
 from app.agents.approvals.desk import Asked, Asker, NewRequest, Status, digest_of
 from app.agents.rules import Risk
-from app.features.approvals.domain import Approval, ApprovalFilter, Ruling
+from app.features.approvals.domain import Approval, ApprovalFilter, Ruling, StandingFilter
 from app.features.approvals.ports import ApprovalStore
 from app.features.approvals.repository import PostgresApprovalStore
 from app.infra.db.engine import Database
@@ -213,3 +213,60 @@ async def test_lists(desk: Desk) -> None:
     assert await desk.list(query=ListQuery(search=Search("tool", "CRE", ignore_case=True))) == [second]
     assert await desk.list(query=ListQuery(created_after=datetime.now(UTC) + HOUR)) == []
     assert len(await desk.list(query=ListQuery(created_before=datetime.now(UTC) + HOUR))) == 3
+
+
+async def always(desk: Desk, owner: str, tool: str, *, chat: int) -> ApprovalId:
+    """Have a tool approved for a whole chat."""
+    approval_id = await desk.asked(an_asker(owner, chat=chat), a_request(tool))
+    decided = await desk.decide(approval_id, YES, by=owner)
+    assert decided is not None
+    async with desk.begin() as tx:
+        await desk.store.allow(tx, decided, by=UserId(owner))
+    return approval_id
+
+
+async def test_what_is_approved_for_a_chat_is_listed_and_taken_back(desk: Desk) -> None:
+    owner, chat = f"owner-{new_run_id()}", 2**40 + new_run_id().int % 2**20
+    shred, send = await always(desk, owner, "shred", chat=chat), await always(desk, owner, "send", chat=chat)
+    of_owner, query = StandingFilter(owner=UserId(owner)), ListQuery(order_by="tool", sort_order="asc")
+
+    async with desk.begin() as tx:
+        page = await desk.store.standing(tx, query, only=of_owner)
+        elsewhere = await desk.store.standing(tx, query, only=StandingFilter(UserId(owner), ChatId(chat + 1)))
+        searched = await desk.store.standing(tx, ListQuery(search=Search("tool", "HRE", True)), only=of_owner)
+        approval = await desk.store.find(tx, shred)
+        assert approval is not None
+        taken = [await desk.store.take_back(tx, approval), await desk.store.take_back(tx, approval)]
+        left = await desk.store.standing(tx, query, only=of_owner)
+    asked = await desk.ask(
+        an_asker(owner, chat=chat), a_request("shred", "judged#2.0"), a_request("send", "judged#2.1")
+    )
+
+    assert [(one.tool, one.approval_id, one.given_by, one.chat_id) for one in page.items] == [
+        ("send", send, owner, chat),
+        ("shred", shred, owner, chat),
+    ]
+    assert (page.total, elsewhere.total, [one.approval_id for one in searched.items]) == (2, 0, [shred])
+    assert (taken, [one.tool for one in left.items]) == ([True, False], ["send"])
+    assert [one.id is None for one in asked] == [False, True]
+
+
+async def test_what_was_decided_long_ago_is_forgotten_but_for_what_stands_or_waits(desk: Desk) -> None:
+    owner = f"owner-{new_run_id()}"
+    decided = await desk.asked(an_asker(owner))
+    await desk.decide(decided, NO)
+    expired = await desk.asked(an_asker(owner), life=OVER)
+    pending = await desk.asked(an_asker(owner))
+    stands = await always(desk, owner, "shred", chat=2**41 + new_run_id().int % 2**20)
+    mine = ApprovalFilter(owner=UserId(owner))
+
+    async with desk.begin() as tx:
+        young = await desk.store.count_old(tx, age=HOUR)
+        old = await desk.store.count_old(tx, age=OVER)
+        gone = await desk.store.forget(tx, age=OVER)
+    left = await desk.list(mine)
+
+    assert old >= 2 > young
+    assert gone == old
+    assert set(left) == {pending, stands}
+    assert not {decided, expired} & set(left)

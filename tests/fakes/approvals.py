@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from app.agents.approvals.desk import Asked, Asker, NewRequest, Status, digest_of
-from app.features.approvals.domain import Approval, ApprovalFilter, Ruling
+from app.features.approvals.domain import Approval, ApprovalFilter, Ruling, StandingApproval, StandingFilter
 from app.kernel.ids import ApprovalId, ChatId, RunId, UserId, new_run_id
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
@@ -14,7 +14,8 @@ from app.kernel.transaction import Tx
 @dataclass
 class FakeApprovalStore:
     kept: dict[tuple[RunId, str], Approval] = field(default_factory=dict)
-    standing: set[tuple[ChatId | None, str, str]] = field(default_factory=set)
+    allowed: dict[tuple[ChatId | None, str, str], StandingApproval] = field(default_factory=dict)
+    live: set[RunId] = field(default_factory=set)
 
     @property
     def all(self) -> list[Approval]:
@@ -25,7 +26,7 @@ class FakeApprovalStore:
         now = datetime.now(UTC)
         found = []
         for request in requests:
-            if asker.chat_id is not None and (asker.chat_id, asker.agent, request.tool) in self.standing:
+            if asker.chat_id is not None and (asker.chat_id, asker.agent, request.tool) in self.allowed:
                 found.append(Asked(None, now + life))
                 continue
             one = self.kept.setdefault((asker.run_id, request.key), _new(asker, request, now, life))
@@ -73,8 +74,41 @@ class FakeApprovalStore:
         return [self._put(replace(one, status=Status.EXPIRED, reason=reason, decided_at=now)) for one in pending]
 
     async def allow(self, tx: Tx, approval: Approval, *, by: UserId) -> None:
-        del tx, by
-        self.standing.add((approval.chat_id, approval.agent, approval.tool))
+        del tx
+        now, chat_id = datetime.now(UTC), approval.chat_id or ChatId(0)
+        one = StandingApproval(approval.id, chat_id, approval.owner, approval.agent, approval.tool, by, now, now)
+        self.allowed.setdefault((approval.chat_id, approval.agent, approval.tool), one)
+
+    async def standing(self, tx: Tx, query: ListQuery, *, only: StandingFilter) -> Page[StandingApproval]:
+        del tx
+        found = [one for one in self.allowed.values() if only.owner in (None, one.owner)]
+        found = [one for one in found if only.chat_id in (None, one.chat_id) and _matches(one, query)]
+        found.sort(key=lambda one: (str(getattr(one, query.order_by or "created_at")), one.approval_id))
+        if query.sort_order == "desc":
+            found.reverse()
+        return Page(found[query.offset : query.offset + query.limit], len(found), query.limit, query.offset)
+
+    async def take_back(self, tx: Tx, approval: Approval) -> bool:
+        del tx
+        return self.allowed.pop((approval.chat_id, approval.agent, approval.tool), None) is not None
+
+    async def count_old(self, tx: Tx, *, age: timedelta) -> int:
+        del tx
+        return len(self._old(age))
+
+    async def forget(self, tx: Tx, *, age: timedelta) -> int:
+        del tx
+        old = self._old(age)
+        self.kept = {key: one for key, one in self.kept.items() if one.id not in old}
+        return len(old)
+
+    def _old(self, age: timedelta) -> set[ApprovalId]:
+        since, stands = datetime.now(UTC) - age, {one.approval_id for one in self.allowed.values()}
+        return {
+            one.id
+            for one in self.kept.values()
+            if (one.decided_at or one.expires_at) < since and one.id not in stands and one.run_id not in self.live
+        }
 
     def _put(self, changed: Approval) -> Approval:
         key = next(key for key, one in self.kept.items() if one.id == changed.id)
@@ -114,7 +148,7 @@ def _is_wanted(one: Approval, only: ApprovalFilter) -> bool:
     return all(getattr(only, name) in (None, getattr(one, name)) for name in names)
 
 
-def _matches(one: Approval, query: ListQuery) -> bool:
+def _matches(one: Approval | StandingApproval, query: ListQuery) -> bool:
     if query.created_before is not None and one.created_at >= query.created_before:
         return False
     if query.created_after is not None and one.created_at <= query.created_after:

@@ -105,7 +105,9 @@ class Slice:
     @property
     def exchange(self) -> ExchangeMessage:
         stores = self.begin, self.chats, self.messages, self.runs
-        return ExchangeMessage(*stores, self.queue, self.engine, self.agents, self.hook, self.receipts)
+        return ExchangeMessage(
+            *stores, self.queue, self.engine, self.agents, self.hook, self.receipts, FakeApprovalStore()
+        )
 
     async def ended(self, run_id: RunId) -> list[RunEvent]:
         """Everything a run says, once it is over."""

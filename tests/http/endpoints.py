@@ -88,6 +88,8 @@ ENDPOINTS = (
         flawed="nonce",
     ),
     Endpoint("GET", "/api/v1/approvals/", malformed="status=lost", flawed="status"),
+    Endpoint("GET", "/api/v1/approvals/standing", malformed="pageSize=0", flawed="pageSize"),
+    Endpoint("DELETE", "/api/v1/approvals/standing/{approval_id}", flawed="approval_id"),
     Endpoint("GET", "/api/v1/approvals/{approval_id}", flawed="approval_id"),
     Endpoint(
         "POST",

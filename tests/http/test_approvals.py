@@ -196,6 +196,64 @@ def test_always_in_this_chat_is_asked_no_more_there_but_elsewhere(client: httpx.
     assert shredder.by(one.owner) == [7, 9]
 
 
+def test_what_is_approved_for_a_chat_is_listed_and_can_be_taken_back(client: httpx.Client, shredder: Shredder) -> None:
+    one = parked(client)
+    decide(client, one.owner, one.id, scope="chat")
+    followed(client, one.owner, one.run_id)
+    path, stranger = f"{APPROVALS}standing", somebody()
+
+    def listed_by(sub: str, role: str = "user", **query: str) -> list[Json]:
+        answer = client.get(path, params=query, headers=as_(sub, role))
+        assert answer.status_code == 200, answer.text
+        found: list[Json] = answer.json()["items"]
+        return found
+
+    mine, of_admin = listed_by(one.owner), listed_by("root", "admin", user_id=one.owner)
+    others = listed_by(stranger)
+    refused = [
+        client.get(path, params={"user_id": one.owner}, headers=as_(stranger)).status_code,
+        client.delete(f"{path}/{one.id}", headers=as_(stranger)).status_code,
+    ]
+    taken = [client.delete(f"{path}/{one.id}", headers=as_(one.owner)) for _ in range(2)]
+    again = parked(client, "shred 9", owner=one.owner, chat_id=one.chat_id)
+
+    assert mine == of_admin
+    assert [(row["id"], row["tool"], row["agent"], row["given_by"]) for row in mine] == [
+        (one.id, "shred", "shredder", one.owner)
+    ]
+    assert (others, refused) == ([], [403, 404])
+    assert [answer.status_code for answer in taken] == [204, 404]
+    assert taken[1].json()["type"] == "standing-approval-not-found"
+    assert (listed_by(one.owner), len(again.approvals)) == ([], 1)
+    assert [entry["action"] for entry in audit(client, owner=one.owner)] == ["approval.taken_back", "approval.approved"]
+    assert shredder.by(one.owner) == [7]
+
+
+def test_an_admin_takes_back_what_a_user_approved_and_a_run_does_not(client: httpx.Client, migrated_dsn: str) -> None:
+    one = parked(client)
+    decide(client, one.owner, one.id, scope="chat")
+    place, asker = Workplace(migrated_dsn), Authority(UserId(one.owner), ("user",), issued_at=0.0)
+    by_run = {"authorization": f"Bearer {place.token(place.run_for(asker), asker)}"}
+    path = f"{APPROVALS}standing/{one.id}"
+
+    answers = [client.delete(path, headers=headers) for headers in (by_run, as_("root", "admin"))]
+
+    assert [answer.status_code for answer in answers] == [403, 204]
+    assert answers[0].json()["type"] == "approval-by-agent"
+
+
+def test_a_second_exchange_is_told_that_the_first_waits_for_an_approval_and_which(client: httpx.Client) -> None:
+    one = parked(client)
+
+    answer = say(client, one.owner, one.chat_id, "and now?")
+
+    told = answer.json()
+    assert (answer.status_code, told["type"], told["run_id"]) == (409, "chat-busy", one.run_id)
+    assert (told["waits_for"], told["approval_id"]) == ("approval", one.id)
+    assert "approval of shred" in told["detail"]
+    assert answer.headers["location"] == f"/api/v1/runs/{one.run_id}"
+
+
 def test_calls_of_one_response_wait_together(client: httpx.Client, shredder: Shredder) -> None:
     one = parked(client, "shred 1 2 3")
     first, second, third = (approval["id"] for approval in one.approvals)

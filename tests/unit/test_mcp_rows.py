@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.mcp_rows import McpServerRow, RowFlaw, read_mcp_json
+from app.mcp_rows import OLD_TRANSPORT, McpServerRow, RowFlaw, read_mcp_json
 from app.settings import ConfigurationInvalid, Settings, read_settings
 
 USUAL = {
@@ -93,6 +93,7 @@ def test_a_file_that_is_none_is_said_to_be_none(content: bytes, key: str, messag
         ({"command": "a", "timeout_s": 0}, ".timeout_s", "Input should be greater than 0"),
         ({"command": "a", "args": "-v"}, ".args", "Input should be a valid array"),
         ({"command": 3}, ".command", "Input should be a valid string"),
+        ({"url": "http://a/sse", "type": "sse"}, ".type", OLD_TRANSPORT),
         ([], "", "Input should be an object"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.kernel.rates import HOW_TO_WRITE
 from app.settings import ConfigurationInvalid, GatewayFile, Settings, find_config, load_dotenv, read_settings
 from tests.builders import public_pem
 
@@ -352,3 +353,58 @@ def test_budgets_of_agents_that_are_no_document_are_refused(monkeypatch: pytest.
     (problem,) = problems_of(write(""))
 
     assert problem.startswith("environment: BUDGET_AGENTS: ")
+
+
+# ---- rules about calls of tools
+
+
+def test_rules_about_tools_are_read_in_their_order(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "planted-secret-7")
+
+    rules = read_settings(
+        write('[[tool_rules]]\ntools = "pay"\nrate_limit = "5/hour"\n\n[[tool_rules]]\nredact = ["SHOP_TOKEN"]\n')
+    ).gateway.tool_rules
+
+    assert [(rule.tools, rule.rate_limit, rule.redact) for rule in rules] == [
+        ("pay", "5/hour", ()),
+        ("*", None, ("SHOP_TOKEN",)),
+    ]
+    assert "planted-secret-7" not in repr(rules)
+
+
+def test_a_rule_about_tools_that_is_wrong_is_refused_at_load_with_the_mend(write: Write) -> None:
+    text = """
+[[tool_rules]]
+tool = "pay"
+verdict = "deny"
+
+[[tool_rules]]
+rate_limit = "often"
+
+[[tool_rules]]
+tools = "pay"
+"""
+
+    problems = problems_of(write(text))
+
+    assert problems == [
+        "tool_rules.0.tool: is not a known key; remove it or mend its name",
+        f"tool_rules.1.rate_limit: is no rate; {HOW_TO_WRITE}",
+        "tool_rules.2: says nothing; give one of verdict, rate_limit, redact",
+    ]
+
+
+def test_a_variable_to_be_redacted_that_is_not_set_is_told(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.delenv("SHOP_TOKEN", raising=False)
+
+    problems = problems_of(write('[[tool_rules]]\nredact = ["SHOP_TOKEN"]\n'))
+
+    assert problems == ["tool_rules.0.redact: SHOP_TOKEN is not set; set SHOP_TOKEN in the environment or .env"]
+
+
+def test_the_old_transport_of_mcp_servers_is_refused_with_the_mend(write: Write) -> None:
+    problems = problems_of(write('[mcp_servers.old]\ntype = "sse"\nurl = "https://mcp.example.com/sse"\n'))
+
+    (problem,) = problems
+    assert problem.startswith('mcp_servers.old.type: is "sse", the transport of 2024, which is not spoken here')
+    assert 'write "http"' in problem

@@ -1,6 +1,6 @@
-"""Interceptors that need nobody: deny, limit, redact. Each decides by a pure function, and stands within the step.
+"""Interceptors that need nobody: limit, redact. What allows, asks or denies are rules (`approvals/guard.py`).
 
-What asks a person is the approvals'.
+`ruled.py` says to which calls they are put.
 """
 
 import time
@@ -17,26 +17,6 @@ REDACTED = "[redacted]"
 SECRET_AT_LEAST_CHARS = 6
 """a shorter one would be found in every other word"""
 COUNTED_CALLERS = 10_000
-
-type Decide = Callable[[ToolCall], str | None]
-"""Gives the reason why a call may not be made, in words for the model; None where it may."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deny:
-    decide: Decide
-
-    async def __call__(self, call: ToolCall, proceed: Proceed) -> object:
-        reason = self.decide(call)
-        if reason is not None:
-            raise ToolRefused(reason)
-        return await proceed(call)
-
-
-def only(*names: str) -> Deny:
-    """Allow these tools, and no other."""
-    allowed = frozenset(names)
-    return Deny(lambda call: None if call.tool.name in allowed else f"The tool {call.tool.name} is not allowed here.")
 
 
 @dataclass(slots=True)

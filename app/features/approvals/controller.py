@@ -4,7 +4,7 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 from dishka.integrations.litestar import FromDishka, inject
-from litestar import Controller, Request, get, post
+from litestar import Controller, Request, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
@@ -15,11 +15,23 @@ from app.features.approvals.domain import (
     ApprovalDecided,
     ApprovalFilter,
     ApprovalNotFound,
+    StandingApprovalNotFound,
+    StandingFilter,
 )
-from app.features.approvals.schemas import ApprovalOut, ApprovalPageOut, DecisionIn
+from app.features.approvals.schemas import (
+    ApprovalOut,
+    ApprovalPageOut,
+    DecisionIn,
+    StandingApprovalPageOut,
+)
 from app.features.approvals.use_cases.decide_approval import DecideApproval
 from app.features.approvals.use_cases.list_approvals import APPROVAL_FIELDS, ListApprovals
 from app.features.approvals.use_cases.read_approval import ReadApproval
+from app.features.approvals.use_cases.standing_approvals import (
+    STANDING_FIELDS,
+    ListStandingApprovals,
+    TakeBackApproval,
+)
 from app.infra.db.errors import StorageUnavailable
 from app.kernel.errors import Forbidden
 from app.kernel.identity import Principal
@@ -86,6 +98,43 @@ class ApprovalController(Controller):
             ids=cast("tuple[ApprovalId, ...] | None", parse_uuids(filters)),
         )
         return ApprovalPageOut.of(await use_case(principal, query, only=only))
+
+    @get(
+        "/standing",
+        summary="List which tools are approved for a whole chat",
+        description=(
+            "One's own; for an admin everybody's. Filters: `chat_id`, `user_id`, `createdBefore`, `createdAfter`, "
+            "`updatedBefore`, `updatedAfter`, `searchField` (`tool` or `agent`) with `searchString` and "
+            "`searchIgnoreCase`, `orderBy`, `sortOrder`, `currentPage`, `pageSize`."
+        ),
+        opt={"faults": (Forbidden, StorageUnavailable)},
+    )
+    @inject
+    async def list_standing(
+        self,
+        request: AnyRequest,
+        principal: Who,
+        use_case: FromDishka[ListStandingApprovals],
+        chat_id: ChatFilter = None,
+        owner: OwnerFilter = None,
+    ) -> StandingApprovalPageOut:
+        given = request.query_params
+        query = parse_list_query({key: given.getall(key) for key in given if key != "ids"}, STANDING_FIELDS)
+        only = StandingFilter(
+            owner=None if owner is None else UserId(owner), chat_id=None if chat_id is None else ChatId(chat_id)
+        )
+        return StandingApprovalPageOut.of(await use_case(principal, query, only=only))
+
+    @delete(
+        "/standing/{approval_id:str}",
+        summary="Take back that a tool is approved for a whole chat",
+        opt={"faults": (StandingApprovalNotFound, ApprovalByAgent, StorageUnavailable)},
+    )
+    @inject
+    async def take_back(
+        self, approval_id: FromPath[UUID], principal: Who, use_case: FromDishka[TakeBackApproval]
+    ) -> None:
+        await use_case(principal, ApprovalId(approval_id))
 
     @get("/{approval_id:str}", summary="Read a request for approval")
     @inject

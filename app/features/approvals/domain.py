@@ -81,6 +81,28 @@ class ApprovalFilter:
     ids: tuple[ApprovalId, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StandingApproval:
+    """A tool that is always approved for an agent in a chat; `approval_id` is the request that was answered so."""
+
+    approval_id: ApprovalId
+    chat_id: ChatId
+    owner: UserId
+    agent: str
+    tool: str
+    given_by: UserId
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StandingFilter:
+    """None lets everything through."""
+
+    owner: UserId | None = None
+    chat_id: ChatId | None = None
+
+
 def may_decide(who: Principal, approval: Approval) -> bool:
     return who.is_admin or approval.owner == who.user_id
 
@@ -88,6 +110,13 @@ def may_decide(who: Principal, approval: Approval) -> bool:
 class ApprovalNotFound(NotFound):
     type = "approval-not-found"
     title = "There is no such request for approval"
+
+
+class StandingApprovalNotFound(NotFound):
+    """It was taken back, or the request was never approved for a whole chat."""
+
+    type = "standing-approval-not-found"
+    title = "There is no such standing approval"
 
 
 class ApprovalDecided(Conflict):

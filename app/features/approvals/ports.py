@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.agents.approvals.desk import Asked, Asker, NewRequest
-from app.features.approvals.domain import Approval, ApprovalFilter, Ruling
+from app.features.approvals.domain import Approval, ApprovalFilter, Ruling, StandingApproval, StandingFilter
 from app.kernel.ids import ApprovalId, RunId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
@@ -48,6 +48,25 @@ class ApprovalStore(Protocol):
 
     async def allow(self, tx: Tx, approval: Approval, *, by: UserId) -> None:
         """Approve the tool for this agent in this chat from now on."""
+        ...
+
+    async def standing(self, tx: Tx, query: ListQuery, *, only: StandingFilter) -> Page[StandingApproval]:
+        """List what is approved from now on, the newest first unless the query orders otherwise."""
+        ...
+
+    async def take_back(self, tx: Tx, approval: Approval) -> bool:
+        """Have the tool of this request asked about again, for its agent in its chat; False where it is already."""
+        ...
+
+    async def count_old(self, tx: Tx, *, age: timedelta) -> int:
+        """Tell how many `forget` would remove."""
+        ...
+
+    async def forget(self, tx: Tx, *, age: timedelta) -> int:
+        """Remove requests that were decided, or expired, so long ago, some at a time; tells how many.
+
+        Those that a standing approval rests on, and those of a run that is not over, stay.
+        """
         ...
 
 

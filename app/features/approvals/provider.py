@@ -9,6 +9,7 @@ from dishka import Provider, Scope, provide, provide_all
 from app.agents.approvals.desk import ApprovalDesk
 from app.agents.approvals.guard import AskFirst, Unattended
 from app.agents.rules import parse_rules
+from app.agents.tools.ruled import rules_of
 from app.features.approvals.gate import OwnerNotices, PostedApprovals
 from app.features.approvals.ports import ApprovalStore, Notices
 from app.features.approvals.repository import PostgresApprovalStore
@@ -16,6 +17,7 @@ from app.features.approvals.use_cases.close_approvals import CloseApprovals
 from app.features.approvals.use_cases.decide_approval import DecideApproval
 from app.features.approvals.use_cases.list_approvals import ListApprovals
 from app.features.approvals.use_cases.read_approval import ReadApproval
+from app.features.approvals.use_cases.standing_approvals import ListStandingApprovals, TakeBackApproval
 from app.kernel.transaction import Begin
 from app.settings import Settings
 
@@ -34,7 +36,7 @@ class ApprovalsProvider(Provider):
 
     scope = Scope.APP
 
-    use_cases = provide_all(DecideApproval, ListApprovals, ReadApproval)
+    use_cases = provide_all(DecideApproval, ListApprovals, ReadApproval, ListStandingApprovals, TakeBackApproval)
 
 
 class ApprovalsAtWork(Provider):
@@ -50,4 +52,5 @@ class ApprovalsAtWork(Provider):
 
     @provide
     def guard(self, desk: ApprovalDesk, settings: Settings) -> AskFirst:
-        return AskFirst(desk, parse_rules(settings.approval_rules), Unattended(settings.approval_unattended))
+        rules = (*parse_rules(settings.approval_rules), *rules_of(settings.gateway.tool_rules))
+        return AskFirst(desk, rules, Unattended(settings.approval_unattended))

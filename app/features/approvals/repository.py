@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, case, cast, func, literal, select, update
+from sqlalchemy import ColumnElement, Row, Select, String, case, cast, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.agents.approvals.desk import Asked, Asker, NewRequest, Status, digest_of
 from app.agents.rules import Risk
-from app.features.approvals.domain import Approval, ApprovalFilter, Ruling
+from app.features.approvals.domain import Approval, ApprovalFilter, Ruling, StandingApproval, StandingFilter
 from app.features.approvals.tables import APPROVALS, STANDING
 from app.infra.db.engine import session_of
 from app.infra.db.listing import conditions, page_of
+from app.infra.durable.tables import RUNS
 from app.kernel.ids import ApprovalId, ChatId, RunId, UserId, new_run_id
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
 _COLUMNS = APPROVALS.c
 _PENDING = Status.PENDING.value
+FORGOTTEN_AT_ONCE = 5_000
 _IS_OPEN = (_COLUMNS.status == _PENDING, _COLUMNS.expires_at > func.clock_timestamp())
 _STATUS_NOW = case(
     ((_COLUMNS.status == _PENDING) & (_COLUMNS.expires_at <= func.clock_timestamp()), Status.EXPIRED.value),
@@ -100,6 +102,38 @@ class PostgresApprovalStore:
         }
         await session_of(tx).execute(insert(STANDING).values(values).on_conflict_do_nothing())
 
+    async def standing(self, tx: Tx, query: ListQuery, *, only: StandingFilter) -> Page[StandingApproval]:
+        session = session_of(tx)
+        given = ((_COLUMNS.owner, only.owner), (STANDING.c.chat_id, only.chat_id))
+        wanted = [*conditions(STANDING.c, query), *(column == value for column, value in given if value is not None)]
+        source = STANDING.join(APPROVALS, STANDING.c.approval_id == _COLUMNS.id)
+        total = await session.scalar(select(func.count()).select_from(source).where(*wanted))
+        keys = [STANDING.c[query.order_by or "created_at"], STANDING.c.approval_id]
+        order = [key.asc() if query.sort_order == "asc" else key.desc() for key in keys]
+        columns: Select[Any] = select(*STANDING.c, _COLUMNS.owner).select_from(source)
+        page = columns.where(*wanted).order_by(*order).limit(query.limit).offset(query.offset)
+        rows = await session.execute(page)
+        return Page([_standing(row) for row in rows], total or 0, query.limit, query.offset)
+
+    async def take_back(self, tx: Tx, approval: Approval) -> bool:
+        named = {"chat_id": approval.chat_id, "agent": approval.agent, "tool": approval.tool}
+        gone = delete(STANDING).where(*(STANDING.c[name] == value for name, value in named.items()))
+        return (await session_of(tx).execute(gone.returning(STANDING.c.tool))).first() is not None
+
+    async def count_old(self, tx: Tx, *, age: timedelta) -> int:
+        return await session_of(tx).scalar(select(func.count()).select_from(APPROVALS).where(*_old(age))) or 0
+
+    async def forget(self, tx: Tx, *, age: timedelta) -> int:
+        old = select(_COLUMNS.id).where(*_old(age)).order_by(_COLUMNS.id).limit(FORGOTTEN_AT_ONCE)
+        gone = delete(APPROVALS).where(_COLUMNS.id.in_(old.with_for_update(skip_locked=True)))
+        return len((await session_of(tx).execute(gone.returning(_COLUMNS.id))).all())
+
+
+def _old(age: timedelta) -> Sequence[ColumnElement[bool]]:
+    lives = select(RUNS.c.id).where(RUNS.c.id == _COLUMNS.run_id, RUNS.c.finished_at.is_(None)).exists()
+    stands = select(STANDING.c.approval_id).where(STANDING.c.approval_id == _COLUMNS.id).exists()
+    return (func.coalesce(_COLUMNS.decided_at, _COLUMNS.expires_at) < func.now() - age, ~lives, ~stands)
+
 
 def _values(asker: Asker, request: NewRequest) -> dict[str, Any]:  # Any: of every column its own type
     return {
@@ -134,6 +168,19 @@ def _of(only: ApprovalFilter) -> Sequence[ColumnElement[bool]]:
     )
     found = [column == literal(value) for column, value in given if value is not None]
     return found if only.ids is None else [*found, _COLUMNS.id.in_(only.ids)]
+
+
+def _standing(row: Row[Any]) -> StandingApproval:
+    return StandingApproval(
+        approval_id=ApprovalId(row.approval_id),
+        chat_id=ChatId(row.chat_id),
+        owner=UserId(row.owner),
+        agent=row.agent,
+        tool=row.tool,
+        given_by=UserId(row.given_by),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
 
 
 def _approval(row: Row[Any]) -> Approval:

@@ -7,7 +7,13 @@ from typing import Annotated, Literal, Self, cast
 from msgspec import Meta, Struct
 
 from app.agents.approvals.desk import Status
-from app.features.approvals.domain import ARGUMENTS_LIMIT_BYTES, REASON_LIMIT_CHARS, Approval, Ruling
+from app.features.approvals.domain import (
+    ARGUMENTS_LIMIT_BYTES,
+    REASON_LIMIT_CHARS,
+    Approval,
+    Ruling,
+    StandingApproval,
+)
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.paging import Page
 from app.kernel.storable import json_problem, text_problem
@@ -76,6 +82,41 @@ class ApprovalPageOut(Struct, frozen=True):
     @classmethod
     def of(cls, page: Page[Approval]) -> Self:
         return cls([ApprovalOut.of(one) for one in page.items], page.total, page.limit, page.offset)
+
+
+class StandingApprovalOut(Struct, frozen=True, kw_only=True):
+    """`id` is that of the request that was approved with the scope "chat"."""
+
+    id: str
+    chat_id: int
+    user_id: str
+    agent: str
+    tool: str
+    given_by: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, one: StandingApproval) -> Self:
+        return cls(
+            id=str(one.approval_id),
+            chat_id=one.chat_id,
+            user_id=one.owner,
+            agent=one.agent,
+            tool=one.tool,
+            given_by=one.given_by,
+            created_at=one.created_at,
+        )
+
+
+class StandingApprovalPageOut(Struct, frozen=True):
+    items: Sequence[StandingApprovalOut]
+    total: int
+    limit: int
+    offset: int
+
+    @classmethod
+    def of(cls, page: Page[StandingApproval]) -> Self:
+        return cls([StandingApprovalOut.of(one) for one in page.items], page.total, page.limit, page.offset)
 
 
 class DecisionIn(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,13 +9,16 @@ from sqlalchemy import ColumnElement, Row, delete, func, insert, select, text
 from app.features.audit.domain import AuditFilter, Entry
 from app.features.audit.tables import AUDIT
 from app.infra.db.engine import session_of
+from app.infra.db.listing import conditions, page_of
 from app.kernel.audit import Act
 from app.kernel.ids import UserId
-from app.kernel.paging import ListQuery, Page, Search
+from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
 NAME_LIMIT_CHARS = 255
 FORGOTTEN_AT_ONCE = 5_000
+_AS_LISTED = {**AUDIT.c, "created_at": AUDIT.c.at, "updated_at": AUDIT.c.at}
+"""nothing is changed, so it was last updated when it was created"""
 
 
 class PostgresAuditStore:
@@ -32,14 +35,11 @@ class PostgresAuditStore:
         await session_of(tx).execute(insert(AUDIT).values(values))
 
     async def list(self, tx: Tx, query: ListQuery, *, only: AuditFilter) -> Page[Entry]:
-        session = session_of(tx)
-        wanted = [*_of(only), *_during(query), *_matching(query.search)]
-        total = await session.scalar(select(func.count()).select_from(AUDIT).where(*wanted))
-        keys = [AUDIT.c[query.order_by or "id"], AUDIT.c.id]
-        order = [key.asc() if query.sort_order == "asc" else key.desc() for key in keys]
-        page = select(AUDIT).where(*wanted).order_by(*order).limit(query.limit).offset(query.offset)
-        rows = await session.execute(page)
-        return Page([_entry(row) for row in rows], total or 0, query.limit, query.offset)
+        wanted = [*_of(only), *conditions(_AS_LISTED, query)]
+        if query.ids is not None:
+            wanted.append(AUDIT.c.id.in_(query.ids))
+        rows, total = await page_of(tx, select(AUDIT), _AS_LISTED, wanted, query)
+        return Page([_entry(row) for row in rows], total, query.limit, query.offset)
 
     async def count_old(self, tx: Tx, *, age: timedelta) -> int:
         found = await session_of(tx).scalar(select(func.count()).select_from(AUDIT).where(_is_old(age)))
@@ -66,22 +66,6 @@ def _of(only: AuditFilter) -> Sequence[ColumnElement[bool]]:
         (AUDIT.c.request_id, only.request_id),
     )
     return [column == value for column, value in given if value is not None]
-
-
-def _during(query: ListQuery) -> Sequence[ColumnElement[bool]]:
-    """Nothing is changed, so it was last updated when it was created."""
-    befores = [moment for moment in (query.created_before, query.updated_before) if moment is not None]
-    afters = [moment for moment in (query.created_after, query.updated_after) if moment is not None]
-    found = [*(AUDIT.c.at < moment for moment in befores), *(AUDIT.c.at > moment for moment in afters)]
-    return found if query.ids is None else [*found, AUDIT.c.id.in_(query.ids)]
-
-
-def _matching(search: Search | None) -> Sequence[ColumnElement[bool]]:
-    if search is None:
-        return ()
-    column = AUDIT.c[search.field]
-    contains = column.icontains if search.ignore_case else column.contains
-    return [contains(search.text, autoescape=True)]
 
 
 def _entry(row: Row[Any]) -> Entry:  # Any: the columns, which have no type of their own

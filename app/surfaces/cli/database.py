@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from typing import Protocol
 
+from app.features.approvals.repository import PostgresApprovalStore
 from app.features.audit.repository import PostgresAuditStore
 from app.features.notifications.repository.notifications import PostgresNotifications
 from app.infra.db import migrate
@@ -12,6 +14,7 @@ from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable
 from app.infra.durable import retention
 from app.infra.provider import database_options, embedded_postgres
+from app.kernel.transaction import Tx
 from app.settings import Settings, find_config, load_dotenv, read_settings
 from app.surfaces.cli.command_failed import CommandFailed
 
@@ -118,9 +121,33 @@ async def count_forgettable(days: int) -> None:
     print(f"would delete {_words(found)}")
 
 
+class Forgetful(Protocol):
+    """A store that lets go of what is old."""
+
+    async def count_old(self, tx: Tx, *, age: timedelta) -> int: ...
+
+    async def forget(self, tx: Tx, *, age: timedelta) -> int: ...
+
+
 async def forget_audit(days: int) -> None:
-    """Remove what was written down in the audit so long ago, a few thousand rows a transaction."""
-    store, found = PostgresAuditStore(), 0
+    await _forget(PostgresAuditStore(), "entries of the audit", days)
+
+
+async def count_old_audit(days: int) -> None:
+    await _count_old(PostgresAuditStore(), "entries of the audit", days)
+
+
+async def forget_approvals(days: int) -> None:
+    await _forget(PostgresApprovalStore(), "requests for approval", days)
+
+
+async def count_old_approvals(days: int) -> None:
+    await _count_old(PostgresApprovalStore(), "requests for approval", days)
+
+
+async def _forget(store: Forgetful, what: str, days: int) -> None:
+    """Remove what is so old, a few thousand rows a transaction."""
+    found = 0
     async with opened(_settings()) as database:
         while True:
             async with database.begin() as tx:
@@ -128,13 +155,13 @@ async def forget_audit(days: int) -> None:
             found += part
             if not part:
                 break
-    print(f"deleted {found} entries of the audit")
+    print(f"deleted {found} {what}")
 
 
-async def count_old_audit(days: int) -> None:
+async def _count_old(store: Forgetful, what: str, days: int) -> None:
     async with opened(_settings()) as database, database.begin() as tx:
-        found = await PostgresAuditStore().count_old(tx, age=timedelta(days=days))
-    print(f"would delete {found} entries of the audit")
+        found = await store.count_old(tx, age=timedelta(days=days))
+    print(f"would delete {found} {what}")
 
 
 async def forget_notifications(days: int) -> None:

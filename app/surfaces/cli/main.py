@@ -139,9 +139,7 @@ def _add_routes(commands: Commands) -> None:
 
 
 def _add_db(commands: Commands) -> None:
-    command = commands.add_parser(
-        "db", help="the database: upgrade, downgrade, revision, status, forget, forget-audit, forget-notifications"
-    )
+    command = commands.add_parser("db", help="the database: migrations, and what may be forgotten")
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     upgrade = actions.add_parser("upgrade", help="apply migrations")
     upgrade.add_argument("revision", nargs="?", default="head")
@@ -170,6 +168,11 @@ def _add_db(commands: Commands) -> None:
         "--older-than", type=_days, default=90, metavar="DAYS", help="days since it was written (90)"
     )
     forget_notifications.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
+    forget_approvals = actions.add_parser("forget-approvals", help="delete requests that were decided long ago")
+    forget_approvals.add_argument(
+        "--older-than", type=_days, default=90, metavar="DAYS", help="days since it was decided, or expired (90)"
+    )
+    forget_approvals.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
     for name, action in actions.choices.items():
         action.set_defaults(run=_db, action=name)
 
@@ -287,6 +290,9 @@ def _db(chosen: argparse.Namespace) -> int:
     elif chosen.action == "forget-notifications":
         act_on_told = database.count_old_notifications if chosen.dry_run else database.forget_notifications
         asyncio.run(act_on_told(chosen.older_than))
+    elif chosen.action == "forget-approvals":
+        act_on_approvals = database.count_old_approvals if chosen.dry_run else database.forget_approvals
+        asyncio.run(act_on_approvals(chosen.older_than))
     else:
         act = database.upgrade if chosen.action == "upgrade" else database.downgrade
         asyncio.run(act(chosen.revision))

@@ -42,7 +42,7 @@ class PostgresChatStore:
         return _chat(row) if row else None
 
     async def list(self, tx: Tx, query: ListQuery, *, owner: UserId | None) -> Page[Chat]:
-        filters = [NullFilter("deleted_at"), *filters_of(query)]
+        filters = [NullFilter("deleted_at"), *filters_of(query, CHATS.c)]
         if owner is not None:
             filters.append(ComparisonFilter("user_id", "eq", owner))
         # two queries: the window function counts nothing on a page past the end

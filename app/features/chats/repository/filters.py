@@ -1,18 +1,19 @@
-"""List filters, from the kernel's value to advanced-alchemy's."""
+"""List filters, from the kernel's value to what advanced-alchemy takes."""
 
 from collections.abc import Sequence
 
-from advanced_alchemy.filters import BeforeAfter, CollectionFilter, LimitOffset, OrderBy, SearchFilter, StatementFilter
+from advanced_alchemy.filters import CollectionFilter, LimitOffset, OrderBy, StatementFilter
+from sqlalchemy import ColumnElement
 
+from app.infra.db.listing import Columns, conditions
 from app.kernel.ids import MAX_ID
 from app.kernel.paging import ListQuery
 
 
-def filters_of(query: ListQuery) -> Sequence[StatementFilter]:
+def filters_of(query: ListQuery, columns: Columns) -> Sequence[StatementFilter | ColumnElement[bool]]:
     """Map a query whose field names are also attributes of the row; ties are broken by id, so that pages are stable."""
-    filters: list[StatementFilter] = [
-        BeforeAfter("created_at", before=query.created_before, after=query.created_after),
-        BeforeAfter("updated_at", before=query.updated_before, after=query.updated_after),
+    filters: list[StatementFilter | ColumnElement[bool]] = [
+        *conditions(columns, query),
         OrderBy(query.order_by or "id", query.sort_order),
         LimitOffset(limit=query.limit, offset=query.offset),
     ]
@@ -20,9 +21,6 @@ def filters_of(query: ListQuery) -> Sequence[StatementFilter]:
         filters.insert(-1, OrderBy("id", query.sort_order))
     if query.ids is not None:
         filters.append(CollectionFilter("id", query.ids))
-    if query.search is not None:
-        search = query.search
-        filters.append(SearchFilter(search.field, search.text, ignore_case=search.ignore_case, escape_wildcards=True))
     return filters
 
 

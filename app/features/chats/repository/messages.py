@@ -185,7 +185,7 @@ class PostgresMessageStore:
     async def list(self, tx: Tx, query: ListQuery, *, chat_id: ChatId | None) -> Page[Message]:
         if chat_id is not None and not is_storable_id(chat_id):
             return Page((), 0, query.limit, query.offset)
-        filters = [NullFilter("deleted_at"), *filters_of(query)]
+        filters = [NullFilter("deleted_at"), *filters_of(query, MESSAGES.c)]
         if chat_id is not None:
             filters.append(ComparisonFilter("chat_id", "eq", chat_id))
         rows, total = await MessageRows(session=session_of(tx)).get_many_and_count(

@@ -4,19 +4,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.agents.approvals.desk import Status
 from app.agents.contract import AgentDirectory
+from app.features.approvals.domain import ApprovalFilter
+from app.features.approvals.ports import ApprovalStore
 from app.features.chats.domain.chat import Chat, ChatBusy, ChatNotFound, owns
 from app.features.chats.domain.message import MessageRole, MessageStatus, NewMessage
 from app.features.chats.domain.turn import KIND, MAX_WAITING, Begun, Wish, input_of, lane_of
 from app.features.chats.ports import ChatStore, MessageHook, MessageStore, Snapshot
 from app.features.runs.domain.run import Run, path_of
 from app.features.runs.ports import RunStore
-from app.infra.durable.ports import Engine, NewRun, RunQueue
+from app.infra.durable.ports import Engine, NewRun, RunQueue, RunState
 from app.kernel.errors import refuse_invalid
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId, RunId
 from app.kernel.keyed_requests import KeyedRequest, Receipts
+from app.kernel.paging import ListQuery
 from app.kernel.transaction import Begin, Tx
+
+TOO_MANY = "Too many turns wait already."
+ONE_AT_A_TIME = 'One turn at a time; wait for it, or send "on_busy": "queue".'
+FIRST = ListQuery(order_by="id", sort_order="asc", limit=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ class ExchangeMessage:
     agents: AgentDirectory
     hook: MessageHook
     receipts: Receipts
+    approvals: ApprovalStore
 
     async def __call__(
         self, who: Principal, chat_id: ChatId, wish: Wish, *, keyed: KeyedRequest | None = None
@@ -71,7 +80,7 @@ class ExchangeMessage:
     async def _put(self, tx: Tx, chat: Chat, wish: Wish, who: Principal) -> Begun:
         lane = lane_of(chat.id)
         run_id = await self.queue.take_place(tx, lane=lane, chat_id=chat.id)  # before any row is locked: see the port
-        _refuse_where_busy(await self.runs.unfinished(tx, chat.id), wish)
+        await self._refuse_where_busy(tx, await self.runs.unfinished(tx, chat.id), wish)
         asked = NewMessage(chat.id, MessageRole.USER, wish.text, MessageStatus.PENDING, run_id)
         question = await self.messages.add(tx, asked)
         if question is None:
@@ -89,13 +98,16 @@ class ExchangeMessage:
         )
         return Begun(question, await self.queue.put(tx, run))
 
-
-def _refuse_where_busy(unfinished: Sequence[Run], wish: Wish) -> None:
-    """Errors: ChatBusy, naming the run that is in the way."""
-    if not unfinished or (wish.waits and len(unfinished) <= MAX_WAITING):
-        return
-    run = unfinished[0]
-    words = (
-        "Too many turns wait already." if wish.waits else 'One turn at a time; wait for it, or send "on_busy": "queue".'
-    )
-    raise ChatBusy(words, headers={"location": path_of(run.id)}, members={"run_id": str(run.id)})
+    async def _refuse_where_busy(self, tx: Tx, unfinished: Sequence[Run], wish: Wish) -> None:
+        """Errors: ChatBusy, naming the run that is in the way, and what it waits for where a person has to decide."""
+        if not unfinished or (wish.waits and len(unfinished) <= MAX_WAITING):
+            return
+        run = unfinished[0]
+        words = TOO_MANY if wish.waits else ONE_AT_A_TIME
+        members = {"run_id": str(run.id)}
+        if run.status is RunState.WAITING:
+            asked = await self.approvals.list(tx, FIRST, only=ApprovalFilter(run_id=run.id, status=Status.PENDING))
+            for one in asked.items:
+                words = f"The turn waits for an approval of {one.tool}: decide about it, or cancel the run."
+                members |= {"waits_for": "approval", "approval_id": str(one.id)}
+        raise ChatBusy(words, headers={"location": path_of(run.id)}, members=members)

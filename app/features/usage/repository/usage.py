@@ -11,7 +11,8 @@ from app.agents.turns import Usage
 from app.features.usage.domain.spent import Dimension, UsageFilter, UsageSum
 from app.features.usage.tables import USAGE
 from app.infra.db.engine import session_of
-from app.kernel.paging import ListQuery, Page, Search
+from app.infra.db.listing import conditions
+from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Begin, Tx
 
 _COLUMNS = USAGE.c
@@ -37,7 +38,7 @@ class PostgresUsageStore:
     async def sums(self, tx: Tx, query: ListQuery, *, by: Sequence[Dimension], only: UsageFilter) -> Page[UsageSum]:
         session = session_of(tx)
         keys = [_BY[dimension] for dimension in by]
-        wanted = [*_of(only), *_during(query), *_matching(query.search)]
+        wanted = [*_of(only), *conditions(_COLUMNS, query)]
         grouped = select(*keys, *(value.label(name) for name, value in _SUMS.items())).where(*wanted).group_by(*keys)
         if not keys:  # the sum of nothing is a row all the same
             grouped = grouped.having(func.count() > 0)
@@ -62,24 +63,6 @@ def _of(only: UsageFilter) -> Sequence[ColumnElement[bool]]:
         (_COLUMNS.model, only.model),
     )
     return [column == value for column, value in given if value is not None]
-
-
-def _during(query: ListQuery) -> Sequence[ColumnElement[bool]]:
-    bounds = (
-        (query.created_before, _COLUMNS.created_at.__lt__),
-        (query.created_after, _COLUMNS.created_at.__gt__),
-        (query.updated_before, _COLUMNS.updated_at.__lt__),
-        (query.updated_after, _COLUMNS.updated_at.__gt__),
-    )
-    return [compare(moment) for moment, compare in bounds if moment is not None]
-
-
-def _matching(search: Search | None) -> Sequence[ColumnElement[bool]]:
-    if search is None:
-        return ()
-    column = _COLUMNS[search.field]
-    contains = column.icontains if search.ignore_case else column.contains
-    return [contains(search.text, autoescape=True)]
 
 
 def _ordered(grouped: Select[Any], query: ListQuery, by: Sequence[Dimension]) -> Select[Any]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.agents.approvals.desk import Asker, Status, digest_of, wait_key
+from app.agents.approvals.desk import Asker, NewRequest, Status, digest_of, wait_key
 from app.agents.approvals.guard import AskFirst, Unattended
 from app.agents.contract import Offer, Risk, ToolContext, Turn, tool
 from app.agents.rules import Rule, ask, deny
@@ -16,9 +16,7 @@ from app.agents.tools.interceptors import Interceptors
 from app.agents.turns import Said
 from app.features.approvals.domain import Approval, Ruling
 from app.features.approvals.gate import PostedApprovals
-from app.features.approvals.ports import Wanted
-from app.kernel.ids import RunId, UserId, new_run_id
-from app.kernel.transaction import Tx
+from app.kernel.ids import ApprovalId, ChatId, RunId, UserId, new_run_id
 from tests.builders import acting_principal
 from tests.fakes.approvals import FakeApprovalStore
 from tests.fakes.front_door import FakeFrontDoor
@@ -100,6 +98,18 @@ class Stand:
         async with no_transaction() as tx:
             assert await self.store.decide(tx, approval.id, ruling, by=UserId("ann"))
         journal.answers[wait_key(approval.id)] = ruling.is_approved
+
+    async def always(self, chat_id: ChatId, tool: str) -> None:
+        """Approve a tool in a chat, as somebody did in an earlier run."""
+        asker = Asker(new_run_id(), chat_id, UserId("ann"), "helper")
+        async with no_transaction() as tx:
+            (asked,) = await self.store.add(
+                tx, asker, [NewRequest("judged#1.0", "call", tool, Risk.DESTROYS, {}, "")], life=self.life
+            )
+            found = await self.store.find(tx, ApprovalId(asked.id or new_run_id()))
+            assert found is not None
+            await self.store.allow(tx, found, by=UserId("ann"))
+        self.store.kept.clear()
 
     def asked(self) -> list[Approval]:
         return sorted(self.store.all, key=lambda one: one.id)
@@ -234,7 +244,7 @@ async def test_an_approval_holds_for_the_call_that_was_shown_and_for_no_other(se
 async def test_always_in_this_chat_asks_no_more(server: ModelServer) -> None:
     server.answer_with = deleting(7)
     stand, journal = Stand(server), FakeJournal()
-    stand.store.standing.add((stand.turn.chat_id, "helper", "delete"))
+    await stand.always(stand.turn.chat_id, "delete")
 
     said = await stand.answer(journal)
 

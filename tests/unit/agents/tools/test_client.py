@@ -10,9 +10,9 @@ import pytest
 
 from app.agents.contract import Offer, Risk, Tool, ToolRefused, Turn
 from app.agents.tools.client import ClientTool
-from app.agents.tools.interceptors import UNGUARDED, Interceptors, ToolCall
+from app.agents.tools.interceptors import UNGUARDED, Interceptors, Proceed, ToolCall
 from app.agents.tools.performing import perform
-from app.agents.tools.policies import RateLimit, Redact, only
+from app.agents.tools.policies import RateLimit, Redact
 from app.agents.turns import Said, client_wait_key
 from app.agents.work import Work
 from app.kernel.ids import RunId, new_run_id
@@ -197,9 +197,14 @@ async def test_it_is_not_offered_where_no_client_follows(server: ModelServer, tu
     assert not server.requests[-1].body.get("tools")
 
 
+async def never(call: ToolCall, proceed: Proceed) -> object:
+    del call, proceed
+    raise ToolRefused("This is not allowed here.")
+
+
 async def test_what_may_not_be_done_is_not_put_to_the_client(server: ModelServer) -> None:
     server.answer_with = asking(5)
-    stand, journal = Stand(server, interceptors=Interceptors(inner=(only("read"),))), FakeJournal()
+    stand, journal = Stand(server, interceptors=Interceptors(inner=(never,))), FakeJournal()
 
     said = await stand.answer(journal)
 
