@@ -32,7 +32,7 @@ from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
 from app.setting_types import AgentSettings, Dsn, Names, Networks, NotificationSettings, Origins, Pem
-from app.tool_rows import ToolRuleRow
+from app.tool_rows import ToolRuleRow, unset
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 FROM_THE_FILE = frozenset({"gateway", "table_source"})
@@ -294,7 +294,7 @@ def read_settings(
         problems += [_setting_problem(item, given, str(config)) for item in error.errors()]
         raise ConfigurationInvalid(problems) from None
     servers = _mcp_servers(settings, str(config), problems)
-    problems += _unset(rows.tool_rules, str(config))
+    problems += [ConfigProblem(str(config), *flaw) for flaw in unset(rows.tool_rules, os.environ)]
     if problems:
         raise ConfigurationInvalid(problems)
     if servers:
@@ -366,25 +366,13 @@ def _mcp_servers(settings: Settings, where: str, problems: list[ConfigProblem]) 
     return {**servers, **found}
 
 
-def _unset(rules: Iterable[ToolRuleRow], where: str) -> Iterable[ConfigProblem]:
-    """Tell which variables a rule is to take out of results that stand for nothing."""
-    for at, name in ((at, name) for at, rule in enumerate(rules) for name in rule.redact if not os.environ.get(name)):
-        mend = f"set {name} in the environment or .env"
-        yield ConfigProblem(where, f"tool_rules.{at}.redact", f"{name} is not set", mend)
-
-
 def _of_rows(where: str, flaws: Iterable[RowFlaw]) -> Iterable[ConfigProblem]:
     return [ConfigProblem(where, flaw.key, flaw.message, flaw.mend) for flaw in flaws]
 
 
 def _upstreams_of(routes: object) -> list[object]:
-    if not isinstance(routes, list):
-        return []
-    return [
-        one.upstream if isinstance(one, RouteRow) else one.get("upstream")
-        for one in routes
-        if isinstance(one, RouteRow | dict)
-    ]
+    rows = [one for one in routes if isinstance(one, RouteRow | dict)] if isinstance(routes, list) else []
+    return [row.upstream if isinstance(row, RouteRow) else row.get("upstream") for row in rows]
 
 
 def _row_problem(item: ErrorDetails, where: str) -> ConfigProblem:

@@ -3,6 +3,7 @@
 A row names variables of the environment and never holds what stands in them.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -45,3 +46,9 @@ class ToolRuleRow(BaseModel):
         if self.because and self.verdict is None:
             raise PydanticCustomError("because", "`because` goes with a verdict")
         return self
+
+
+def unset(rules: Iterable[ToolRuleRow], known: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
+    """Tell which variables a rule takes out of results that stand for nothing: the key, what is wrong, the mend."""
+    for at, name in ((at, name) for at, rule in enumerate(rules) for name in rule.redact if not known.get(name)):
+        yield f"tool_rules.{at}.redact", f"{name} is not set", f"set {name} in the environment or .env"

@@ -27,6 +27,7 @@ type Portico = Callable[..., str]
 def portico(
     migrated_dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Iterator[Portico]:
+    (tmp_path / "gateway.toml").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POSTGRES_DSN", migrated_dsn)
     monkeypatch.setenv("JWT_PUBLIC_KEY", public_pem())
