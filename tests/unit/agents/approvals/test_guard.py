@@ -244,7 +244,7 @@ async def test_an_approval_holds_for_the_call_that_was_shown_and_for_no_other(se
 async def test_always_in_this_chat_asks_no_more(server: ModelServer) -> None:
     server.answer_with = deleting(7)
     stand, journal = Stand(server), FakeJournal()
-    await stand.always(stand.turn.chat_id, "delete")
+    await stand.always(ChatId(1), "delete")
 
     said = await stand.answer(journal)
 
