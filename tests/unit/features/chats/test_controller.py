@@ -10,6 +10,7 @@ from litestar.di import Provide
 from litestar.testing import TestClient
 
 from app.agents.contract import AgentDirectory
+from app.features.approvals.ports import ApprovalStore
 from app.features.chats.clients import HttpMessageHook, NoMessageHook, PostJson
 from app.features.chats.controller import CONTROLLERS, MessageController
 from app.features.chats.ports import ChatStore, MessageHook, MessageStore
@@ -23,6 +24,7 @@ from app.kernel.identity import Principal
 from app.kernel.keyed_requests import Receipts
 from app.kernel.transaction import Begin
 from app.settings import Settings
+from tests.fakes.approvals import FakeApprovalStore
 from tests.fakes.chat_slice import ADMIN, Slice
 
 
@@ -47,6 +49,7 @@ def surroundings(settings: Settings, desk: Slice) -> Provider:
     provider.provide(lambda: desk.log, provides=EventLog)
     provider.provide(lambda: desk.receipts, provides=Receipts)
     provider.provide(lambda: desk.audit, provides=AuditTrail)
+    provider.provide(lambda: FakeApprovalStore(), provides=ApprovalStore)  # noqa: PLW0108 - its fields are no dependencies
     return provider
 
 
