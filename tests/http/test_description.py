@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from app.kernel.ids import new_run_id
+from app.kernel.ids import UserId, new_run_id
 from tests.http.calls import Json, as_, make_batch, make_task, open_chat, say, somebody, withdraw, write
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, WITH_BODY, Endpoint
-from tests.http.running import a_notification, an_approval
+from tests.http.running import Workplace, a_notification, a_put_call, an_approval
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
@@ -84,6 +84,7 @@ def test_ids_are_described_as_what_they_are(document: Json) -> None:
 
     uuids = ("run_id", "approval_id", "task_id", "batch_id", "notification_id")
     assert {ids.pop(name)["format"] for name in uuids} == {"uuid"}
+    assert ids.pop("tool_call_id")["type"] == "string"  # a provider's word
     assert {schema["type"] for schema in ids.values()} == {"integer"}
 
 
@@ -107,6 +108,7 @@ def test_options_names_every_method_of_a_path(client: httpx.Client, document: Js
         **dict.fromkeys(("chat_id", "message_id", "revocation_id"), 1),
         **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id", "notification_id"), new_run_id()),
         name="echo",
+        tool_call_id="call-1",
     )
     described = document["paths"][endpoint.path.rstrip("/")]
 
@@ -179,6 +181,10 @@ def test_what_an_endpoint_answers_is_what_is_described(
     }
     if "approval_id" in endpoint.path:
         ids["approval_id"] = an_approval(migrated_dsn, owner)
+    if "standing" in endpoint.path:
+        ids["approval_id"] = Workplace(migrated_dsn).approves_always(UserId(owner))
+    if "tool_call_id" in endpoint.path:
+        ids |= a_put_call(migrated_dsn, owner)
     if "task_id" in endpoint.path:
         ids["task_id"] = make_task(client, owner, task_type="triggered", prompt="hello")["id"]
     if "batch_id" in endpoint.path:

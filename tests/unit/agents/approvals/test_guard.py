@@ -16,7 +16,9 @@ from app.agents.tools.interceptors import Interceptors
 from app.agents.turns import Said
 from app.features.approvals.domain import Approval, Ruling
 from app.features.approvals.gate import PostedApprovals
+from app.features.approvals.ports import Wanted
 from app.kernel.ids import ApprovalId, ChatId, RunId, UserId, new_run_id
+from app.kernel.transaction import Tx
 from tests.builders import acting_principal
 from tests.fakes.approvals import FakeApprovalStore
 from tests.fakes.front_door import FakeFrontDoor
