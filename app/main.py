@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from dishka import AsyncContainer, Provider, make_async_container
+from dishka import AsyncContainer, Provider, Scope, make_async_container
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
 
@@ -22,9 +22,10 @@ from app.edge.reload import ReloadAsked
 from app.infra.durable.ports import Worker
 from app.infra.observability.background import Background
 from app.infra.observability.logs import configure_logs
-from app.kernel.worker import ProcessRole
+from app.kernel.worker import ProcessRole, WorkerPlace
 from app.settings import ConfigProblem, ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
 from app.surfaces.api.assembly import assemble
+from app.surfaces.headless.desk import HeadlessDesk
 from app.wiring import parts_of, providers_of
 
 log = structlog.get_logger()
@@ -94,6 +95,26 @@ async def create_worker(settings: Settings, *overrides: Provider) -> AsyncIterat
     finally:
         await container.close()
         log.info("worker.stopped")
+
+
+@asynccontextmanager
+async def create_headless(settings: Settings, place: WorkerPlace, *overrides: Provider) -> AsyncIterator[HeadlessDesk]:
+    """Work on runs for as long as the block lasts, and give the desk at which this program asks for them.
+
+    Errors: ConfigurationInvalid.
+    """
+    own = Provider(scope=Scope.APP)
+    own.provide(lambda: place, provides=WorkerPlace)
+    check_settings(settings)
+    configure_logs(level=settings.log_level, as_json=settings.logs_are_json)
+    container = _container(settings, ProcessRole.HEADLESS, (own, *overrides))
+    try:
+        background = await _opened(container, ProcessRole.HEADLESS)
+        desk = await container.get(HeadlessDesk)
+        async with background.running():
+            yield desk
+    finally:
+        await container.close()
 
 
 def _container(settings: Settings, role: ProcessRole, overrides: tuple[Provider, ...]) -> AsyncContainer:

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
+from app.kernel.sealing import read_keys
+
 ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 RULE = re.compile(
     r"(?:risk:(?:reads|writes_inside|writes_outside|destroys)|origin:[^=,\s]+|[^=,:\s]+)=(?:allow|ask|deny)"
@@ -52,6 +54,13 @@ def _dsn(value: object) -> object:
     return re.sub(r"^postgres(ql)?://", "postgresql+asyncpg://", value) if isinstance(value, str) else value
 
 
+def _keys(text: str) -> str:
+    """Refuse what is no key, in words that do not repeat it."""
+    read_keys(text)
+    return text
+
+
+type Keys = Annotated[str, AfterValidator(_keys)]
 type Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 type Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 type Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]

@@ -31,7 +31,7 @@ from app.kernel.folders import default_data_dir
 from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
-from app.setting_types import AgentSettings, Dsn, Names, Networks, NotificationSettings, Origins, Pem
+from app.setting_types import AgentSettings, Dsn, Keys, Names, Networks, NotificationSettings, Origins, Pem
 from app.tool_rows import ToolRuleRow, unset
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
@@ -164,6 +164,7 @@ class Settings(BaseSettings, AgentSettings, NotificationSettings):
     database_pool_timeout: float = Field(default=30, gt=0)
     database_pool_recycle: int = Field(default=300, ge=1)
     data_dir: Path = Field(default_factory=default_data_dir)
+    secrets_key: Keys = Field(default="", repr=False)
     jwt_public_key: Pem = ""
     jwt_jwks_url: str = Field(default="", pattern=r"^(https?://[^\s/]+\S*)?$", validate_default=True)
     jwt_algorithm: Literal["RS256"] = "RS256"
@@ -240,8 +241,7 @@ def find_config(explicit: Path | None = None) -> Path:
     named = explicit or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
     if named is not None:
         return named
-    here = Path("gateway.toml")
-    if here.exists():
+    if (here := Path("gateway.toml")).exists():
         return here
     beside = Path(__file__).with_name("gateway.toml")
     return beside if beside.exists() else Path(__file__).parent.parent / "gateway.toml"

@@ -35,8 +35,16 @@ from app.features.notifications.use_cases.notify import Notify
 from app.features.runs.ports import RunStore
 from app.features.runs.provider import RunsAtTheDoor, RunsAtWork, RunsProvider
 from app.features.tasks.gate import TaskNotices
-from app.features.tasks.ports import Outcomes, Standing, TaskStore
-from app.features.tasks.provider import TaskHandlers, TasksAtWork, TasksElsewhere, TasksProvider, TaskStores
+from app.features.tasks.ports import DeliveryStore, Outcomes, Standing, TaskStore
+from app.features.tasks.provider import (
+    TaskHandlers,
+    TasksAtWork,
+    TasksElsewhere,
+    TasksProvider,
+    TaskStores,
+    WebhooksProvider,
+)
+from app.features.tasks.use_cases.keep_schedules import KeepSchedules
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
 from app.infra.db.engine import Database
@@ -65,12 +73,21 @@ from app.kernel.worker import ProcessRole, WorkerPlace
 from app.settings import Settings
 from app.surfaces.api.keyed_requests import KeyedRequests
 from app.surfaces.api.provider import ApiProvider
+from app.surfaces.headless.provider import HeadlessProvider
+from app.surfaces.jobs.provider import JobsProvider
 from app.surfaces.streams.open_streams import OpenStreams
 from app.surfaces.streams.provider import StreamsProvider
 
 _EVERYWHERE: Sequence[type] = (Database, EngineWatch, Ledger, UsageStore, DeliveryWatch)
-_AT_THE_DOOR: Sequence[type] = (MessageHook, FleetDescription, StopWithdrawnRuns, KeyedRequests, OpenStreams)
-_AT_WORK: Sequence[type] = (AgentRunner, Presence, DeliverDue)
+_AT_THE_DOOR: Sequence[type] = (
+    MessageHook,
+    FleetDescription,
+    StopWithdrawnRuns,
+    KeyedRequests,
+    OpenStreams,
+    DeliveryStore,
+)
+_AT_WORK: Sequence[type] = (AgentRunner, Presence, DeliverDue, KeepSchedules)
 
 
 def parts_of(role: ProcessRole) -> Sequence[type]:
@@ -78,7 +95,7 @@ def parts_of(role: ProcessRole) -> Sequence[type]:
     match role:
         case ProcessRole.WEB:
             return (*_EVERYWHERE, AgentDirectory, *_AT_THE_DOOR)
-        case ProcessRole.WORKER:
+        case ProcessRole.WORKER | ProcessRole.HEADLESS:
             return (*_EVERYWHERE, Siblings, *_AT_WORK)
         case ProcessRole.ALL:
             return (*_EVERYWHERE, *_AT_WORK, *_AT_THE_DOOR)
@@ -102,11 +119,13 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         DoorWiring(),
         ChatsProvider(),
         TasksProvider(),
+        WebhooksProvider(),
         ApprovalsProvider(),
         NotificationsProvider(),
         RunsAtTheDoor(),
         ApiProvider(),
         StreamsProvider(),
+        JobsProvider(),
     )
     work = (
         AgentsProvider(),
@@ -122,6 +141,8 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
             return (*shared, *door, AgentsElsewhere(), TurnsElsewhere(), TasksElsewhere())
         case ProcessRole.WORKER:
             return (*shared, ChatStores(), *work)
+        case ProcessRole.HEADLESS:
+            return (*shared, ChatStores(), *work, TasksProvider(), HeadlessProvider())
         case ProcessRole.ALL:
             return (*shared, *door, *work)
 

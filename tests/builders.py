@@ -87,6 +87,14 @@ LOCAL_ROUTES = (
     {"prefix": "/docs", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"path": "/openapi.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"path": "/.well-known/jwks.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
+    {
+        "prefix": "/api/v1/tasks/webhooks",
+        "methods": ["POST"],
+        "local": True,
+        "access": "PUBLIC",
+        "max_body_bytes": 256 * 1024,
+    },
+    {"path": "/execute", "local": True, "access": "COMMON"},
     {"prefix": "/api/v1", "local": True, "access": "COMMON"},
 )
 

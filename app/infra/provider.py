@@ -15,6 +15,7 @@ from app.infra.db import migrate
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.hints import PostgresHints
+from app.infra.db.sealing import AesSeal, keys_of_folder
 from app.infra.durable.active_runs import PostgresActiveRuns
 from app.infra.durable.crew import PostgresCrew
 from app.infra.durable.engine import PostgresEngine
@@ -44,6 +45,7 @@ from app.kernel.clock import Clock, SystemClock
 from app.kernel.draining import Draining
 from app.kernel.errors import Unavailable
 from app.kernel.run_tokens import AUDIENCE
+from app.kernel.sealing import Seal, read_keys
 from app.kernel.transaction import Begin
 from app.kernel.worker import WorkerPlace
 from app.settings import Settings
@@ -180,6 +182,11 @@ class InfraProvider(Provider):
         source = PostgresRunSource(database)
         yield source
         await source.aclose()
+
+    @provide
+    def seal(self, settings: Settings) -> Seal:
+        """Make or read no key before something is sealed."""
+        return AesSeal(lambda: read_keys(settings.secrets_key) or keys_of_folder(settings.data_dir))
 
     @provide
     def worker_options(self, settings: Settings, place: WorkerPlace) -> WorkerOptions:

@@ -9,11 +9,15 @@ from pathlib import Path
 
 
 class ProcessRole(StrEnum):
-    """What a process does: answer requests, work on runs, or, where there is no other process, both."""
+    """What a process does: answer requests, work on runs, or, where there is no other process, both.
+
+    One that is headless works on the runs that it asks for itself, and answers nobody.
+    """
 
     ALL = "all"
     WEB = "web"
     WORKER = "worker"
+    HEADLESS = "headless"
 
 
 @dataclass(frozen=True, slots=True)

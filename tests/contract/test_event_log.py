@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from app.infra.durable.ports import RunContext
-from app.infra.events.ports import ChatCursor, ChatEvent, EventType, NewEvent, RunEvent
+from app.infra.events.ports import EventType, NewEvent, PlacedEvent, RunEvent, RunsCursor
 from app.kernel.ids import ChatId, RunId
 from app.kernel.values import Json
 from tests.contract.run_rig import PATIENCE_S, Rig, a_chat_run, fake_rig, postgres_rig
@@ -51,9 +51,9 @@ async def say_a_lot(context: RunContext) -> Json:
     return None
 
 
-async def chat_events(rig: Rig, count: int, *, after: ChatCursor | None = None) -> list[ChatEvent]:
+async def chat_events(rig: Rig, count: int, *, after: RunsCursor | None = None) -> list[PlacedEvent]:
     """Follow the chat for so many events."""
-    found: list[ChatEvent] = []
+    found: list[PlacedEvent] = []
     async with asyncio.timeout(PATIENCE_S), aclosing(rig.log.follow_chat(CHAT, after=after)) as events:
         async for event in events:
             found.append(event)
@@ -151,7 +151,7 @@ async def test_a_chat_is_followed_from_its_end(rigs: Rigs) -> None:
         assert await rig.log.chat_end(CHAT) is None
         over = await rig.put(**a_chat_run())
         last = await rig.ended(over)
-        assert await rig.log.chat_end(CHAT) == ChatCursor(over, last.seq)
+        assert await rig.log.chat_end(CHAT) == RunsCursor(over, last.seq)
 
         rig.handler.act = lambda context: context.wait("go")
         alive = await rig.put(**a_chat_run())
@@ -160,7 +160,7 @@ async def test_a_chat_is_followed_from_its_end(rigs: Rigs) -> None:
 
         end = await rig.log.chat_end(CHAT)
 
-        assert end == ChatCursor(alive, 0)
+        assert end == RunsCursor(alive, 0)
         followed = await chat_events(rig, 4, after=end)
         assert [(one.event.run_id, one.event.seq) for one in followed] == [
             (alive, 1),
@@ -212,16 +212,16 @@ async def test_a_queued_run_of_a_chat_is_seen_while_another_runs(rigs: Rigs) -> 
 
         places = [(one.event.run_id, one.event.seq) for one in followed]
         assert places == [(first, 1), (first, 2), (first, 3), (second, 1), (second, 2)]
-        assert {one.cursor for one in followed[2:]} == {ChatCursor(first, 3)}
+        assert {one.cursor for one in followed[2:]} == {RunsCursor(first, 3)}
 
 
 @pytest.mark.parametrize("text", ["", "x", ":1", f"{NOBODY}", f"{NOBODY}:", f"{NOBODY}:-1", f"{NOBODY}:{'9' * 20}"])
 def test_a_cursor_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"RUN_ID:SEQ|hexadecimal"):
-        ChatCursor.parse(text)
+        RunsCursor.parse(text)
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
-    cursor = ChatCursor(NOBODY, 12)
+    cursor = RunsCursor(NOBODY, 12)
 
-    assert ChatCursor.parse(str(cursor)) == cursor
+    assert RunsCursor.parse(str(cursor)) == cursor

@@ -11,7 +11,7 @@ import pytest
 
 from app.features.tasks.domain.task import NewTask, Task, TaskChange, TaskFilter, TaskType
 from app.features.tasks.ports import Standing, TaskStore
-from app.features.tasks.repository import PostgresTaskStore
+from app.features.tasks.repository.tasks import PostgresTaskStore
 from app.infra.db.engine import Database
 from app.infra.db.revocations import PostgresRevocationStore
 from app.infra.db.standing import PostgresStanding

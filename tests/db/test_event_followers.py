@@ -15,7 +15,7 @@ from app.infra.durable.ports import RunContext
 from app.infra.events import hub as hub_module
 from app.infra.events.hub import EventHub
 from app.infra.events.log import PostgresEventLog
-from app.infra.events.ports import LAST_WORDS, ChatCursor, EventType, NewEvent, ReaderTooSlow
+from app.infra.events.ports import LAST_WORDS, EventType, NewEvent, ReaderTooSlow, RunsCursor
 from app.infra.events.readers import MAX_WAITING
 from app.kernel.ids import ChatId, RunId
 from app.kernel.values import Json
@@ -182,7 +182,7 @@ async def test_what_waits_for_one_reader_is_bounded_in_bytes(database: Database)
                 with pytest.raises(ReaderTooSlow) as cut:
                     _ = [event async for event in slow]
 
-        assert isinstance(cut.value.after, ChatCursor)
+        assert isinstance(cut.value.after, RunsCursor)
         assert cut.value.after.run_id == run_id
 
 
@@ -286,14 +286,14 @@ async def test_who_leaves_is_forgotten(database: Database) -> None:
         async def hold(rig: Rig) -> None:
             async with (
                 aclosing(readers.log.follow(run_id, after=3)) as one,
-                aclosing(readers.log.follow_chat(ChatId(1), after=ChatCursor(run_id, 3))) as two,
+                aclosing(readers.log.follow_chat(ChatId(1), after=RunsCursor(run_id, 3))) as two,
             ):
                 await asyncio.gather(anext(one), anext(two))
 
         async with asyncio.TaskGroup() as group:
             holding = group.create_task(hold(rig))
-            while not (readers.hub._runs and readers.hub._chats):  # noqa: ASYNC110 - polled; pytest has the deadline
+            while not (readers.hub._runs and readers.hub._groups):  # noqa: ASYNC110 - polled; pytest has the deadline
                 await asyncio.sleep(0.01)
             holding.cancel()
 
-        assert (readers.hub._runs, readers.hub._chats) == ({}, {})
+        assert (readers.hub._runs, readers.hub._groups) == ({}, {})

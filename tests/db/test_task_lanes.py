@@ -7,15 +7,20 @@ from dataclasses import dataclass, field, replace
 import pytest
 from sqlalchemy import text
 
+from app.features.notifications.domain.config import ANYWHERE
 from app.features.runs.repository import PostgresRunStore
 from app.features.tasks.domain.order import input_of
 from app.features.tasks.domain.task import KIND, NewTask, Task, TaskChange, TaskType
-from app.features.tasks.repository import PostgresTaskStore
+from app.features.tasks.repository.slots import PostgresSlotStore
+from app.features.tasks.repository.tasks import PostgresTaskStore
 from app.features.tasks.use_cases.add_task import AddTask
 from app.features.tasks.use_cases.end_task import EndTask
+from app.features.tasks.use_cases.keep_secret import KeepSecret
+from app.features.tasks.use_cases.plan_task import PlanTask
 from app.features.tasks.use_cases.start_task import StartTask
 from app.features.tasks.use_cases.update_task import UpdateTask
 from app.infra.db.engine import Database, session_of
+from app.infra.db.sealing import AesSeal
 from app.infra.durable.ports import Ended, Engine, Job, RunState
 from app.infra.durable.queue import PostgresRunQueue
 from app.kernel.ids import RunId, new_run_id
@@ -23,7 +28,9 @@ from app.kernel.transaction import Tx
 from tests.fakes.agents import ScriptedAgents
 from tests.fakes.audit import FakeAuditStore
 from tests.fakes.chat_slice import ANN
+from tests.fakes.slots import FakeAlarm
 from tests.fakes.tasks import RecordingOutcomes
+from tests.fakes.webhooks import FakeSecretStore
 
 WHILE_ANOTHER_WAITS_S = 0.2
 
@@ -46,7 +53,10 @@ class Office:
 
     def __post_init__(self) -> None:
         self.start = StartTask(PostgresRunQueue(), self.agents)
-        self.add = AddTask(self.store, self.start)
+        plan = PlanTask(PostgresSlotStore(), FakeAlarm())
+        self.add = AddTask(
+            self.store, self.start, plan, KeepSecret(FakeSecretStore(), AesSeal(lambda: [b"k" * 32])), ANYWHERE
+        )
         self.end = EndTask(self.store, PostgresRunStore(), self.start, RecordingOutcomes(), Nobody(), Nobody())  # type: ignore[arg-type] # nothing to close
 
     async def a_task(self, *needs: Task, type_: TaskType = TaskType.TRIGGERED) -> Task:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PORTICO = str(Path(sys.executable).with_name("portico"))
 START_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 45
+GONE_WITHIN_S = 20
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -166,6 +167,15 @@ def processes_of(folder: Path) -> dict[int, str]:
     while more := {pid: args for pid, parent, args in alive if parent in found and pid not in found}:
         found |= more
     return found
+
+
+def kill_everything(demo: Program, folder: Path) -> None:
+    """The gateway, its worker, the database and the fleet, at once and without a word."""
+    for pid in processes_of(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    demo.process.wait(GONE_WITHIN_S)
+    assert becomes_true(lambda: not processes_of(folder), within_s=GONE_WITHIN_S), processes_of(folder)
 
 
 def _processes() -> list[tuple[int, int, str]]:

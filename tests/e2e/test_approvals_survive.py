@@ -4,24 +4,20 @@ The model is a server of ours that speaks the providers' language; the fleet, th
 are the demo's own.
 """
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
 
 from app.surfaces.cli.fleet import ADMIN_EMAIL, ADMIN_PASSWORD
-from tests.e2e.program import Program, a_demo, a_home, becomes_true, processes_of
+from tests.e2e.program import Program, a_demo, a_home, kill_everything
 from tests.model_server import Call, ModelServer, Part, Request, running_model_server
 
 CALENDARS = "/api/v1/agenda/calendars/"
 PATIENCE_S = 60
-GONE_WITHIN_S = 20
 WITHIN_A_SECOND_S = 1.0
 
 type Json = dict[str, Any]  # Any: the endpoints' JSON
@@ -102,15 +98,6 @@ def parked(demo: Program, owner: httpx.Client) -> tuple[str, Json]:
     demo.awaits(lambda: owner.get(f"/api/v1/runs/{run_id}").json()["status"] == "waiting")
     (asked,) = owner.get("/api/v1/approvals/", params={"run_id": run_id}).json()["items"]
     return run_id, asked
-
-
-def kill_everything(demo: Program, folder: Path) -> None:
-    """The gateway, its worker, the database and the fleet, at once and without a word."""
-    for pid in processes_of(folder):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    demo.process.wait(GONE_WITHIN_S)
-    assert becomes_true(lambda: not processes_of(folder), within_s=GONE_WITHIN_S), processes_of(folder)
 
 
 def test_a_calendar_is_deleted_once_when_its_owner_approves_it_after_everything_was_killed(

@@ -15,7 +15,7 @@ from app.kernel.ids import new_run_id
 from tests.builders import public_pem
 from tests.e2e.program import PORTICO, ROOT, a_home, bare_environment, free_port, run
 
-COMMANDS = ("demo", "serve", "routes", "db", "agents", "doctor", "token")
+COMMANDS = ("demo", "serve", "run", "routes", "db", "agents", "doctor", "token")
 
 
 @pytest.fixture
@@ -130,6 +130,30 @@ def test_runs_that_are_long_over_are_counted_and_forgotten(home: Path, migrated_
     assert counted.stdout == "would delete 2 events, 1 steps and 0 answers of 1 runs\n"
     assert done.stdout == "deleted 2 events, 1 steps and 0 answers of 1 runs\n"
     assert again.stdout == "deleted 0 events, 0 steps and 0 answers of 0 runs\n"
+
+
+def test_what_owners_were_told_long_ago_is_counted_and_forgotten(home: Path, migrated_dsn: str) -> None:
+    fleet = dict.fromkeys(("AUTH_SERVICE_URL", "AGENDA_SERVICE_URL", "SNAPSHOT_SERVICE_URL"), "http://127.0.0.1:9")
+    given = fleet | {"POSTGRES_DSN": migrated_dsn, "JWT_PUBLIC_KEY": public_pem()}
+    asyncio.run(_a_notification_of_long_ago(migrated_dsn))
+    forget = ("db", "forget-notifications", "--older-than", "3000")
+
+    counted = run(home, *forget, "--dry-run", env=given)
+    done = run(home, *forget, env=given)
+
+    assert counted.stdout == "would delete 1 notifications\n", counted.stderr
+    assert done.stdout == "deleted 1 notifications\n"
+
+
+async def _a_notification_of_long_ago(dsn: str) -> None:
+    database = Database(DatabaseOptions(dsn=dsn))
+    told = (
+        "INSERT INTO notifications (id, key, owner, kind, title, text, order_key, same_as, agent, details, created_at)"
+        " VALUES (:id, 'long ago', 'ann', 'error', '', '', '', '', '', '{}', now() - interval '3001 days')"
+    )
+    async with database.engine.begin() as connection:
+        await connection.execute(text(told), {"id": new_run_id()})
+    await database.aclose()
 
 
 async def _a_run_of_a_month_ago(dsn: str) -> None:

@@ -15,8 +15,8 @@ import pytest
 from tests.builders import bearer, public_pem
 from tests.e2e.program import PORTICO, Program, a_home, becomes_true, free_port, running
 from tests.e2e.reader import Reader
-from tests.http.calls import history, open_chat
-from tests.http.streams import begin
+from tests.http.calls import Json, history, make_task, open_chat
+from tests.http.streams import begin, read_run
 from tests.model_server import ModelServer, Pause, Reply, Request, running_model_server
 
 WORDS = [f"word{number} " for number in range(40)]
@@ -201,3 +201,28 @@ def test_when_one_of_two_instances_is_stopped_all_runs_are_finished_and_every_re
         assert cut
         for number, (chat_id, reader) in enumerate(turns):
             assert_nothing_is_lost(clients[1], f"reader{number}", chat_id, reader)
+
+
+@pytest.mark.soak
+def test_the_worker_of_a_task_is_killed_and_what_waits_for_it_begins_all_the_same(
+    gateway: Program, client: httpx.Client
+) -> None:
+    task = make_task(client, "dora", task_type="delegation", prompt="Speak.", agent="assistant")
+    waiting = make_task(
+        client, "dora", task_type="delegation", prompt="Speak.", agent="assistant", depends_on=[task["id"]]
+    )
+    reader = Reader([gateway.url], task["run_id"], bearer(sub="dora")).start()
+    reader.awaits(lambda reader: "word5" in reader.text)
+
+    os.kill(processes(gateway, "worker")[0], signal.SIGKILL)
+
+    def ended(made: Json) -> Json:
+        found: Json = client.get(f"/api/v1/tasks/{made['id']}", headers=bearer(sub="dora")).json()
+        return found
+
+    assert reader.finish()[-1]["type"] == "run_completed"
+    assert read_run(client, "dora", task["run_id"])["result"] == {"text": "".join(WORDS)}
+    assert becomes_true(lambda: ended(waiting)["last_status"] == "completed", within_s=30)
+    for made in (task, waiting):
+        runs = client.get(f"/api/v1/tasks/{made['id']}/runs", headers=bearer(sub="dora")).json()
+        assert [run["status"] for run in runs["items"]] == ["completed"]

@@ -6,8 +6,8 @@ process dies here, so no lease runs out; time is the real one.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -38,11 +38,12 @@ from app.infra.durable.ports import (
 )
 from app.infra.durable.releases import Wait
 from app.infra.durable.verdicts import Case, End, Outcome, Retry, Simply, Stop, Verdict, judge
-from app.infra.events.chat_places import ChatPlaces
 from app.infra.events.encoding import columns_of
-from app.infra.events.ports import LAST_WORDS, ChatCursor, ChatEvent, EventType, NewEvent, RunEvent
+from app.infra.events.groups import SLACK_MS, before
+from app.infra.events.ports import LAST_WORDS, EventType, NewEvent, PlacedEvent, RunEvent, RunsCursor
+from app.infra.events.run_places import RunPlaces
 from app.infra.wire.json_text import written
-from app.kernel.ids import ChatId, RunId, new_run_id
+from app.kernel.ids import ChatId, RunId, UserId, new_run_id
 from app.kernel.transaction import Begin, Tx
 from app.kernel.values import Json
 
@@ -192,6 +193,10 @@ class FakeRunQueue:
         self.kept.tell()
         return run_id
 
+    async def take_free(self, tx: Tx, wanted: Sequence[str], *, at_most: int) -> Sequence[str]:
+        del tx
+        return wanted[:at_most]
+
     async def put_many(self, tx: Tx, runs: Sequence[NewRun]) -> Sequence[RunId]:
         return [await self.put(tx, run) for run in runs]
 
@@ -238,7 +243,10 @@ class FakeEngine:
     handlers: Handlers
 
     async def dispatch(self, run_id: RunId) -> None:
-        del run_id
+        await self.dispatch_many([run_id])
+
+    async def dispatch_many(self, runs: Sequence[RunId]) -> None:
+        del runs
         self.kept.tell()
 
     async def cancel(self, run_id: RunId, *, reason: str = "", noting: Noting | None = None) -> RunState:
@@ -484,23 +492,39 @@ class FakeEventLog:
                 return
             await self.kept.news()
 
-    async def follow_chat(self, chat_id: ChatId, *, after: ChatCursor | None = None) -> AsyncGenerator[ChatEvent]:
-        places = ChatPlaces(after)
+    async def follow_chat(self, chat_id: ChatId, *, after: RunsCursor | None = None) -> AsyncGenerator[PlacedEvent]:
+        async with aclosing(self._follow(lambda new: new.chat_id == chat_id, RunPlaces(after))) as events:
+            async for event in events:
+                yield event
+
+    async def follow_person(self, owner: UserId, *, after: RunsCursor | None = None) -> AsyncGenerator[PlacedEvent]:
+        mine = [run for run in self.kept.runs.values() if run.new.owner == owner]
+        newest = max((run.new.id for run in mine), default=RunId(UUID(int=0)))
+        alive = {run.new.id: len(run.events) for run in mine if not run.state.is_final}
+        near = [run.new.id for run in mine]
+        places = RunPlaces.now(before(newest, SLACK_MS), near, alive) if after is None else RunPlaces(after)
+        async with aclosing(self._follow(lambda new: new.owner == owner, places)) as events:
+            async for event in events:
+                yield event
+
+    async def _follow(self, is_wanted: Callable[[NewRun], bool], places: RunPlaces) -> AsyncGenerator[PlacedEvent]:
+        after = places.start
         while True:
-            runs = [run for run in self.kept.runs.values() if run.new.chat_id == chat_id]
+            runs = [run for run in self.kept.runs.values() if is_wanted(run.new)]
             wanted = [run for run in runs if after is None or run.new.id >= after.run_id]
+            wanted = [run for run in wanted if not places.is_over(run.new.id)]
             for run in sorted(wanted, key=lambda run: run.new.id):
                 for event in run.events[places.place_in(run.new.id) :]:
                     if cursor := places.note(event):
-                        yield ChatEvent(event, cursor)
+                        yield PlacedEvent(event, cursor)
                 if run.state.is_final:
                     places.note_over(run.new.id)
             await self.kept.news()
 
-    async def chat_end(self, chat_id: ChatId) -> ChatCursor | None:
+    async def chat_end(self, chat_id: ChatId) -> RunsCursor | None:
         runs = [run for run in self.kept.runs.values() if run.new.chat_id == chat_id]
         live = [run.new.id for run in runs if not run.state.is_final]
         if live:
-            return ChatCursor(min(live), 0)
+            return RunsCursor(min(live), 0)
         newest = max(runs, key=lambda run: run.new.id, default=None)
-        return None if newest is None else ChatCursor(newest.new.id, len(newest.events))
+        return None if newest is None else RunsCursor(newest.new.id, len(newest.events))

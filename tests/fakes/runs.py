@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.features.runs.domain.run import Run
+from app.infra.durable.ports import RunState
 from app.infra.events.ports import EventType, RunEvent
-from app.kernel.ids import ChatId, RunId, TaskId
+from app.kernel.ids import ChatId, RunId, TaskId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 from tests.fakes.durable import FakeRun, FakeRuns
@@ -31,11 +32,19 @@ class FakeRunStore:
             above = self.kept.runs[above].new.parent_id
         return found
 
+    async def unfinished_of_owner(self, tx: Tx, owner: UserId) -> Sequence[Run]:
+        runs = sorted(self.kept.runs.values(), key=lambda run: run.new.id)
+        return [run_of(run) for run in runs if run.new.owner == owner and not run.state.is_final]
+
     async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:
         return [run for run in self._of_task(task_id) if not run.status.is_final]
 
     async def newest_of_tasks(self, tx: Tx, ids: Sequence[TaskId]) -> Mapping[TaskId, Run]:
         return {task_id: runs[-1] for task_id in ids if (runs := self._of_task(task_id))}
+
+    async def last_completed_of_task(self, tx: Tx, task_id: TaskId) -> Run | None:
+        done = [run for run in self._of_task(task_id) if run.status is RunState.COMPLETED]
+        return done[-1] if done else None
 
     async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:
         runs = self._of_task(task_id)

@@ -1,33 +1,41 @@
 """The use cases of tasks over fakes, with a worker that does them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from app.features.approvals.use_cases.close_approvals import CloseApprovals
+from app.features.notifications.domain.config import ANYWHERE
 from app.features.runs.domain.run import Run
 from app.features.runs.use_cases.ask_agent import AskAgent
+from app.features.tasks.domain import research
 from app.features.tasks.domain.task import KIND, NewTask, Task, TaskType
 from app.features.tasks.use_cases.add_task import AddTask, Made
+from app.features.tasks.use_cases.check_order import CheckOrder
 from app.features.tasks.use_cases.create_batch import CreateBatch
 from app.features.tasks.use_cases.create_task import CreateTask
 from app.features.tasks.use_cases.delete_task import DeleteTask
+from app.features.tasks.use_cases.do_research import DoResearch
 from app.features.tasks.use_cases.do_task import DoTask
 from app.features.tasks.use_cases.end_task import EndTask
 from app.features.tasks.use_cases.execute_task import ExecuteTask
+from app.features.tasks.use_cases.keep_secret import KeepSecret
+from app.features.tasks.use_cases.plan_task import PlanTask
 from app.features.tasks.use_cases.retry_failed import RetryFailed
 from app.features.tasks.use_cases.start_task import StartTask
 from app.features.tasks.use_cases.update_task import UpdateTask
 from app.features.usage.domain.budget import Budgets
 from app.features.usage.use_cases.close_run import CloseRun
 from app.features.usage.use_cases.meter_run import MeterRun
+from app.infra.db.sealing import AesSeal
 from app.infra.durable.ports import Handlers, RunContext
 from app.infra.events.batch import EventBatch
 from app.kernel.clock import SystemClock
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId, TaskId, UserId
 from app.kernel.transaction import Tx
+from app.kernel.values import Json
 from tests.fakes.agents import ScriptedAgents
 from tests.fakes.approvals import FakeApprovalStore
 from tests.fakes.audit import FakeAuditStore
@@ -36,7 +44,9 @@ from tests.fakes.durable import FakeEngine, FakeEventLog, FakeRunQueue, FakeRuns
 from tests.fakes.keyed_requests import FakeKeyedRequests
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.runs import FakeRunStore
+from tests.fakes.slots import FakeAlarm, FakeSlotStore
 from tests.fakes.tasks import FakeStanding, FakeTaskStore, RecordingOutcomes
+from tests.fakes.webhooks import FakeSecretStore
 
 
 @dataclass
@@ -55,9 +65,15 @@ class TaskSlice:
         self.runs = FakeRunStore(self.kept)
         self.log = FakeEventLog(self.kept)
         self.queue = FakeRunQueue(self.kept)
+        self.secrets = KeepSecret(FakeSecretStore(), AesSeal(lambda: [b"k" * 32]))
         self.start = StartTask(self.queue, self.agents)
-        self.add = AddTask(self.store, self.start)
-        self.handlers = Handlers({KIND: self.doing()})
+        self.slots, self.alarm = FakeSlotStore(self.store, self.kept), FakeAlarm()
+        self.plan = PlanTask(self.slots, self.alarm)
+        self.add = AddTask(self.store, self.start, self.plan, self.secrets, ANYWHERE)
+        self.check = CheckOrder(self.begin, self.store, self.standing, ROLES)
+        do = self.doing()
+        do_research = DoResearch(self.begin, self.store, self.runs, self.check, do.end)
+        self.handlers = Handlers({KIND: do, research.KIND: do_research})
         self.engine = FakeEngine(self.kept, self.handlers)
 
     @asynccontextmanager
@@ -75,7 +91,7 @@ class TaskSlice:
         end = EndTask(self.store, self.runs, self.start, self.outcomes, *close)
         meter = MeterRun(self.ledger, Budgets(), SystemClock())
         ask = AskAgent(self.begin, self.runs, self.agents, ROLES, meter, _batch_of)
-        return DoTask(self.begin, self.store, self.standing, ROLES, ask, end)
+        return DoTask(self.check, ask, end)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -113,10 +129,17 @@ class TaskSlice:
         return DeleteTask(self.begin, self.store, self.runs, self.engine, self.audit)
 
     async def a_task(
-        self, prompt: str = "hello", *needs: Task, who: Principal = ANN, type_: TaskType = TaskType.DELEGATION
+        self,
+        prompt: str = "hello",
+        *needs: Task,
+        who: Principal = ANN,
+        type_: TaskType = TaskType.DELEGATION,
+        settings: Mapping[str, Json] | None = None,
     ) -> Made:
-        draft = NewTask(UserId(who.user_id), type_, prompt, depends_on=tuple(task.id for task in needs))
-        return await self.create(who, draft)
+        depends_on = tuple(task.id for task in needs)
+        return await self.create(
+            who, NewTask(UserId(who.user_id), type_, prompt, depends_on=depends_on, settings=settings)
+        )
 
     async def task(self, task: Task) -> Task:
         """Read how it is now."""

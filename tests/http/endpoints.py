@@ -32,9 +32,8 @@ class Endpoint:
     @property
     def noun(self) -> str | None:
         """What of a person's it is about."""
-        return next(
-            (noun for noun in ("chat", "message", "run", "task", "batch") if f"{{{noun}_id}}" in self.path), None
-        )
+        nouns = ("chat", "message", "run", "task", "batch", "job")
+        return next((noun for noun in nouns if f"{{{noun}_id}}" in self.path), None)
 
     @property
     def right_role(self) -> str:
@@ -113,6 +112,8 @@ ENDPOINTS = (
         malformed={"tasks": []},
         flawed="tasks",
     ),
+    Endpoint("GET", "/api/v1/tasks/events", malformed="severity=awful", flawed="severity"),
+    Endpoint("GET", "/api/v1/tasks/statistics", malformed="by=hour", flawed="by"),
     Endpoint("GET", "/api/v1/tasks/batches/{batch_id}", flawed="batch_id"),
     Endpoint("POST", "/api/v1/tasks/batches/{batch_id}/retry-failed", flawed="batch_id"),
     Endpoint("GET", "/api/v1/tasks/{task_id}", flawed="task_id"),
@@ -128,6 +129,17 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v1/tasks/{task_id}/execute", flawed="task_id"),
     Endpoint("POST", "/api/v1/tasks/{task_id}/enable", flawed="task_id"),
     Endpoint("POST", "/api/v1/tasks/{task_id}/disable", flawed="task_id"),
+    Endpoint(
+        "POST",
+        "/api/v1/tasks/{task_id}/rotate-secret",
+        body={"overlap_s": 60},
+        malformed={"overlap_s": -1},
+        flawed="overlap_s",
+    ),
+    Endpoint("POST", "/api/v1/stream-execute", body={"input": "hello"}, malformed={"input": 7}, flawed="input"),
+    Endpoint("GET", "/api/v1/stream/{job_id}", malformed=None),
+    Endpoint("POST", "/execute", body={"input": "hello"}, malformed={"timeout": 0}, flawed="timeout"),
+    Endpoint("GET", "/api/v1/tasks/{task_id}/report", flawed="task_id"),
     Endpoint("GET", "/api/v1/tasks/{task_id}/runs", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/notifications/", malformed="kind=rumour", flawed="kind"),
     Endpoint("POST", "/api/v1/notifications/read", malformed=None),
@@ -140,6 +152,7 @@ ENDPOINTS = (
     ),
     Endpoint("POST", "/api/v1/notifications/{notification_id}/read", flawed="notification_id"),
     Endpoint("POST", "/api/v1/notifications/{notification_id}/resend", flawed="notification_id"),
+    Endpoint("GET", "/api/v1/tasks/{task_id}/reports", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/audit/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("GET", "/api/v1/revocations/", wrong_role="manager", malformed="pageSize=0", flawed="pageSize"),
     Endpoint(
@@ -165,5 +178,8 @@ OPEN_TO_ALL = (
     Endpoint("GET", "/openapi.json"),
     Endpoint("GET", "/.well-known/jwks.json"),
 )
+
+# Nobody has a token here: what is delivered is signed, and `test_webhooks.py` has who is refused.
+SIGNED = (Endpoint("POST", "/api/v1/tasks/webhooks/{task_id}"),)
 
 WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint.body is not None)

@@ -7,12 +7,15 @@ import pytest
 
 from app.kernel.ids import UserId, new_run_id
 from tests.http.calls import Json, as_, make_batch, make_task, open_chat, say, somebody, withdraw, write
-from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, WITH_BODY, Endpoint
+from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, WITH_BODY, Endpoint
 from tests.http.running import Workplace, a_notification, a_put_call, an_approval
+from tests.http.streams import followed
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
 TURN = BEHIND_A_TOKEN | {"404", "409", "429", "502", "504"}
+NAME_A_CHAT = {"/api/v1/stream-execute", "/execute"}
+"""in their body"""
 FOR_MACHINES = {"/openapi.json", "/metrics"}
 DESCRIBED = [endpoint for endpoint in (*ENDPOINTS, *OPEN_TO_ALL) if endpoint.path not in FOR_MACHINES]
 
@@ -51,7 +54,7 @@ def references(part: object) -> Iterator[str]:
 def test_it_is_openapi_3_1(document: Json) -> None:
     assert document["openapi"].startswith("3.1.")
     assert set(document["info"]) >= {"title", "version"}
-    assert len(list(operations(document))) == len(DESCRIBED)
+    assert len(list(operations(document))) == len(DESCRIBED) + len(SIGNED)
 
 
 def test_every_reference_leads_somewhere(document: Json) -> None:
@@ -83,6 +86,7 @@ def test_ids_are_described_as_what_they_are(document: Json) -> None:
     ids = {one["name"]: one["schema"] for one in parameters if one["name"].endswith("_id") and one["in"] == "path"}
 
     uuids = ("run_id", "approval_id", "task_id", "batch_id", "notification_id")
+    assert ids.pop("job_id")["type"] == "string"
     assert {ids.pop(name)["format"] for name in uuids} == {"uuid"}
     assert ids.pop("tool_call_id")["type"] == "string"  # a provider's word
     assert {schema["type"] for schema in ids.values()} == {"integer"}
@@ -107,6 +111,7 @@ def test_options_names_every_method_of_a_path(client: httpx.Client, document: Js
     path = endpoint.path.format(
         **dict.fromkeys(("chat_id", "message_id", "revocation_id"), 1),
         **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id", "notification_id"), new_run_id()),
+        job_id=f"job_{new_run_id()}",
         name="echo",
         tool_call_id="call-1",
     )
@@ -129,11 +134,12 @@ def test_every_refusal_is_described_as_a_problem(document: Json, endpoint: Endpo
         if status >= "400" and not (status == "503" and endpoint in OPEN_TO_ALL)
     }
 
-    expected = TURN if endpoint.path.endswith("/exchange") else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
+    is_awaited = endpoint.path == "/execute" or endpoint.path.endswith("/exchange")
+    expected = TURN if is_awaited else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
     if endpoint.method == "POST":
         expected = expected | {"409"}
     assert set(refusals) - {"404"} == expected - {"404"}
-    assert ("404" in refusals) == ("{" in endpoint.path)
+    assert ("404" in refusals) == ("{" in endpoint.path or endpoint.path in NAME_A_CHAT)
     for response in refusals.values():
         schema = response["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Problem"}
@@ -177,6 +183,7 @@ def test_what_an_endpoint_answers_is_what_is_described(
         "chat_id": chat_id,
         "message_id": message_id,
         "run_id": run_id,
+        "job_id": f"job_{run_id}",
         "revocation_id": revocation_id,
     }
     if "approval_id" in endpoint.path:
@@ -187,6 +194,10 @@ def test_what_an_endpoint_answers_is_what_is_described(
         ids |= a_put_call(migrated_dsn, owner)
     if "task_id" in endpoint.path:
         ids["task_id"] = make_task(client, owner, task_type="triggered", prompt="hello")["id"]
+    if endpoint.path.endswith("/report"):
+        research = make_task(client, owner, task_type="research", prompt="hello")
+        followed(client, owner, research["run_id"])
+        ids["task_id"] = research["id"]
     if "batch_id" in endpoint.path:
         ids["batch_id"] = make_batch(client, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     if "notification_id" in endpoint.path:
@@ -201,7 +212,9 @@ def test_what_an_endpoint_answers_is_what_is_described(
     if answer.status_code == 204:
         assert "content" not in described
     else:
-        assert_fits(answer.json(), described["content"]["application/json"]["schema"], document)
+        media_type = answer.headers["content-type"].partition(";")[0]
+        value = answer.json() if media_type == "application/json" else answer.text
+        assert_fits(value, described["content"][media_type]["schema"], document)
 
 
 def assert_fits(value: object, schema: Json, document: Json) -> None:

@@ -261,11 +261,23 @@ def test_what_waits_for_a_task_that_failed_is_told_as_waiting(client: httpx.Clie
 
 @pytest.mark.parametrize(
     ("config", "field"),
-    [({"channels": ["pigeon"]}, "channels"), ({"webhook_url": "example"}, "webhook_url"), ({"colour": 1}, "colour")],
+    [
+        ({"channels": ["pigeon"]}, "channels"),
+        ({"webhook_url": "example"}, "webhook_url"),
+        ({"colour": 1}, "colour"),
+        ({"email_address": "ann@example.org"}, "channels"),
+    ],
+    ids=["no channel", "no URL", "unknown", "not set up"],
 )
 def test_a_task_takes_no_configuration_that_is_wrong(client: httpx.Client, config: object, field: str) -> None:
+    owner = somebody()
     body = {"task_type": "triggered", "prompt": "hello", "notification_config": config}
+    task = make_task(client, owner, task_type="triggered", prompt="hello")
 
-    answer = client.post("/api/v1/tasks/", json=body, headers=as_(somebody()))
+    answers = [
+        client.post("/api/v1/tasks/", json=body, headers=as_(owner)),
+        client.patch(f"/api/v1/tasks/{task['id']}", json={"notification_config": config}, headers=as_(owner)),
+    ]
 
-    assert (answer.status_code, fields_of(answer)) == (400, [f"notification_config.{field}"])
+    assert {one.status_code for one in answers} == {400}
+    assert [fields_of(one) for one in answers] == [[f"notification_config.{field}"]] * 2

@@ -121,7 +121,7 @@ def test_a_task_shows_what_an_interface_promises_and_its_changes(client: httpx.C
 
     assert answer.status_code == 200, answer.text
     changed = {"prompt": "bye", "notification_config": None, "updated_at": answer.json()["updated_at"]}
-    assert answer.json() == {name: value for name, value in {**task, **changed}.items() if name != "run_id"}
+    assert answer.json() == {name: value for name, value in {**task, **changed}.items() if name in TASK}
     assert read(client, owner, task["id"]) == answer.json()
 
 

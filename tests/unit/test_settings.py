@@ -408,3 +408,54 @@ def test_the_old_transport_of_mcp_servers_is_refused_with_the_mend(write: Write)
     (problem,) = problems
     assert problem.startswith('mcp_servers.old.type: is "sse", the transport of 2024, which is not spoken here')
     assert 'write "http"' in problem
+
+
+# ---- notifications
+
+
+def test_a_password_is_not_sent_in_the_clear(write: Write) -> None:
+    file = write('[settings]\nsmtp_tls = "none"\nsmtp_password = "hunter2"')
+
+    (problem,) = problems_of(file)
+
+    assert "smtp_password: would be sent in the clear: set SMTP_TLS to starttls or ssl" in problem
+    assert "hunter2" not in problem
+
+
+def test_a_mail_server_needs_somebody_who_sends(write: Write) -> None:
+    (problem,) = problems_of(write('[settings]\nsmtp_host = "mail.example.org"'))
+
+    assert "SMTP_FROM: is missing: SMTP_HOST is set, so say who sends, as portico@example.org" in problem
+
+
+@pytest.mark.parametrize("sender", ["portico@example.org", "Portico <portico@example.org>"])
+def test_who_sends_may_have_a_name(write: Write, sender: str) -> None:
+    settings = read_settings(write(f'[settings]\nsmtp_host = "mail.example.org"\nsmtp_from = "{sender}"'))
+
+    assert (settings.smtp_from, settings.smtp_port, settings.smtp_tls) == (sender, None, "starttls")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("notification_secret", "too short"),
+        ("smtp_host", "mail.example.org:587"),
+        ("smtp_from", "portico"),
+        ("telegram_bot_token", "1:a/../b"),
+        ("telegram_api_url", "https://api.telegram.org/"),
+        ("slack_webhook_url", "hooks.slack.com"),
+        ("notification_networks", "10.0.0.0/99"),
+    ],
+)
+def test_a_setting_of_notifications_that_cannot_work_is_refused(write: Write, name: str, value: str) -> None:
+    (problem,) = problems_of(write(f'[settings]\n{name} = "{value}"'))
+
+    assert problem.startswith(f"settings.{name}: ")
+
+
+def test_no_secret_of_notifications_is_shown(write: Write) -> None:
+    secrets = dict.fromkeys(("smtp_password", "telegram_bot_token", "notification_secret"), "secret" * 8)
+    secrets["slack_webhook_url"] = "https://hooks.slack.com/services/secret"
+    written = "\n".join(f'{name} = "{value}"' for name, value in secrets.items())
+
+    assert "secret" not in repr(read_settings(write(f"[settings]\n{written}"))).replace("notification_secret", "")

@@ -27,11 +27,8 @@ from app.features.chats.use_cases.read_messages import ReadMessages
 from app.features.chats.use_cases.restore_chat import RestoreChat
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
-from app.features.runs.ports import RunStore
 from app.infra.durable.ports import Handler
-from app.infra.events.ports import EventLog
 from app.infra.observability.background import Background
-from app.kernel.transaction import Begin
 from app.settings import Settings
 
 TurnHandlers = NewType("TurnHandlers", Mapping[str, Handler])
@@ -65,6 +62,7 @@ class ChatsProvider(ChatStores):
         UpdateMessage,
         DeleteMessage,
         ExchangeMessage,
+        AwaitTurn,
     )
 
     @provide
@@ -73,10 +71,6 @@ class ChatsProvider(ChatStores):
         hook = HttpMessageHook(url, post) if url else NoMessageHook()
         background.add("message hook", hook.run)
         return hook
-
-    @provide
-    def await_turn(self, begin: Begin, messages: MessageStore, runs: RunStore, log: EventLog) -> AwaitTurn:
-        return AwaitTurn(begin, messages, runs, log)
 
 
 class TurnsProvider(Provider):

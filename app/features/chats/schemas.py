@@ -21,9 +21,9 @@ from app.features.chats.domain.message import (
     NewMessage,
 )
 from app.features.chats.domain.turn import CHANNEL_LIMIT_CHARS, Wish
-from app.features.chats.use_cases.await_turn import TIMEOUT_S
 from app.features.chats.use_cases.read_interactions import InteractionStretch
 from app.features.chats.use_cases.read_messages import Stretch
+from app.features.runs.use_cases.await_run import TIMEOUT_S
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.ids import ChatId, UserId
 from app.kernel.paging import Page

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from app.features.runs.domain.run import Run
 from app.infra.events.ports import EventType, RunEvent
-from app.kernel.ids import ChatId, RunId, TaskId
+from app.kernel.ids import ChatId, RunId, TaskId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
 
@@ -27,12 +27,20 @@ class RunStore(Protocol):
         """Read the runs in whose course it was begun, the nearest first; at most sixteen."""
         ...
 
+    async def unfinished_of_owner(self, tx: Tx, owner: UserId) -> Sequence[Run]:
+        """Read the runs of a person that are not over, the oldest first; at most a hundred."""
+        ...
+
     async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:
         """Read the runs of a task that are not over, oldest first; at most MAX_UNFINISHED. Never those a run began."""
         ...
 
     async def newest_of_tasks(self, tx: Tx, ids: Sequence[TaskId]) -> Mapping[TaskId, Run]:
         """Read the newest run of each of these tasks that has one; never one that a run began."""
+        ...
+
+    async def last_completed_of_task(self, tx: Tx, task_id: TaskId) -> Run | None:
+        """Read the newest run of a task that was completed."""
         ...
 
     async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:

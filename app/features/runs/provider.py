@@ -6,6 +6,7 @@ from app.agents.contract import Agents
 from app.features.runs.ports import RunStore
 from app.features.runs.repository import PostgresRunStore
 from app.features.runs.use_cases.ask_agent import AskAgent
+from app.features.runs.use_cases.await_run import AwaitRun
 from app.features.runs.use_cases.cancel_run import CancelRun
 from app.features.runs.use_cases.follow_run import FollowRun
 from app.features.runs.use_cases.post_tool_result import PostToolResult
@@ -25,7 +26,7 @@ class RunsProvider(Provider):
     scope = Scope.APP
 
     runs = provide(PostgresRunStore, provides=RunStore)
-    use_cases = provide_all(ReadRun, ReadEvents, FollowRun, RerunRun)
+    use_cases = provide_all(ReadRun, ReadEvents, FollowRun, AwaitRun, RerunRun)
 
     @provide
     def cancel(self, begin: Begin, runs: RunStore, engine: Engine, log: EventLog, audit: AuditTrail) -> CancelRun:

@@ -23,7 +23,7 @@ MAX_ANCESTORS = 16
 # PostgreSQL cannot look into a document that says a NUL or half of a surrogate pair; `answer_of` writes none
 _WRITTEN = cast(RUNS.c.result, Text)
 _IS_READABLE = (func.strpos(_WRITTEN, "\\u0000") == 0) & (func.strpos(_WRITTEN, "\\ud") == 0)
-_ANSWER = case((RUNS.c.chat_id.is_(None) & _IS_READABLE, RUNS.c.result.op("->>")("text"))).label("answer")
+ANSWER = case((RUNS.c.chat_id.is_(None) & _IS_READABLE, RUNS.c.result.op("->>")("text"))).label("answer")
 _SHOWN = tuple(
     RUNS.c[name]
     for name in (
@@ -34,8 +34,8 @@ _SHOWN = tuple(
 _LIVE = [state.value for state in RunState if not state.is_final]
 
 # built once, and track no rows: an exchange begins with them
-_OF_CHAT = select(*_SHOWN, _ANSWER).where(RUNS.c.chat_id == bindparam("chat"))
-_FIND = select(*_SHOWN, _ANSWER).where(RUNS.c.id == bindparam("run"))
+_OF_CHAT = select(*_SHOWN, ANSWER).where(RUNS.c.chat_id == bindparam("chat"))
+_FIND = select(*_SHOWN, ANSWER).where(RUNS.c.id == bindparam("run"))
 _UNFINISHED = _OF_CHAT.where(RUNS.c.state.in_(_LIVE)).order_by(RUNS.c.id).limit(MAX_UNFINISHED)
 _ABOVE = (
     select(RUNS.c.id, RUNS.c.parent_id, literal(0).label("height"))
@@ -48,10 +48,10 @@ _ABOVE = _ABOVE.union_all(
     )
 )
 _ANCESTORS = (
-    select(*_SHOWN, _ANSWER).join(_ABOVE, _ABOVE.c.id == RUNS.c.id).where(_ABOVE.c.height > 0).order_by(_ABOVE.c.height)
+    select(*_SHOWN, ANSWER).join(_ABOVE, _ABOVE.c.id == RUNS.c.id).where(_ABOVE.c.height > 0).order_by(_ABOVE.c.height)
 )
 _OF_TASK = (
-    select(*_SHOWN, _ANSWER)
+    select(*_SHOWN, ANSWER)
     .where(RUNS.c.task_id == bindparam("task"), RUNS.c.parent_id.is_(None), RUNS.c.state.in_(_LIVE))
     .order_by(RUNS.c.id)
     .limit(MAX_UNFINISHED)
@@ -60,7 +60,19 @@ _ASKED = func.unnest(bindparam("tasks", type_=ARRAY(Uuid()))).table_valued("id",
 _ITS = RUNS.alias("its")
 _IS_NEWEST = (_ITS.c.task_id == _ASKED.c.id) & _ITS.c.parent_id.is_(None)
 _NEWEST = select(_ITS.c.id).where(_IS_NEWEST).order_by(_ITS.c.id.desc()).limit(1).scalar_subquery()
-_NEWEST_OF_TASKS = select(*_SHOWN, _ANSWER).where(RUNS.c.id.in_(select(_NEWEST).select_from(_ASKED)))
+_NEWEST_OF_TASKS = select(*_SHOWN, ANSWER).where(RUNS.c.id.in_(select(_NEWEST).select_from(_ASKED)))
+_OF_OWNER = (
+    select(*_SHOWN, ANSWER)
+    .where(RUNS.c.owner == bindparam("owner"), RUNS.c.state.in_(_LIVE))
+    .order_by(RUNS.c.id)
+    .limit(MAX_UNFINISHED)
+)
+_LAST_COMPLETED = (
+    select(*_SHOWN, ANSWER)
+    .where(RUNS.c.task_id == bindparam("task"), RUNS.c.parent_id.is_(None), RUNS.c.state == RunState.COMPLETED.value)
+    .order_by(RUNS.c.id.desc())
+    .limit(1)
+)
 _COLUMNS = {
     "id": RUNS.c.id,
     "created_at": RUNS.c.created_at,
@@ -86,6 +98,9 @@ class PostgresRunStore:
     async def ancestors(self, tx: Tx, run_id: RunId) -> Sequence[Run]:
         return await _all(tx, _ANCESTORS, run=run_id)
 
+    async def unfinished_of_owner(self, tx: Tx, owner: UserId) -> Sequence[Run]:
+        return await _all(tx, _OF_OWNER, owner=owner)
+
     async def unfinished_of_task(self, tx: Tx, task_id: TaskId) -> Sequence[Run]:
         return await _all(tx, _OF_TASK, task=task_id)
 
@@ -93,9 +108,12 @@ class PostgresRunStore:
         runs = await _all(tx, _NEWEST_OF_TASKS, tasks=list(ids))
         return {run.task_id: run for run in runs if run.task_id is not None}
 
+    async def last_completed_of_task(self, tx: Tx, task_id: TaskId) -> Run | None:
+        return await _one(tx, _LAST_COMPLETED, task=task_id)
+
     async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:
         wanted = [RUNS.c.task_id == task_id, RUNS.c.parent_id.is_(None), *conditions(_COLUMNS, query)]
-        rows, total = await page_of(tx, select(*_SHOWN, _ANSWER), _COLUMNS, wanted, query)
+        rows, total = await page_of(tx, select(*_SHOWN, ANSWER), _COLUMNS, wanted, query)
         return Page([_run(row) for row in rows], total, query.limit, query.offset)
 
     async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:

@@ -21,7 +21,8 @@ class TaskNotices:
     runs: RunStore
 
     async def note(self, tx: Tx, outcome: RunOutcome) -> None:
-        await self.notify(tx, _ended(outcome), outcome.rules)
+        if outcome.has_something_to_say:
+            await self.notify(tx, _ended(outcome), outcome.rules)
         for task_id in outcome.blocked:
             await self._note_blocked(tx, task_id, outcome)
 

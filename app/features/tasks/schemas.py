@@ -12,6 +12,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from app.features.runs.schemas import RunOut
 from app.features.tasks.domain.batch import MAX_TASKS, Batch
+from app.features.tasks.domain.curl import curl_line
+from app.features.tasks.domain.severity import Severity
 from app.features.tasks.domain.task import (
     EXPRESSION_LIMIT_CHARS,
     PROMPT_LIMIT_CHARS,
@@ -21,7 +23,12 @@ from app.features.tasks.domain.task import (
     TaskChange,
     TaskType,
 )
+from app.features.tasks.domain.trigger import TriggerConfig
+from app.features.tasks.domain.webhook import MAX_OVERLAP_S, MAX_SECRET_CHARS, OVERLAP_S
 from app.features.tasks.use_cases.add_task import Made
+from app.features.tasks.use_cases.list_reports import Report
+from app.features.tasks.use_cases.rotate_secret import Rotation
+from app.features.tasks.use_cases.take_delivery import Intake
 from app.infra.durable.ports import RunState
 from app.kernel.ids import TaskId, UserId
 from app.kernel.paging import Page
@@ -88,14 +95,64 @@ class TaskOut(Struct, frozen=True, kw_only=True):
 
 
 class TaskMade(TaskOut, frozen=True, kw_only=True):
-    """A task as the answer that creates it tells of it. `run_id` is the run it began with, if it did."""
+    """A task as the answer that creates it tells of it. `run_id` is the run it began with, if it did.
+
+    Of a triggered task `webhook_secret` is told here and nowhere else; `curl` delivers something once it is pasted.
+    """
 
     run_id: str | None = None
+    webhook_secret: str | None = None
+    webhook_url: str | None = None
+    curl: str | None = None
 
     @classmethod
-    def made(cls, made: Made) -> Self:
-        fields = structs.asdict(TaskOut.of(made.task))
-        return cls(**fields, run_id=None if made.run_id is None else str(made.run_id))
+    def made(cls, made: Made, *, front_url: str) -> Self:
+        shown = None if made.secret is None else SecretShown.of(made.task, made.secret, front_url=front_url)
+        return cls(
+            **structs.asdict(TaskOut.of(made.task)),
+            run_id=None if made.run_id is None else str(made.run_id),
+            webhook_secret=None if shown is None else shown.webhook_secret,
+            webhook_url=None if shown is None else shown.webhook_url,
+            curl=None if shown is None else shown.curl,
+        )
+
+
+class SecretShown(Struct, frozen=True, kw_only=True):
+    """A webhook's secret, and a line that delivers something with it; shown once."""
+
+    webhook_secret: str
+    webhook_url: str
+    curl: str
+    former_holds_until: datetime | None = None
+
+    @classmethod
+    def of(cls, task: Task, secret: str, *, front_url: str, former_holds_until: datetime | None = None) -> Self:
+        url = f"{front_url}/api/v1/tasks/webhooks/{task.id}"
+        line = curl_line(url, TriggerConfig.of(task.trigger_config).scheme, secret)
+        return cls(webhook_secret=secret, webhook_url=url, curl=line, former_holds_until=former_holds_until)
+
+
+class RotationIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """`secret` is one that was made elsewhere; the one before holds for `overlap_s` seconds more."""
+
+    secret: Annotated[str, Meta(max_length=MAX_SECRET_CHARS)] | None = None
+    overlap_s: Annotated[int, Meta(ge=0, le=MAX_OVERLAP_S)] = OVERLAP_S
+
+    def rotation(self) -> Rotation:
+        return Rotation(self.secret, self.overlap_s)
+
+
+class DeliveryTaken(Struct, frozen=True, omit_defaults=True):
+    """A run, or why there is none; and the places of the prompt at which nothing stood in the payload."""
+
+    run_id: str | None = None
+    skipped: str | None = None
+    unknown_paths: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, intake: Intake) -> Self:
+        run_id = None if intake.run_id is None else str(intake.run_id)
+        return cls(run_id, intake.skipped, intake.unknown)
 
 
 class TaskPageOut(Struct, frozen=True):
@@ -111,6 +168,50 @@ class TaskPageOut(Struct, frozen=True):
 
 class TaskRunsOut(Struct, frozen=True):
     items: Sequence[RunOut]
+    total: int
+    limit: int
+    offset: int
+
+
+class ReportOut(Struct, frozen=True, kw_only=True):
+    """What a run came to. `severity` is null while it is not over. A heartbeat's answer is read as the verdict that it
+    was asked for; `is_structured` is whether it was one. Of a run that has nothing to say nobody is told.
+    """
+
+    run_id: str
+    trigger: str
+    status: RunState
+    scheduled_for: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    severity: Severity | None
+    summary: str
+    findings: Sequence[str]
+    has_something_to_say: bool
+    is_structured: bool
+    answer: str | None
+
+    @classmethod
+    def of(cls, report: Report) -> Self:
+        run, verdict = report.run, report.verdict
+        return cls(
+            run_id=str(run.id),
+            trigger=run.trigger,
+            status=run.status,
+            scheduled_for=run.scheduled_for,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            severity=None if verdict is None else verdict.severity,
+            summary="" if verdict is None else verdict.summary,
+            findings=() if verdict is None else verdict.findings,
+            has_something_to_say=verdict is not None and verdict.has_something_to_say,
+            is_structured=verdict is not None and verdict.is_structured,
+            answer=run.answer,
+        )
+
+
+class TaskReportsOut(Struct, frozen=True):
+    items: Sequence[ReportOut]
     total: int
     limit: int
     offset: int

@@ -7,7 +7,23 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import JSON, CheckConstraint, Double, ForeignKey, Index, String, Table, Text, Uuid, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.features.tasks.domain.task import EXPRESSION_LIMIT_CHARS, TIMEZONE_LIMIT_CHARS
@@ -70,6 +86,56 @@ class TaskDependencyRow(Base):
     task_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
     needs: Mapped[UUID] = mapped_column(Uuid, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
     state: Mapped[str | None] = mapped_column(String(16))
+
+
+class TaskSlotRow(Base):
+    """A slot of a schedule that has come, and what became of it; `digest` stands for what the agent was told."""
+
+    __tablename__ = "task_slots"
+    __table_args__ = (
+        CheckConstraint("outcome IN ('fired', 'missed', 'overlap', 'unchanged', 'backoff')", name="outcome"),
+        Index(None, "at"),
+        Index("ix_task_slots_fired", "task_id", "slot", postgresql_where=text("run_id IS NOT NULL")),
+    )
+
+    task_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    slot: Mapped[datetime] = mapped_column(primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64))
+    run_id: Mapped[UUID | None] = mapped_column(Uuid)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class WebhookSecretRow(Base):
+    """The newest without `expires_at` is the present one; `sealed` as `infra/db/sealing.py` seals it."""
+
+    __tablename__ = "webhook_secrets"
+    __table_args__ = (Index(None, "task_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    task_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("tasks.id", ondelete="CASCADE"))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+
+
+class WebhookDeliveryRow(Base):
+    """One delivery, however often it was sent; its name and what it proves are each no other's."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("task_id", "proof"),
+        Index(None, "task_id", "received_at"),
+        Index(None, "received_at"),
+    )
+
+    task_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(300), primary_key=True)
+    proof: Mapped[bytes | None] = mapped_column(LargeBinary)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    run_id: Mapped[UUID | None] = mapped_column(Uuid)
+    skipped: Mapped[str | None] = mapped_column(Text)
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 TASKS = cast("Table", TaskRow.__table__)

@@ -1,6 +1,6 @@
 """The engine as seen from outside a worker: offer, stop, answer, begin again. Any process may."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from app.infra.events.channel import EVENTS, word_of
 from app.kernel.ids import RunId, new_run_id
 from app.kernel.values import Json
 
-_CHAT = text("SELECT chat_id FROM runs WHERE id = :id")
+_CHATS = text("SELECT id, chat_id FROM runs WHERE id = ANY(CAST(:ids AS uuid[]))")
 _READ = text("""
 SELECT id, kind, owner, trigger, input, lane, chat_id, agent, task_id, parent_id, failures, epoch, code_version, state
 FROM runs WHERE id = :id""")
@@ -50,11 +50,16 @@ class PostgresEngine:
     handlers: Handlers
 
     async def dispatch(self, run_id: RunId) -> None:
-        self.hints.send(RUNS, run_id.hex)
-        with suppress(StorageUnavailable):  # the run is committed, and is found without a hint
+        await self.dispatch_many([run_id])
+
+    async def dispatch_many(self, runs: Sequence[RunId]) -> None:
+        if not runs:
+            return
+        self.hints.send(RUNS, *(run_id.hex for run_id in runs))
+        with suppress(StorageUnavailable):  # the runs are committed, and are found without a hint
             async with self.database.statements() as connection:
-                chat_id = await connection.scalar(_CHAT, {"id": run_id})
-            self.hints.send(EVENTS, word_of(run_id, chat_id))
+                rows = (await connection.execute(_CHATS, {"ids": list(runs)})).all()
+            self.hints.send(EVENTS, *(word_of(RunId(row.id), row.chat_id) for row in rows))
 
     async def cancel(self, run_id: RunId, *, reason: str = "", noting: Noting | None = None) -> RunState:
         reason = reason[:MAX_REASON_CHARS]

@@ -7,7 +7,7 @@ Facts
 - Two lanes may share a lock (the key is a hash); they take turns, nothing else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,10 +17,20 @@ _LOCK = text(
     " FROM unnest(CAST(:words AS text[])) WITH ORDINALITY AS w(word, n) ORDER BY n"
 )
 
+# tried in the order they are named, and no more of them than are wanted
+_LOCK_FREE = text("""
+SELECT word FROM unnest(CAST(:words AS text[])) WITH ORDINALITY AS w(word, n)
+WHERE pg_try_advisory_xact_lock(hashtextextended(word, 4021)) LIMIT :most""")
+
 
 async def lock(session: AsyncSession, words: Iterable[str]) -> None:
     """Wait for one's turn; in one order, whoever asks."""
     await session.execute(_LOCK, {"words": sorted(words)})
+
+
+async def lock_free(session: AsyncSession, words: Sequence[str], *, at_most: int) -> frozenset[str]:
+    """Take those that nobody has, without waiting for any."""
+    return frozenset(await session.scalars(_LOCK_FREE, {"words": list(words), "most": at_most}))
 
 
 def of_lane(lane: str) -> str:

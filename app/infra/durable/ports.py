@@ -240,6 +240,13 @@ class RunQueue(Protocol):
         """
         ...
 
+    async def take_free(self, tx: Tx, wanted: Sequence[str], *, at_most: int) -> Sequence[str]:
+        """Take the ends of those lanes that nobody else has at this moment, the first so many; gives which.
+
+        Concurrency: waits for nobody. Who holds them may `put` into them, and nothing of theirs ends until then.
+        """
+        ...
+
     async def put(self, tx: Tx, run: NewRun) -> RunId:
         """Commit a run with the caller's transaction, its first event `run_queued` with it.
 
@@ -268,6 +275,10 @@ class Engine(Protocol):
 
     async def dispatch(self, run_id: RunId) -> None:
         """Offer a committed run; a hint."""
+        ...
+
+    async def dispatch_many(self, runs: Sequence[RunId]) -> None:
+        """Offer several."""
         ...
 
     async def cancel(self, run_id: RunId, *, reason: str = "", noting: Noting | None = None) -> RunState:

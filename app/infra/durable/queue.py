@@ -73,6 +73,11 @@ class PostgresRunQueue:
         session.info[_TAKEN] = (lane, chat_id, run_id)
         return run_id
 
+    async def take_free(self, tx: Tx, wanted: Sequence[str], *, at_most: int) -> Sequence[str]:
+        words = [lanes.of_lane(lane) for lane in wanted]
+        taken = await lanes.lock_free(session_of(tx), words, at_most=at_most)
+        return [lane for lane, word in zip(wanted, words, strict=True) if word in taken]
+
     async def put(self, tx: Tx, run: NewRun) -> RunId:
         session = session_of(tx)
         values = _values(run)

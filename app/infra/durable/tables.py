@@ -37,6 +37,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.infra.db.base import Base
 
 _LIVE = "state IN ('queued', 'running', 'waiting')"
+# of which a task's history tells
+_TOLD = "task_id IS NOT NULL AND parent_id IS NULL AND {at} IS NOT NULL"
 _STATES = "state IN ('queued', 'running', 'waiting', 'completed', 'failed', 'interrupted')"
 
 # Any: JSON of whatever shape, read where its shape is known
@@ -60,6 +62,11 @@ class RunRow(Base):
         Index("ix_runs_live", "state", "id", postgresql_where=text(_LIVE)),
         Index("ix_runs_chat", "chat_id", "id", postgresql_where=text("chat_id IS NOT NULL")),
         Index("ix_runs_task", "task_id", "id", postgresql_where=text("task_id IS NOT NULL")),
+        *(
+            Index(f"ix_runs_{name}", *owner, at, "id", postgresql_where=text(_TOLD.format(at=at)))
+            for name, at in (("starts", "started_at"), ("ends", "finished_at"))
+            for name, owner in ((name, ()), (f"owners_{name}", ("owner",)))
+        ),
         Index("ix_runs_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
         Index("ix_runs_owner", "owner", "id"),
         Index(

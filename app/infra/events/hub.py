@@ -12,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import structlog
 
@@ -19,34 +20,28 @@ from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable
 from app.infra.db.hints import PostgresHints
 from app.infra.events.channel import EVENTS, parts_of
+from app.infra.events.groups import Group, Whose
 from app.infra.events.ports import RunEvent
 from app.infra.events.readers import Reader
-from app.infra.events.reads import Page, read_moved, read_new_in_chats, read_runs
-from app.kernel.ids import ChatId, RunId
+from app.infra.events.reads import Page, read_moved, read_new_in_chats, read_new_of_people, read_runs
+from app.kernel.ids import ChatId, RunId, UserId
 
 POLL_S = 1.0
 BATCH = 200
 AWAY_S = 0.3
+PEOPLE_REST_S = 0.1
+"""between two looks for new runs of people, however many hints there are"""
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class _Run:
-    """A followed run; everything up to `seq` was read. `chat_id` is that of a followed chat."""
+    """A followed run; everything up to `seq` was read. `groups` are the followed chat and person it belongs to."""
 
     seq: int
-    chat_id: ChatId | None = None
+    groups: set[Whose] = field(default_factory=set)
     readers: set[Reader] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Chat:
-    """A followed chat: its readers follow each of its runs that is alive; `newest` is the last run that is known."""
-
-    newest: RunId
-    readers: set[Reader] = field(default_factory=set)
-    runs: set[RunId] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -64,11 +59,13 @@ class EventHub:
     hints: PostgresHints
     poll_s: float = POLL_S
     _runs: dict[RunId, _Run] = field(default_factory=dict)
-    _chats: dict[ChatId, _Chat] = field(default_factory=dict)
+    _groups: dict[Whose, Group] = field(default_factory=dict)
     _asked: deque[_Asked] = field(default_factory=deque)
     _moved: dict[RunId, None] = field(default_factory=dict)  # in the order in which they said something
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _is_all_due: bool = False
+    _people_due_s: float = inf
+    _people_rest_until_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.hints.hear(EVENTS, self._hear)
@@ -100,39 +97,42 @@ class EventHub:
             if not run.readers:
                 self._forget(run_id)
 
-    def join_chat(self, chat_id: ChatId, reader: Reader, *, newest: RunId) -> None:
-        """Have a reader follow the runs that come to a chat behind `newest`, and those of it that others follow."""
-        chat = self._chats.setdefault(chat_id, _Chat(newest))
-        chat.readers.add(reader)
-        for run_id in chat.runs:
+    def join_group(self, whose: Whose, reader: Reader, group: Group) -> None:
+        """Have a reader follow the runs that come to a group behind those it knows, and those that others follow."""
+        group = self._groups.setdefault(whose, group)
+        group.readers.add(reader)
+        for run_id in group.runs:
             self._runs[run_id].readers.add(reader)
 
-    def join_run_of_chat(self, chat_id: ChatId, run_id: RunId, reader: Reader, after: int) -> int:
+    def join_run_of_group(self, whose: Whose, run_id: RunId, reader: Reader, after: int) -> int:
         seq = self.join(run_id, reader, after)
-        self._runs[run_id].chat_id = chat_id
-        self._chats[chat_id].runs.add(run_id)
+        self._runs[run_id].groups.add(whose)
+        self._groups[whose].runs.add(run_id)
         return seq
 
-    def leave_chat(self, chat_id: ChatId, reader: Reader) -> None:
-        chat = self._chats.get(chat_id)
-        if chat is None:
+    def leave_group(self, whose: Whose, reader: Reader) -> None:
+        group = self._groups.get(whose)
+        if group is None:
             return
-        chat.readers.discard(reader)
-        for run_id in list(chat.runs):
+        group.readers.discard(reader)
+        for run_id in list(group.runs):
             self.leave(run_id, reader)
-        if not chat.readers:
-            del self._chats[chat_id]
+        if not group.readers:
+            del self._groups[whose]
 
     async def work(self) -> None:
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while True:
-            await self._wait(due_s - loop.time())
+            await self._wait(min(due_s, self._people_due_s) - loop.time())
             try:
                 if self._is_all_due or loop.time() >= due_s:
                     self._is_all_due = False
                     due_s = loop.time() + random.uniform(0.8, 1.2) * self.poll_s  # noqa: S311 not a secret
                     await self._look_at_all()
+                if loop.time() >= self._people_due_s:
+                    self._people_due_s, self._people_rest_until_s = inf, loop.time() + PEOPLE_REST_S
+                    await self._look_at_people()
                 await self._read()
             except StorageUnavailable as lost:
                 self._fail_asked(lost)
@@ -151,10 +151,10 @@ class EventHub:
 
     async def _look_at_all(self) -> None:
         """Find out what happened without a hint."""
-        if not self._runs and not self._chats:
+        if not self._runs and not self._groups:
             return
         known = {run_id: run.seq for run_id, run in self._runs.items()}
-        newest = {chat_id: chat.newest for chat_id, chat in self._chats.items()}
+        newest = {ChatId(chat): group.floor for chat, group in self._groups.items() if not isinstance(chat, str)}
         async with self.database.statements() as connection:
             if known:
                 for run_id in await read_moved(connection, known):
@@ -162,6 +162,15 @@ class EventHub:
             if newest:
                 for chat_id, run_id in await read_new_in_chats(connection, newest):
                     self._welcome(chat_id, run_id)
+        await self._look_at_people()
+
+    async def _look_at_people(self) -> None:
+        """Find new runs of those who are followed: a hint does not say whose a run is."""
+        newest = {UserId(owner): group.floor for owner, group in self._groups.items() if isinstance(owner, str)}
+        if newest:
+            async with self.database.statements() as connection:
+                for owner, run_id in await read_new_of_people(connection, newest):
+                    self._welcome(owner, run_id)
 
     async def _read(self) -> None:
         """Read for some of those who asked, and some of those who said something."""
@@ -212,16 +221,18 @@ class EventHub:
                 continue
             if chat is not None:
                 self._welcome(chat, run)
+            if run not in self._runs and self._people_due_s == inf:
+                self._people_due_s = self._people_rest_until_s
+                self._news.set()
             self._note(run)
 
-    def _welcome(self, chat_id: ChatId, run_id: RunId) -> None:
-        """Follow a run that came to a followed chat, from its first event on, also where it is followed by itself."""
-        chat = self._chats.get(chat_id)
-        if chat is None or run_id <= chat.newest:
+    def _welcome(self, whose: Whose, run_id: RunId) -> None:
+        """Follow a run that came to a followed group, from its first event on, also where it is followed by itself."""
+        group = self._groups.get(whose)
+        if group is None or not group.welcomes(run_id):
             return
-        chat.newest = run_id
-        for reader in chat.readers:
-            self.join_run_of_chat(chat_id, run_id, reader, 0)
+        for reader in group.readers:
+            self.join_run_of_group(whose, run_id, reader, 0)
         self._runs[run_id].seq = 0
         self._note(run_id)
 
@@ -233,8 +244,9 @@ class EventHub:
     def _forget(self, run_id: RunId) -> None:
         run = self._runs.pop(run_id, None)
         self._moved.pop(run_id, None)
-        if run is not None and run.chat_id is not None and run.chat_id in self._chats:
-            self._chats[run.chat_id].runs.discard(run_id)
+        for whose in run.groups if run is not None else ():
+            if whose in self._groups:
+                self._groups[whose].runs.discard(run_id)
 
     def _fail_asked(self, lost: StorageUnavailable) -> None:
         while self._asked:

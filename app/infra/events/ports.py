@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from app.kernel.ids import ChatId, RunId
+from app.kernel.ids import ChatId, RunId, UserId
 from app.kernel.values import Json
 
 
@@ -63,8 +63,8 @@ class RunEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatCursor:
-    """A place among the events of a chat: earlier runs count as seen, and of this run what is numbered up to `seq`."""
+class RunsCursor:
+    """A place among the events of many runs: earlier runs count as seen, of this one what is numbered up to `seq`."""
 
     run_id: RunId
     seq: int
@@ -73,30 +73,30 @@ class ChatCursor:
         return f"{self.run_id}:{self.seq}"
 
     @classmethod
-    def parse(cls, text: str) -> "ChatCursor":
+    def parse(cls, text: str) -> "RunsCursor":
         """Read what `str` wrote. Errors: ValueError."""
         run_id, _, seq = text.partition(":")
         if not (seq.isascii() and seq.isdigit() and len(seq) < 19):
-            raise ValueError("a place in a chat is written RUN_ID:SEQ")
+            raise ValueError("a place among runs is written RUN_ID:SEQ")
         return cls(RunId(UUID(run_id)), int(seq))
 
 
 @dataclass(frozen=True, slots=True)
-class ChatEvent:
-    """An event of one of a chat's runs; whoever follows the chat again from `cursor` misses nothing behind it.
+class PlacedEvent:
+    """An event of a chat's or a person's runs; whoever follows them again from `cursor` misses nothing behind it.
 
-    While several runs of a chat are alive the cursor is a place in the eldest; what the younger ones said meanwhile may
+    While several of the runs are alive the cursor is a place in the eldest; what the younger ones said meanwhile may
     then come a second time, and is known by its run and number.
     """
 
     event: RunEvent
-    cursor: ChatCursor
+    cursor: RunsCursor
 
 
 class ReaderTooSlow(Exception):
     """More waited for a reader than is kept for one; it may follow again from `after`, the last place it was given."""
 
-    def __init__(self, after: int | ChatCursor | None) -> None:
+    def __init__(self, after: int | RunsCursor | None) -> None:
         super().__init__(f"the reader fell behind at {after}")
         self.after = after
 
@@ -119,16 +119,24 @@ class EventLog(Protocol):
         """
         ...
 
-    def follow_chat(self, chat_id: ChatId, *, after: ChatCursor | None = None) -> AsyncGenerator[ChatEvent]:
+    def follow_chat(self, chat_id: ChatId, *, after: RunsCursor | None = None) -> AsyncGenerator[PlacedEvent]:
         """Yield what the chat's runs said behind `after`, from the first run where that is None, and then what comes.
 
         Each run's events come in their order, and every run's; it does not end. Errors: as `follow`.
         """
         ...
 
-    async def chat_end(self, chat_id: ChatId) -> ChatCursor | None:
+    async def chat_end(self, chat_id: ChatId) -> RunsCursor | None:
         """Tell the place in front of the eldest run that is not over, or behind the last run; None in front of all.
 
         Errors: StorageUnavailable.
+        """
+        ...
+
+    def follow_person(self, owner: UserId, *, after: RunsCursor | None = None) -> AsyncGenerator[PlacedEvent]:
+        """Do so for all runs of a person; with None what comes from now on, of runs that are alive and of new ones.
+
+        A person's runs are not made in one order: what runs said that were made in the five seconds before `after` may
+        come a second time, too. Errors: as `follow`.
         """
         ...

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.infra.events.encoding import event_of
-from app.infra.events.ports import ChatCursor, RunEvent
-from app.kernel.ids import ChatId, RunId
+from app.infra.events.ports import RunEvent, RunsCursor
+from app.kernel.ids import ChatId, RunId, UserId
 
 MAX_ROWS = 1000
 PAGE_ROWS = 100
@@ -43,10 +43,21 @@ SELECT runs.id, runs.chat_id
 FROM unnest(CAST(:chat_ids AS bigint[]), CAST(:run_ids AS uuid[])) AS known(chat_id, run_id)
 JOIN runs ON runs.chat_id = known.chat_id AND runs.id > known.run_id ORDER BY runs.id LIMIT :most""")
 
+_NEW_OF_PEOPLE = text("""
+SELECT runs.id, runs.owner
+FROM unnest(CAST(:owners AS varchar[]), CAST(:run_ids AS uuid[])) AS known(owner, run_id)
+JOIN runs ON runs.owner = known.owner AND runs.id > known.run_id ORDER BY runs.id LIMIT :most""")
+
 _OF_CHAT = text("""
-SELECT id FROM runs WHERE chat_id = :chat_id AND id > :after ORDER BY id LIMIT :limit""")
+SELECT id FROM runs WHERE chat_id = :whose AND id > :after ORDER BY id LIMIT :limit""")
+_OF_PERSON = text("""
+SELECT id FROM runs WHERE owner = :whose AND id > :after ORDER BY id LIMIT :limit""")
 
 _NEWEST = text("SELECT id FROM runs WHERE chat_id = :chat_id ORDER BY id DESC LIMIT 1")
+_NEWEST_OF_PERSON = text("SELECT id FROM runs WHERE owner = :owner ORDER BY id DESC LIMIT 1")
+_LIVE_OF_PERSON = text("""
+SELECT id, event_seq FROM runs
+WHERE owner = :owner AND state IN ('queued', 'running', 'waiting') ORDER BY id DESC LIMIT :most""")
 
 _END_OF_CHAT = text("""
 SELECT id, seq FROM (
@@ -122,10 +133,20 @@ async def read_new_in_chats(
     return [(ChatId(row.chat_id), RunId(row.id)) for row in await connection.execute(_NEW_IN_CHATS, values)]
 
 
-async def read_runs_of_chat(
-    connection: AsyncConnection, chat_id: ChatId, *, after: RunId, limit: int = PAGE_ROWS
+async def read_new_of_people(
+    connection: AsyncConnection, newest: Mapping[UserId, RunId]
+) -> Sequence[tuple[UserId, RunId]]:
+    """Tell which runs people have behind those that are given."""
+    values = {"owners": list(newest), "run_ids": list(newest.values()), "most": MAX_ROWS}
+    return [(UserId(row.owner), RunId(row.id)) for row in await connection.execute(_NEW_OF_PEOPLE, values)]
+
+
+async def read_runs_of(
+    connection: AsyncConnection, whose: ChatId | UserId, *, after: RunId, limit: int = PAGE_ROWS
 ) -> Sequence[RunId]:
-    rows = await connection.execute(_OF_CHAT, {"chat_id": chat_id, "after": after, "limit": limit})
+    """Tell the runs of a chat or of a person behind one, in order."""
+    statement = _OF_PERSON if isinstance(whose, str) else _OF_CHAT
+    rows = await connection.execute(statement, {"whose": whose, "after": after, "limit": limit})
     return [RunId(row.id) for row in rows]
 
 
@@ -135,6 +156,18 @@ async def read_newest_of_chat(connection: AsyncConnection, chat_id: ChatId) -> R
     return FIRST if found is None else RunId(found)
 
 
-async def read_end_of_chat(connection: AsyncConnection, chat_id: ChatId) -> ChatCursor | None:
+async def read_newest_of_person(connection: AsyncConnection, owner: UserId) -> RunId:
+    """Tell a person's last run; FIRST where there is none."""
+    found: UUID | None = (await connection.execute(_NEWEST_OF_PERSON, {"owner": owner})).scalar_one_or_none()
+    return FIRST if found is None else RunId(found)
+
+
+async def read_live_of_person(connection: AsyncConnection, owner: UserId) -> Mapping[RunId, int]:
+    """Tell the runs of a person that are not over, the newest thousand, each with the number of its last event."""
+    rows = await connection.execute(_LIVE_OF_PERSON, {"owner": owner, "most": MAX_ROWS})
+    return {RunId(row.id): row.event_seq for row in rows}
+
+
+async def read_end_of_chat(connection: AsyncConnection, chat_id: ChatId) -> RunsCursor | None:
     row = (await connection.execute(_END_OF_CHAT, {"chat_id": chat_id})).first()
-    return None if row is None else ChatCursor(RunId(row.id), row.seq)
+    return None if row is None else RunsCursor(RunId(row.id), row.seq)

@@ -34,14 +34,22 @@ class Background:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
+        """Work for as long as the block; what that raises passes as it is."""
         self._has_begun = True
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_keep_running(name, loop), name=name) for name, loop in self._loops.items()]
-            try:
-                yield
-            finally:
-                for task in tasks:
-                    task.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_keep_running(name, loop), name=name) for name, loop in self._loops.items()]
+                try:
+                    yield
+                finally:
+                    for task in tasks:
+                        task.cancel()
+        except BaseExceptionGroup as several:
+            first = several.exceptions[0]
+        else:
+            return
+        # outside the handler: the group would become the context of one of its own members
+        raise first
 
 
 def every(interval_s: float, act: Loop) -> Loop:

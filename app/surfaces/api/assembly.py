@@ -27,6 +27,8 @@ from app.surfaces.api.jwks import JwksController
 from app.surfaces.api.operations import OperationsController
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
+from app.surfaces.api.task_history import TaskHistoryController
+from app.surfaces.jobs.controller import JobsController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
 from app.surfaces.streams.chat_events import chat_events
@@ -49,8 +51,10 @@ CONTROLLERS: Sequence[type[Controller]] = (
     NotificationController,
     *RUNS,
     *TASKS,
+    TaskHistoryController,
     ExchangeController,
     RunEventsController,
+    JobsController,
 )
 
 

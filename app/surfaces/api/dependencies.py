@@ -14,6 +14,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.typing import FieldDefinition
 
 from app.edge.faults import RoleNotAllowed
+from app.edge.record import Record
 from app.kernel.identity import Access, Principal
 from app.kernel.keyed_requests import KeyedRequest
 from app.surfaces.connection import principal_of, read_id
@@ -37,9 +38,20 @@ def provide_keyed_request(request: AnyRequest) -> KeyedRequest | None:
     return found
 
 
+def provide_front_url(request: AnyRequest) -> str:
+    """Tell the address at which the client found us, as a trusted proxy before us saw it."""
+    record: Record = request.scope["state"]["edge_record"]
+    scheme, host = record.scheme.encode(), record.first(b"host") or b""
+    if record.is_peer_trusted:
+        scheme = record.first(b"x-forwarded-proto") or scheme
+        host = record.first(b"x-forwarded-host") or host
+    return f"{scheme.decode('latin-1')}://{host.decode('latin-1')}"
+
+
 DEPENDENCIES = {
     "principal": Provide(provide_principal, sync_to_thread=False),
     "request_id": Provide(provide_request_id, sync_to_thread=False),
+    "front_url": Provide(provide_front_url, sync_to_thread=False),
     "keyed": Provide(provide_keyed_request, sync_to_thread=False),
 }
 

@@ -7,12 +7,13 @@ Facts
   request's record knows the reason.
 - What streams is not kept. A handler that finds by its receipt what another try works at, and follows that, says
   `opt={"joins": True}`: it is called at once, also while the other works.
+- An answer that holds a secret which is shown once is kept sealed, where its handler says `opt={"is_secret": True}`.
 """
 
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 from dishka import AsyncContainer
@@ -26,7 +27,8 @@ from app.edge.record import Record
 from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
 from app.kernel.errors import FieldError, ValidationFailed
 from app.kernel.identity import Principal
-from app.kernel.keyed_requests import Answered, KeptAnswer, Taken, UnderWay
+from app.kernel.keyed_requests import Answered, KeptAnswer, KeyedRequest, Taken, UnderWay
+from app.kernel.sealing import Seal
 from app.surfaces.api.dependencies import guard_access
 from app.surfaces.api.keyed_requests import KeyedRequests, Outcome, outcome_of
 
@@ -57,23 +59,31 @@ class HonourKeys:
         container: AsyncContainer = scope["litestar_app"].state.dishka_container
         desk = await container.get(KeyedRequests)
         joins = bool(handler.opt.get("joins"))
+        seal = await container.get(Seal) if handler.opt.get("is_secret") else None
         body = await _read(receive, limit_bytes=DEFAULT_MAX_LOCAL_BODY_BYTES)
         claim = await desk.claim(principal.user_id, key, _digest(scope, body), may_join=joins)
         if isinstance(claim, Answered):
             if not (joins and _wants_stream(scope)):
-                await _repeat(claim.answer, scope, send)
+                await _repeat(_opened(claim.answer, claim.request, seal), scope, send)
                 return
             claim = UnderWay(claim.request)
         scope["state"]["keyed_request"] = claim.request
-        await self._work(desk, claim, scope, _again(body, receive), send)
+        await self._work(desk, claim, seal, scope, _again(body, receive), send)
 
     async def _work(
-        self, desk: KeyedRequests, claim: Taken | UnderWay, scope: Scope, receive: Receive, send: Send
+        self,
+        desk: KeyedRequests,
+        claim: Taken | UnderWay,
+        seal: Seal | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         record: Record = scope["state"]["edge_record"]
 
         async def settle(status: int, answer: KeptAnswer | None) -> None:
-            await desk.settle(claim, outcome_of(status, record.reason), answer)
+            kept = None if answer is None else _closed(answer, claim.request, seal)
+            await desk.settle(claim, outcome_of(status, record.reason), kept)
 
         answering = _Answering(send, settle)
         async with desk.holding(claim):
@@ -137,6 +147,20 @@ class _Answering:
             if name.lower() in _KEPT_HEADERS
         }
         await self.settle(status, KeptAnswer(status, kept, self._body) if is_whole else None)
+
+
+def _closed(answer: KeptAnswer, request: KeyedRequest, seal: Seal | None) -> KeptAnswer:
+    """Errors: SealBroken."""
+    return answer if seal is None else replace(answer, body=seal.close(answer.body, what=_name_of(request)))
+
+
+def _opened(answer: KeptAnswer, request: KeyedRequest, seal: Seal | None) -> KeptAnswer:
+    """Errors: SealBroken."""
+    return answer if seal is None else replace(answer, body=seal.open(answer.body, what=_name_of(request)))
+
+
+def _name_of(request: KeyedRequest) -> str:
+    return f"answer to request {request.id}"
 
 
 def _key(scope: Scope) -> str | None:

@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
     _add_serve(commands)
+    _add_run(commands)
     _add_routes(commands)
     _add_db(commands)
     _add_small(commands)
@@ -113,6 +114,25 @@ def _add_serve(commands: Commands) -> None:
     worker = commands.add_parser("worker")  # no help: `serve` starts it, nobody else
     worker.add_argument("plan")
     worker.set_defaults(run=_worker)
+
+
+def _add_run(commands: Commands) -> None:
+    command = commands.add_parser(
+        "run",
+        help="one agent, one prompt, here and now, without a gateway",
+        description="Have an agent answer a prompt. Its answer goes to stdout as it comes, everything else to stderr.",
+        epilog="Exit codes: 0 completed; 1 failed or cancelled (Ctrl-C cancels the run); 2 bad usage or configuration.",
+    )
+    command.add_argument("prompt", nargs="?", help="what to ask; without it, or as -, it is read from stdin")
+    command.add_argument("--agent", help="the agent's name (assistant)")
+    command.add_argument("--model", default="", help="the model of agents that name none (DEFAULT_MODEL)")
+    command.add_argument("--state-dir", type=Path, help="where the database and everything else is kept")
+    command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it takes longer")
+    command.add_argument("--resume", action="store_true", help="ask nothing; finish what an earlier start has left")
+    output = command.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    output.add_argument("--events", action="store_true", help="print every event as a line of JSON, as it comes")
+    command.set_defaults(run=_run)
 
 
 def _add_routes(commands: Commands) -> None:
@@ -251,6 +271,21 @@ def _serve(chosen: argparse.Namespace) -> int:
         workers=chosen.workers,
         drain_delay_s=chosen.drain_delay,
     )
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from app.surfaces.cli import run_agent  # noqa: PLC0415
+
+    output = run_agent.Output.JSON if chosen.json else run_agent.Output.TEXT
+    wish = run_agent.Wish(
+        prompt=None if chosen.resume else run_agent.read_prompt(chosen.prompt),
+        agent=chosen.agent,
+        model=chosen.model,
+        output=run_agent.Output.EVENTS if chosen.events else output,
+        state_dir=chosen.state_dir,
+        timeout_s=chosen.timeout,
+    )
+    return run_agent.run(_root(chosen), wish)
 
 
 def _worker(chosen: argparse.Namespace) -> int:

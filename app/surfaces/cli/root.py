@@ -7,8 +7,9 @@ from typing import Protocol
 from dishka import Provider
 from litestar import Litestar
 
-from app.kernel.worker import ProcessRole
+from app.kernel.worker import ProcessRole, WorkerPlace
 from app.settings import Settings
+from app.surfaces.headless.desk import HeadlessDesk
 
 
 class Root(Protocol):
@@ -18,6 +19,12 @@ class Root(Protocol):
 
     def create_worker(self, settings: Settings, *overrides: Provider) -> AbstractAsyncContextManager[None]:
         """Build what works on runs, for as long as the block lasts."""
+        ...
+
+    def create_headless(
+        self, settings: Settings, place: WorkerPlace, *overrides: Provider
+    ) -> AbstractAsyncContextManager[HeadlessDesk]:
+        """Build what works on runs, and a desk to ask it at, for as long as the block lasts."""
         ...
 
     def load_settings(self, config: Path | None = None) -> Settings:

@@ -18,7 +18,7 @@ from app.edge.asgi_client import Client
 from app.edge.asgi_handshake import as_handshake
 from app.edge.headers import BEARER_PROTOCOL
 from app.features.chats.use_cases.read_chat import ReadChat
-from app.infra.events.ports import ChatCursor
+from app.infra.events.ports import RunsCursor
 from app.kernel.errors import Fault
 from app.kernel.ids import ChatId
 from app.surfaces.connection import principal_of, read_id
@@ -85,7 +85,7 @@ def _saying(socket: AnySocket) -> Say:
     return say
 
 
-async def _say_goodbye(socket: AnySocket, ending: Ending, cursor: ChatCursor | None) -> None:
+async def _say_goodbye(socket: AnySocket, ending: Ending, cursor: RunsCursor | None) -> None:
     if ending is Ending.GONE:
         socket.scope["state"]["edge_record"].reason = "client_gone"
         return

@@ -24,7 +24,7 @@ from app.features.runs.schemas import RunOut
 from app.features.runs.use_cases.cancel_run import CancelRun
 from app.infra.db.errors import StorageUnavailable
 from app.infra.durable.ports import Engine
-from app.infra.events.ports import LAST_WORDS, ChatCursor, EventLog, ReaderTooSlow
+from app.infra.events.ports import LAST_WORDS, EventLog, ReaderTooSlow, RunsCursor
 from app.infra.wire.problems import problem_of
 from app.kernel.clock import Clock
 from app.kernel.errors import Fault, FieldError, ValidationFailed
@@ -66,14 +66,14 @@ class ChatSocket:
     request_id: str
     hear: Hear
     say: Say
-    _cursor: ChatCursor | None = None
+    _cursor: RunsCursor | None = None
     _ending: Ending | None = None
     _feeding: asyncio.Task[None] | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _own: set[RunId] = field(default_factory=set)
     """runs that are to end with this client"""
 
-    async def run(self, after: ChatCursor | None) -> tuple[Ending, ChatCursor | None]:
+    async def run(self, after: RunsCursor | None) -> tuple[Ending, RunsCursor | None]:
         """Converse until there is a reason to end; tell it, and behind which place the client may read on."""
         with self.door.streams.counted("websocket", self._wake):
             async with asyncio.TaskGroup() as group:
@@ -103,7 +103,7 @@ class ChatSocket:
 
     # --- out
 
-    async def _feed(self, after: ChatCursor | None) -> None:
+    async def _feed(self, after: RunsCursor | None) -> None:
         self._cursor = after
         try:
             async with aclosing(self.door.log.follow_chat(self.chat_id, after=after)) as events:
@@ -178,14 +178,14 @@ class ChatSocket:
         return frames.Subscribed(id=frame.id)
 
 
-async def place_of(log: EventLog, chat_id: ChatId, text: str) -> ChatCursor | None:
+async def place_of(log: EventLog, chat_id: ChatId, text: str) -> RunsCursor | None:
     """Read a cursor: none is in front of everything, `now` behind all that is over. Errors: ValidationFailed."""
     if not text:
         return None
     if text == frames.NOW:
         return await log.chat_end(chat_id)
     try:
-        return ChatCursor.parse(text)
+        return RunsCursor.parse(text)
     except ValueError:
         wrong = FieldError("after", f"must be RUN_ID:SEQ, or {frames.NOW}")
         raise ValidationFailed("Some fields are not valid.", errors=[wrong]) from None

@@ -37,14 +37,20 @@ _WORDS = {
 }
 
 type OnGone = Callable[[], Awaitable[None]]
+type Write = Callable[[RunEvent], bytes]
 
 
 async def _nothing() -> None:
     pass
 
 
+def write_event(event: RunEvent) -> bytes:
+    """Write an event as it is; its number is what a reader goes on from."""
+    return sse.event(event_json(event), id_=str(event.seq), type_=event.type)
+
+
 class EventStream(Response[None]):
-    """`on_gone` is called when the reader left before the run was over."""
+    """`on_gone` is called when the reader left before the run was over; `write` says an event in other words."""
 
     def __init__(
         self,
@@ -54,9 +60,10 @@ class EventStream(Response[None]):
         after: int = 0,
         on_gone: OnGone = _nothing,
         headers: dict[str, str] | None = None,
+        write: Write = write_event,
     ) -> None:
         super().__init__(None, status_code=200, media_type=sse.CONTENT_TYPE, headers={**_HEADERS, **(headers or {})})
-        self._flow = EventFlow(events, streams, after)
+        self._flow = EventFlow(events, streams, after, write)
         self._on_gone = on_gone
 
     # Any: Litestar's own parameters, most of which are for answers that have a content
@@ -89,6 +96,7 @@ class EventFlow:
     events: AsyncGenerator[RunEvent]
     streams: OpenStreams
     seq: int = 0
+    write: Write = write_event
     _ending: Ending | None = None
     _waiting: bytearray = field(default_factory=bytearray)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,7 +121,7 @@ class EventFlow:
         try:
             async with aclosing(self.events) as events:
                 async for event in events:
-                    self._waiting += sse.event(event_json(event), id_=str(event.seq), type_=event.type)
+                    self._waiting += self.write(event)
                     self.seq = event.seq
                     self._wake.set()
                     if len(self._waiting) > ROOM_BYTES:

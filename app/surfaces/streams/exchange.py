@@ -17,11 +17,12 @@ from app.edge.asgi_client import ClientGone, Receive
 from app.features.chats.domain.chat import ChatBusy, ChatNotFound
 from app.features.chats.domain.turn import Begun, Wish
 from app.features.chats.schemas import ExchangeIn, MessageOut
-from app.features.chats.use_cases.await_turn import KNOWN_FAILURES, AwaitTurn, RunBroken
+from app.features.chats.use_cases.await_turn import KNOWN_FAILURES, AwaitTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.runs.controller import accepted
 from app.features.runs.domain.run import path_of
 from app.features.runs.schemas import EventOut, RunBegun
+from app.features.runs.use_cases.await_run import RunBroken
 from app.features.runs.use_cases.read_run import ReadRun
 from app.infra.db.errors import StorageUnavailable
 from app.infra.durable.ports import Engine

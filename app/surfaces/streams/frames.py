@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from app.features.chats.schemas import Content, MessageOut
 from app.features.runs.schemas import RunOut, event_json
-from app.infra.events.ports import ChatEvent
+from app.infra.events.ports import PlacedEvent
 from app.kernel.errors import FieldError, ValidationFailed
 
 MAX_FRAME_CHARS = 512 * 1024
@@ -102,6 +102,6 @@ def write_frame(frame: ServerFrame) -> str:
     return _encoder.encode(frame).decode()
 
 
-def write_event(event: ChatEvent) -> str:
+def write_event(event: PlacedEvent) -> str:
     """Write an event as every door says it, with where to read on behind it."""
     return f'{event_json(event.event)[:-1]},"cursor":"{event.cursor}"}}'

@@ -62,14 +62,14 @@ class RunEventsController(Controller):
         if not wants_events(request, otherwise=sse.CONTENT_TYPE):
             stretch = await read(principal, RunId(run_id), after=after, limit=limit)
             return Response(events_json(stretch), media_type="application/json")
-        last = _last_event(request, after)
+        last = last_event(request, after)
         events = await follow(principal, RunId(run_id), after=last)
         if events is None:  # a browser that is connected again by itself would ask for ever; this tells it to stop
             return Response(None, status_code=204)
         return EventStream(events, streams, after=last)
 
 
-def _last_event(request: AnyRequest, after: int) -> int:
+def last_event(request: AnyRequest, after: int) -> int:
     """Read where the reader is: what it says of itself, when it was connected before. Errors: ValidationFailed."""
     text = request.headers.get(RESUMED, "")
     if not text:

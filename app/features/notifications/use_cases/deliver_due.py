@@ -37,7 +37,8 @@ EACH = 8
 """of one destination at a time; twice as many at most, where a claim finds some under way"""
 LEASE_S = 120.0
 SEND_S = 20.0
-POLL_S = 5.0
+POLL_S = 10.0
+"""when nothing is heard; a retry is waited for by its own time"""
 RETURN_S = 3.0
 """after a database that was away: whoever has something to write down is before whoever takes something"""
 WRITE_AGAIN_S = 0.5

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from app.features.runs.domain.agent_work import OrderUnreadable, authority_of
 from app.features.tasks.domain.task import Task, TaskType
+from app.features.tasks.domain.verdict import instructed
 from app.infra.durable.ports import Job
 from app.kernel.authority import INPUT_KEY, Authority
 from app.kernel.ids import TaskId
@@ -63,3 +64,8 @@ def input_of(
         "request_id": request_id,
         **({EXTRA: extra} if extra else {}),
     }
+
+
+def told(order: TaskOrder) -> str:
+    """What the agent is asked: the prompt, and to a heartbeat how it is to answer."""
+    return instructed(order.prompt) if order.task_type is TaskType.HEARTBEAT else order.prompt

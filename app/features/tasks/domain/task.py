@@ -11,6 +11,8 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.features.notifications.domain.config import ANYWHERE, config_problems
+from app.features.tasks.domain.research import settings_problems
+from app.features.tasks.domain.trigger import trigger_problems
 from app.infra.durable.ports import RunState
 from app.kernel.authority import Authority
 from app.kernel.errors import Conflict, FieldError, Forbidden, NotFound
@@ -43,6 +45,11 @@ class TaskType(StrEnum):
     def begins_by_itself(self) -> bool:
         """Whether it runs once when it is made, or when what it depends on is done."""
         return self in {TaskType.DELEGATION, TaskType.RESEARCH}
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether it runs when its schedule says so."""
+        return self in {TaskType.SCHEDULED, TaskType.HEARTBEAT}
 
 
 class Trigger(StrEnum):
@@ -119,8 +126,10 @@ class NewTask:
             *prompt_problems(self.prompt),
             *_expression_problems(self.task_type, self.schedule_expression, self.timezone),
             *_config_problems("trigger_config", self.trigger_config),
+            *_webhook_problems(self.task_type, self.trigger_config),
             *_notification_problems(self.notification_config),
             *_config_problems("settings", self.settings),
+            *(settings_problems(self.settings) if self.task_type is TaskType.RESEARCH else ()),
             *context_problems(self.context_data),
             *_dependency_problems(self.task_type, self.depends_on),
         ]
@@ -219,6 +228,12 @@ def _config_problems(name: str, config: Mapping[str, Json] | None) -> list[Field
     return [FieldError(name, problem)] if problem else []
 
 
+def _webhook_problems(type_: TaskType, config: Mapping[str, Json] | None) -> list[FieldError]:
+    if type_ is TaskType.TRIGGERED:
+        return trigger_problems(config)
+    return [] if config is None else [FieldError("trigger_config", "goes with a triggered task")]
+
+
 def _expression_problems(type_: TaskType, expression: str | None, timezone: str | None) -> list[FieldError]:
     given = {"schedule_expression": (expression, EXPRESSION_LIMIT_CHARS), "timezone": (timezone, TIMEZONE_LIMIT_CHARS)}
     problems = []
@@ -226,8 +241,10 @@ def _expression_problems(type_: TaskType, expression: str | None, timezone: str 
         problem = None if value is None else text_problem(value, at_least=1, at_most=limit)
         if problem:
             problems.append(FieldError(name, problem))
-    if type_ is TaskType.SCHEDULED and expression is None:
-        problems.append(FieldError("schedule_expression", "must say when a scheduled task is to run"))
+    if type_.is_planned and expression is None:
+        problems.append(FieldError("schedule_expression", f"must say when a {type_} task is to run"))
+    if not type_.is_planned and expression is not None:
+        problems.append(FieldError("schedule_expression", "goes with scheduled and heartbeat tasks"))
     return problems
 
 

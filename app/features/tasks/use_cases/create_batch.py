@@ -46,6 +46,7 @@ class CreateBatch:
             batch = await open_batch(self.tasks, self.runs, tx, who, batch_id)
         for run_id in begun:
             await self.engine.dispatch(run_id)
+        self.add.ring(*batch.tasks)
         return batch
 
     def _problems(self, number: int, draft: NewTask) -> Sequence[FieldError]:

@@ -22,7 +22,8 @@ class CreateTask:
 
     However often a keyed request comes, it is one task.
 
-    Errors: ValidationFailed, AgentUnknown, DelegatedTooDeep; TaskNotFound when an earlier try's task was deleted since.
+    Errors: ValidationFailed, AgentUnknown, DelegatedTooDeep, SealBroken; TaskNotFound when an earlier try's task was
+    deleted since.
     """
 
     begin: Begin
@@ -39,13 +40,14 @@ class CreateTask:
             made = await (self.add(tx, draft, who) if keyed is None else self._add_once(tx, draft, who, keyed))
         if made.run_id is not None:
             await self.engine.dispatch(made.run_id)
+        self.add.ring(made.task)
         return made
 
     async def _add_once(self, tx: Tx, draft: NewTask, who: Principal, keyed: KeyedRequest) -> Made:
         known = await self.receipts.find(tx, keyed)
         if known is not None:
             task = checked_task(await self.tasks.find(tx, TaskId(UUID(known))), who)
-            return Made(task, await self.add.begin(tx, task, who))
+            return await self.add.again(tx, task, who)
         made = await self.add(tx, draft, who)
         await self.receipts.note(tx, keyed, str(made.task.id))
         return made

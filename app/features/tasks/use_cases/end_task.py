@@ -11,7 +11,8 @@ from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.read_answer import read_answer
 from app.features.tasks.domain.order import TaskOrder
 from app.features.tasks.domain.task import Task
-from app.features.tasks.ports import Outcomes, RunOutcome, Severity, TaskStore
+from app.features.tasks.domain.verdict import verdict_on
+from app.features.tasks.ports import Outcomes, RunOutcome, TaskStore
 from app.features.tasks.use_cases.start_task import StartTask
 from app.features.usage.use_cases.close_run import CloseRun
 from app.infra.durable.ports import Ended, RunContext, RunState
@@ -20,11 +21,6 @@ from app.kernel.ids import TaskId
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
-SEVERITY: Mapping[RunState, Severity] = {
-    RunState.COMPLETED: Severity.SUCCESS,
-    RunState.FAILED: Severity.ERROR,
-    RunState.INTERRUPTED: Severity.WARNING,
-}
 TITLE_LIMIT_CHARS = 80
 
 log = structlog.get_logger()
@@ -78,6 +74,7 @@ class EndTask:
 
 
 def _outcome(task: Task, ended: Ended, text: str, blocked: tuple[TaskId, ...]) -> RunOutcome:
+    verdict = verdict_on(task.task_type, ended.state, text)
     return RunOutcome(
         task_id=task.id,
         run_id=ended.job.id,
@@ -86,12 +83,13 @@ def _outcome(task: Task, ended: Ended, text: str, blocked: tuple[TaskId, ...]) -
         trigger=ended.job.trigger,
         agent=ended.job.agent,
         state=ended.state,
-        severity=SEVERITY[ended.state],
+        severity=verdict.severity,
         title=_title(task.prompt),
         text=text,
         error=ended.error,
         rules=task.notification_config,
         blocked=blocked,
+        has_something_to_say=verdict.has_something_to_say,
     )
 
 

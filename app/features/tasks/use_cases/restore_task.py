@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from app.features.tasks.domain.task import Task
 from app.features.tasks.ports import TaskStore
 from app.features.tasks.use_cases.access import checked_task
+from app.features.tasks.use_cases.plan_task import PlanTask
 from app.kernel.audit import AuditTrail, record_on_others
 from app.kernel.identity import Principal
 from app.kernel.ids import TaskId
@@ -13,13 +14,14 @@ from app.kernel.transaction import Begin
 
 @dataclass(frozen=True, slots=True)
 class RestoreTask:
-    """Bring a task back as it was; the runs that were stopped are not begun again. A live task stays as it is.
+    """Bring a task back as it was; the runs that were stopped are not begun again, and its schedule counts anew.
 
-    Errors: TaskNotFound.
+    A live task stays as it is. Errors: TaskNotFound.
     """
 
     begin: Begin
     tasks: TaskStore
+    plan: PlanTask
     audit: AuditTrail
 
     async def __call__(self, who: Principal, task_id: TaskId) -> Task:
@@ -28,4 +30,8 @@ class RestoreTask:
             if task.deleted_at is None:
                 return task
             await record_on_others(self.audit, tx, who, "task.restored", task_id, owner=task.owner)
-            return checked_task(await self.tasks.restore(tx, task_id), who)
+            restored = checked_task(await self.tasks.restore(tx, task_id), who)
+            if await self.plan.back(tx, restored):
+                restored = checked_task(await self.tasks.find(tx, task_id), who)
+        self.plan.ring()
+        return restored

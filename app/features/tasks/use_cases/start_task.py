@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.agents.contract import AgentDirectory
+from app.features.tasks.domain import research
 from app.features.tasks.domain.order import input_of
-from app.features.tasks.domain.task import BY_ITSELF, KIND, Task, Trigger, lane_of
+from app.features.tasks.domain.task import BY_ITSELF, KIND, Task, TaskType, Trigger, lane_of
 from app.infra.durable.ports import NewRun, RunQueue
 from app.kernel.authority import Authority
 from app.kernel.ids import RunId, TaskId, new_run_id
@@ -79,7 +80,7 @@ class StartTask:
         task = start.task
         return NewRun(
             id=new_run_id(),
-            kind=KIND,
+            kind=research.KIND if task.task_type is TaskType.RESEARCH else KIND,
             owner=task.owner,
             trigger=start.trigger.value,
             input=input_of(

@@ -22,7 +22,8 @@ class UpdateTask:
     """Change what the change names and leave the rest, from the next run on.
 
     What the owner changes works with the rights the owner has now; what an admin changes, with those it had. A task
-    that waited only to be enabled begins. Errors: ValidationFailed, AgentUnknown, TaskNotFound, DelegatedTooDeep.
+    that waited only to be enabled begins, and a schedule that is changed or enabled counts anew.
+    Errors: ValidationFailed, AgentUnknown, TaskNotFound, DelegatedTooDeep.
     """
 
     begin: Begin
@@ -35,6 +36,8 @@ class UpdateTask:
     async def __call__(self, who: Principal, task_id: TaskId, change: TaskChange) -> Task:
         if change.agent is not KEPT:
             refuse_unknown_agent(self.agents, change.agent)
+        if change.notification_config is not KEPT:
+            self.add.refuse_out_of_reach(change.notification_config)
         async with self.begin() as tx:
             task = await open_task(self.tasks, tx, who, task_id)
             refuse_invalid(change.problems(task))
@@ -43,8 +46,12 @@ class UpdateTask:
             authority = Authority.of(who) if task.owner == who.user_id else None
             await record_on_others(self.audit, tx, who, "task.updated", task_id, owner=task.owner)
             changed = checked_task(await self.tasks.update(tx, task_id, change, authority=authority), who)
+            if is_planned := await self.add.plan.again(tx, task, change, changed):
+                changed = checked_task(await self.tasks.find(tx, task_id), who)
             is_new = changed.enabled and not task.enabled
             run_id = await self.add.begin(tx, changed, who) if is_new else None
         if run_id is not None:
             await self.engine.dispatch(run_id)
+        if is_planned:
+            self.add.plan.ring()
         return changed

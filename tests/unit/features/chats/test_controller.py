@@ -16,6 +16,7 @@ from app.features.chats.controller import CONTROLLERS, MessageController
 from app.features.chats.ports import ChatStore, MessageHook, MessageStore
 from app.features.chats.provider import ChatsProvider
 from app.features.runs.ports import RunStore
+from app.features.runs.use_cases.await_run import AwaitRun
 from app.infra.durable.ports import Engine, RunQueue
 from app.infra.events.ports import EventLog
 from app.infra.observability.background import Background
@@ -47,6 +48,7 @@ def surroundings(settings: Settings, desk: Slice) -> Provider:
     provider.provide(lambda: desk.queue, provides=RunQueue)
     provider.provide(lambda: desk.engine, provides=Engine)
     provider.provide(lambda: desk.log, provides=EventLog)
+    provider.provide(AwaitRun)
     provider.provide(lambda: desk.receipts, provides=Receipts)
     provider.provide(lambda: desk.audit, provides=AuditTrail)
     provider.provide(lambda: FakeApprovalStore(), provides=ApprovalStore)  # noqa: PLW0108 - its fields are no dependencies

@@ -7,8 +7,8 @@ import pytest
 
 from app.agents.contract import AgentFailed
 from app.features.tasks.domain.batch import MAX_TASKS, BatchNotFound
+from app.features.tasks.domain.severity import Severity
 from app.features.tasks.domain.task import MAX_WAITING, NewTask, TaskBusy, TaskChange, TaskType, Trigger
-from app.features.tasks.ports import Severity
 from app.features.tasks.use_cases.start_task import Start
 from app.features.tasks.use_cases.withdraw_tasks import WithdrawTasks
 from app.infra.durable.ports import RunState

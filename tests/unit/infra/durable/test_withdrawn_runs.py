@@ -64,6 +64,9 @@ class FakeRuns:
     async def dispatch(self, run_id: RunId) -> None:
         raise AssertionError
 
+    async def dispatch_many(self, runs: Sequence[RunId]) -> None:
+        raise AssertionError
+
     async def signal(self, run_id: RunId, key: str, payload: Json) -> bool:
         raise AssertionError
 

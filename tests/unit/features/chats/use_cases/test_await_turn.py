@@ -5,7 +5,8 @@ import pytest
 from app.agents.contract import AgentFailed, AgentNotFound, AgentTimedOut, ModelNotConfigured, ModelUnavailable
 from app.features.chats.domain.message import TurnLost
 from app.features.chats.domain.turn import Begun, Exchange, Wish
-from app.features.chats.use_cases.await_turn import AwaitTurn, RunBroken
+from app.features.chats.use_cases.await_turn import AwaitTurn
+from app.features.runs.use_cases.await_run import AwaitRun, RunBroken
 from app.infra.durable.ports import RunError, RunState
 from app.infra.durable.verdicts import End
 from app.kernel.errors import Fault
@@ -22,7 +23,7 @@ async def begun(desk: Slice, text: str = "hello") -> Begun:
 
 
 def waiting(desk: Slice) -> AwaitTurn:
-    return AwaitTurn(desk.begin, desk.messages, desk.runs, desk.log)
+    return AwaitTurn(desk.begin, desk.messages, AwaitRun(desk.begin, desk.runs, desk.log))
 
 
 async def test_gives_both_sides_when_the_turn_is_answered() -> None:

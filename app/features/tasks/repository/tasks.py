@@ -1,4 +1,4 @@
-"""Tasks in PostgreSQL."""
+"""Tasks in PostgreSQL, as their owners see them."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -51,23 +51,23 @@ class PostgresTaskStore:
         return made
 
     async def find(self, tx: Tx, task_id: TaskId) -> Task | None:
-        return await _one(tx, _shown().where(_T.id == task_id, _LIVE))
+        return await _one(tx, shown().where(_T.id == task_id, _LIVE))
 
     async def find_kept(self, tx: Tx, task_id: TaskId) -> Task | None:
-        return await _one(tx, _shown().where(_T.id == task_id))
+        return await _one(tx, shown().where(_T.id == task_id))
 
     async def hold(self, tx: Tx, ids: Sequence[TaskId]) -> Sequence[Task]:
-        found = _shown().where(_T.id.in_(ids), _LIVE).order_by(_T.id).with_for_update(read=True, of=TASKS)
-        return [_task(row) for row in await session_of(tx).execute(found)]
+        found = shown().where(_T.id.in_(ids), _LIVE).order_by(_T.id).with_for_update(read=True, of=TASKS)
+        return [task_of(row) for row in await session_of(tx).execute(found)]
 
     async def list(self, tx: Tx, query: ListQuery, *, only: TaskFilter) -> Page[Task]:
         wanted = [_LIVE, *_of(only), *conditions(_T, query)]
-        rows, total = await page_of(tx, _shown(), _T, wanted, query)
-        return Page([_task(row) for row in rows], total, query.limit, query.offset)
+        rows, total = await page_of(tx, shown(), _T, wanted, query)
+        return Page([task_of(row) for row in rows], total, query.limit, query.offset)
 
     async def of_batch(self, tx: Tx, batch_id: UUID) -> Sequence[Task]:
-        found = _shown().where(_T.batch_id == batch_id, _LIVE).order_by(_T.id)
-        return [_task(row) for row in await session_of(tx).execute(found)]
+        found = shown().where(_T.batch_id == batch_id, _LIVE).order_by(_T.id)
+        return [task_of(row) for row in await session_of(tx).execute(found)]
 
     async def update(
         self, tx: Tx, task_id: TaskId, change: TaskChange, *, authority: Authority | None = None
@@ -114,18 +114,19 @@ class PostgresTaskStore:
 
     async def ready(self, tx: Tx, ids: Sequence[TaskId]) -> Sequence[Task]:
         missing = exists().where(_D.task_id == _T.id, _D.state.is_distinct_from(_COMPLETED))
-        found = _shown().where(_T.id.in_(ids), _LIVE, _T.enabled, ~missing).order_by(_T.id)
-        return [_task(row) for row in await session_of(tx).execute(found)]
+        found = shown().where(_T.id.in_(ids), _LIVE, _T.enabled, ~missing).order_by(_T.id)
+        return [task_of(row) for row in await session_of(tx).execute(found)]
 
 
 # Any below: a statement's columns, and a row of them, have no type of their own
-def _shown() -> Select[Any]:
-    return select(*_SHOWN)
+def shown(*more: ColumnElement[Any]) -> Select[Any]:
+    """Read what `task_of` makes a task of."""
+    return select(*_SHOWN, *more)
 
 
 async def _one(tx: Tx, statement: Select[Any]) -> Task | None:
     row = (await session_of(tx).execute(statement)).first()
-    return _task(row) if row else None
+    return task_of(row) if row else None
 
 
 def _of(only: TaskFilter) -> Sequence[ColumnElement[bool]]:
@@ -167,7 +168,7 @@ def _document(value: Mapping[str, Json] | None) -> dict[str, Json] | None:
     return None if value is None else dict(value)
 
 
-def _task(row: Row[Any]) -> Task:
+def task_of(row: Row[Any]) -> Task:
     return Task(
         id=TaskId(row.id),
         owner=UserId(row.owner),
