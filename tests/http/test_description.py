@@ -1,5 +1,6 @@
 """`/openapi.json` says what the endpoints really do: each is there, with every answer it may give."""
 
+import json
 from collections.abc import Iterator
 
 import httpx
@@ -213,8 +214,17 @@ def test_what_an_endpoint_answers_is_what_is_described(
         assert "content" not in described
     else:
         media_type = answer.headers["content-type"].partition(";")[0]
-        value = answer.json() if media_type == "application/json" else answer.text
-        assert_fits(value, described["content"][media_type]["schema"], document)
+        for value in values_in(answer, media_type):
+            assert_fits(value, described["content"][media_type]["schema"], document)
+
+
+def values_in(answer: httpx.Response, media_type: str) -> list[object]:
+    """Read an answer as what its type says it is: of a stream each of its events."""
+    if media_type == "application/json":
+        return [answer.json()]
+    if media_type != "text/event-stream":
+        return [answer.text]
+    return [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
 
 
 def assert_fits(value: object, schema: Json, document: Json) -> None:

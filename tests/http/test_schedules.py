@@ -167,3 +167,16 @@ def test_a_heartbeat_is_reported_with_its_verdict(
     assert (report["severity"], report["summary"], report["findings"]) == (severity, summary, findings)
     assert report["has_something_to_say"] is is_told
     assert report["is_structured"] is (severity != "warning")
+
+
+def test_a_heartbeat_that_has_nothing_to_say_notifies_nobody(caller: httpx.Client) -> None:
+    owner = somebody()
+    config = {"channels": ["in_app"], "on": ["success", "warning", "error"]}
+    for says in ("HEARTBEAT_OK", VERDICT):
+        fields = {"prompt": says, "schedule_expression": "every 30m", "notification_config": config}
+        task = make_task(caller, owner, task_type="heartbeat", **fields)
+        run = caller.post(f"/api/v1/tasks/{task['id']}/execute", headers=as_(owner)).json()["run"]
+        followed(caller, owner, run["id"])
+
+    told = caller.get("/api/v1/notifications/", headers=as_(owner)).json()["items"]
+    assert [one["kind"] for one in told] == ["error"]
