@@ -7,7 +7,7 @@ import httpx
 
 from tests.http.calls import make_batch, make_task, open_chat, say, somebody, write
 from tests.http.endpoints import ID, Endpoint
-from tests.http.running import a_notification, an_approval
+from tests.http.running import a_notification, a_put_call, an_approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +16,22 @@ class Desk:
 
     owner: str
     ids: Mapping[str, object]
+    put: Mapping[str, object]
+
+    def ids_for(self, endpoint: Endpoint) -> Mapping[str, object]:
+        """A call that waits for its client belongs to a run of its own."""
+        return {**self.ids, **self.put} if "tool_call_id" in endpoint.path else self.ids
 
     def send(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
         """Send what would be right for the owner."""
-        path = endpoint.path.format(name="echo", **self.ids)
+        path = endpoint.path.format(name="echo", **self.ids_for(endpoint))
         return caller.request(endpoint.method, path, json=endpoint.body, headers=headers)
 
     def send_malformed(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
         flaw = endpoint.malformed
-        ids = {**self.ids, endpoint.flawed: "abc"} if flaw is ID and endpoint.flawed else self.ids
+        ids = dict(self.ids_for(endpoint))
+        if flaw is ID and endpoint.flawed:
+            ids[endpoint.flawed] = "abc"
         query = f"?{flaw}" if isinstance(flaw, str) and flaw is not ID else ""
         body = flaw if isinstance(flaw, Mapping) else endpoint.body
         return caller.request(endpoint.method, endpoint.path.format(**ids) + query, json=body, headers=headers)
@@ -42,5 +49,5 @@ def a_desk(caller: httpx.Client, *, dsn: str = "") -> Desk:
     batch_id = make_batch(caller, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "approval_id": approval_id}
     ids |= {"task_id": task_id, "batch_id": batch_id, "job_id": f"job_{run_id}"}
-    ids |= {"revocation_id": 1, "tool_call_id": "call-1", "notification_id": notification_id}
-    return Desk(owner, ids)
+    ids |= {"revocation_id": 1, "notification_id": notification_id}
+    return Desk(owner, ids, a_put_call(dsn, owner) if dsn else {"tool_call_id": "call-1"})

@@ -1,9 +1,10 @@
 """What a worker does beside the gateway, done by a test of the gateway: runs that run, and tokens signed for them."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from sqlalchemy import Row, text
 
 from app.agents.approvals.desk import Asker, NewRequest
 from app.agents.rules import Risk
+from app.features.approvals.domain import Ruling
 from app.features.approvals.repository import PostgresApprovalStore
 from app.features.notifications.domain.news import About, Kind, News
 from app.features.notifications.repository.outbox import PostgresOutbox
@@ -21,10 +23,15 @@ from app.infra.durable.run_tokens import RunTokens
 from app.infra.durable.signing_keys import PostgresSigningKeys
 from app.kernel.authority import INPUT_KEY, Authority
 from app.kernel.clock import SystemClock
-from app.kernel.ids import ApprovalId, NotificationId, RunId, UserId
+from app.kernel.ids import ApprovalId, ChatId, NotificationId, RunId, UserId, new_run_id
 from tests.builders import ROLES
 from tests.conftest import SCHEMA
 from tests.db.runs import a_queued_run, a_running_run, set_run
+
+_PUT = text("""
+WITH run AS (UPDATE runs SET event_seq = event_seq + 1 WHERE id = :id RETURNING id, event_seq, chat_id)
+INSERT INTO run_events (run_id, seq, chat_id, type, data)
+SELECT id, event_seq, chat_id, 'tool_call_start', CAST(:data AS json) FROM run""")
 
 
 @dataclass
@@ -71,6 +78,35 @@ class Workplace:
 
         return self._do(ask)
 
+    def approves_always(self, owner: UserId) -> ApprovalId:
+        """Have a tool approved for a whole chat."""
+
+        async def approve(database: Database) -> ApprovalId:
+            store, asker = PostgresApprovalStore(), Asker(new_run_id(), ChatId(1), owner, f"agent of {owner}")
+            request = NewRequest("judged#1.0", "call-1", "shred", Risk.DESTROYS, {}, "It destroys something.")
+            async with database.begin() as tx:
+                (asked,) = await store.add(tx, asker, [request], life=timedelta(hours=1))
+                assert asked.id is not None
+                decided = await store.decide(tx, asked.id, Ruling(is_approved=True, scope="chat"), by=owner)
+                assert decided is not None
+                await store.allow(tx, decided, by=owner)
+            return asked.id
+
+        return self._do(approve)
+
+    def puts(self, run_id: RunId) -> str:
+        """Have the run put a call to its client, with the nonce "n"; gives the call's id."""
+
+        async def put(database: Database) -> str:
+            until = datetime.now(UTC) + timedelta(hours=1)
+            told = {"tool_call_id": "call-1", "tool": "look", "client": True, "nonce": "n"}
+            data = json.dumps({**told, "arguments": {}, "expires_at": until.isoformat()})
+            async with database.engine.begin() as connection:
+                await connection.execute(_PUT, {"id": run_id, "data": data})
+            return "call-1"
+
+        return self._do(put)
+
     def set(self, run_id: RunId, change: str) -> None:
         self._do(lambda database: set_run(database, run_id, change))
 
@@ -110,6 +146,13 @@ def a_notification(dsn: str, owner: str, *, is_dead: bool = True, title: str = "
         return made
 
     return Workplace(dsn)._do(tell)
+
+
+def a_put_call(dsn: str, owner: str) -> dict[str, object]:
+    """Have a run of somebody's wait for its client; give the ids of both."""
+    place, asker = Workplace(dsn), Authority(UserId(owner), ("user",))
+    run_id = place.run_for(asker, state="waiting")
+    return {"run_id": run_id, "tool_call_id": place.puts(run_id)}
 
 
 def an_approval(dsn: str, owner: str) -> ApprovalId:

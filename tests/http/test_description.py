@@ -1,14 +1,15 @@
 """`/openapi.json` says what the endpoints really do: each is there, with every answer it may give."""
 
+import json
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from app.kernel.ids import new_run_id
+from app.kernel.ids import UserId, new_run_id
 from tests.http.calls import Json, as_, make_batch, make_task, open_chat, say, somebody, withdraw, write
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, WITH_BODY, Endpoint
-from tests.http.running import a_notification, an_approval
+from tests.http.running import Workplace, a_notification, a_put_call, an_approval
 from tests.http.streams import followed
 
 ALWAYS = {"400", "413", "414", "431", "500"}
@@ -88,6 +89,7 @@ def test_ids_are_described_as_what_they_are(document: Json) -> None:
     uuids = ("run_id", "approval_id", "task_id", "batch_id", "notification_id")
     assert ids.pop("job_id")["type"] == "string"
     assert {ids.pop(name)["format"] for name in uuids} == {"uuid"}
+    assert ids.pop("tool_call_id")["type"] == "string"  # a provider's word
     assert {schema["type"] for schema in ids.values()} == {"integer"}
 
 
@@ -112,6 +114,7 @@ def test_options_names_every_method_of_a_path(client: httpx.Client, document: Js
         **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id", "notification_id"), new_run_id()),
         job_id=f"job_{new_run_id()}",
         name="echo",
+        tool_call_id="call-1",
     )
     described = document["paths"][endpoint.path.rstrip("/")]
 
@@ -186,6 +189,10 @@ def test_what_an_endpoint_answers_is_what_is_described(
     }
     if "approval_id" in endpoint.path:
         ids["approval_id"] = an_approval(migrated_dsn, owner)
+    if "standing" in endpoint.path:
+        ids["approval_id"] = Workplace(migrated_dsn).approves_always(UserId(owner))
+    if "tool_call_id" in endpoint.path:
+        ids |= a_put_call(migrated_dsn, owner)
     if "task_id" in endpoint.path:
         ids["task_id"] = make_task(client, owner, task_type="triggered", prompt="hello")["id"]
     if endpoint.path.endswith("/report"):
@@ -207,8 +214,17 @@ def test_what_an_endpoint_answers_is_what_is_described(
         assert "content" not in described
     else:
         media_type = answer.headers["content-type"].partition(";")[0]
-        value = answer.json() if media_type == "application/json" else answer.text
-        assert_fits(value, described["content"][media_type]["schema"], document)
+        for value in values_in(answer, media_type):
+            assert_fits(value, described["content"][media_type]["schema"], document)
+
+
+def values_in(answer: httpx.Response, media_type: str) -> list[object]:
+    """Read an answer as what its type says it is: of a stream each of its events."""
+    if media_type == "application/json":
+        return [answer.json()]
+    if media_type != "text/event-stream":
+        return [answer.text]
+    return [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
 
 
 def assert_fits(value: object, schema: Json, document: Json) -> None:

@@ -16,7 +16,7 @@ from tests.gateway import running_asgi_gateway, running_gateway
 from tests.http.calls import as_, fields_of, make_task, open_chat, somebody, write
 from tests.http.endpoints import WITH_BODY, Endpoint
 from tests.http.json_bodies import BODIES, INVALID, UNCERTAIN, VALID
-from tests.http.running import an_approval
+from tests.http.running import a_put_call, an_approval
 
 FUZZED = 200
 TAKEN = {200, 201, 202}
@@ -64,6 +64,8 @@ def endpoint(request: pytest.FixtureRequest) -> Endpoint:
 def send(caller: httpx.Client, endpoint: Endpoint, ids: dict[str, object], owner: str, migrated_dsn: str) -> "Send":
     if "{approval_id}" in endpoint.path:  # each is decided once
         ids = {**ids, "approval_id": an_approval(migrated_dsn, owner)}
+    if "tool_call_id" in endpoint.path:
+        ids = {**ids, **a_put_call(migrated_dsn, owner)}
     return Send(caller, endpoint, ids, owner)
 
 
