@@ -288,7 +288,8 @@ async def test_who_leaves_is_forgotten(database: Database) -> None:
                 aclosing(readers.log.follow(run_id, after=3)) as one,
                 aclosing(readers.log.follow_chat(ChatId(1), after=RunsCursor(run_id, 3))) as two,
             ):
-                await asyncio.gather(anext(one), anext(two))
+                # with this it waits for both when it is cancelled, so that neither is closed while it still runs
+                await asyncio.gather(anext(one), anext(two), return_exceptions=True)
 
         async with asyncio.TaskGroup() as group:
             holding = group.create_task(hold(rig))

@@ -1,5 +1,6 @@
 """Deliveries to the webhooks of tasks, done by the real worker in the gateway's own process."""
 
+import asyncio
 import hmac
 import itertools
 import json
@@ -12,9 +13,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app.features.tasks.domain.payload import NOTE
 from app.features.tasks.domain.signatures import key_of
+from app.infra.db.engine import Database, DatabaseOptions, session_of
 from app.infra.wire.standard_webhooks import signature_of
 from tests.builders import some_settings
 from tests.gateway import running_gateway
@@ -433,6 +436,24 @@ def test_a_key_shows_the_same_secret_again_and_keeps_it_sealed(client: httpx.Cli
 
     first, again = (client.post("/api/v1/tasks/", json=body, headers=headers) for _ in range(2))
 
-    assert first.json()["webhook_secret"].startswith("whsec_")
+    secret = first.json()["webhook_secret"]
+    assert secret.startswith("whsec_")
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers["idempotent-replayed"] == "true"
+    kept = asyncio.run(everything_kept(migrated_dsn))
+    assert owner.encode() in kept
+    assert secret.removeprefix("whsec_").encode() not in kept
+
+
+async def everything_kept(dsn: str) -> bytes:
+    """Every row of the two tables that know of the secret, as PostgreSQL writes them out."""
+    database = Database(DatabaseOptions(dsn=dsn, schema="portico"))
+    try:
+        async with database.begin() as tx:
+            session = session_of(tx)
+            answers = await session.execute(text("SELECT owner, body FROM keyed_requests"))
+            secrets = await session.execute(text("SELECT sealed FROM webhook_secrets"))
+            rows = [*answers, *secrets]
+    finally:
+        await database.aclose()
+    return b"\n".join(part if isinstance(part, bytes) else str(part).encode() for row in rows for part in row)
