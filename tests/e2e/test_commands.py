@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from app.features.tasks.domain.task import NewTask, TaskType
+from app.features.tasks.repository.tasks import PostgresTaskStore
 from app.infra.db.engine import Database, DatabaseOptions
-from app.kernel.ids import new_run_id
+from app.kernel.authority import Authority
+from app.kernel.ids import TaskId, UserId, new_run_id
 from tests.builders import public_pem
+from tests.db.runs import a_queued_run, set_run
 from tests.e2e.program import PORTICO, ROOT, a_home, bare_environment, free_port, run
 
-COMMANDS = ("demo", "serve", "run", "routes", "db", "agents", "doctor", "token")
+COMMANDS = ("demo", "serve", "run", "routes", "db", "tasks", "agents", "doctor", "token")
 
 
 @pytest.fixture
@@ -143,6 +147,41 @@ def test_what_owners_were_told_long_ago_is_counted_and_forgotten(home: Path, mig
 
     assert counted.stdout == "would delete 1 notifications\n", counted.stderr
     assert done.stdout == "deleted 1 notifications\n"
+
+
+def test_tasks_are_listed_and_what_ran_of_them_long_ago_is_forgotten(home: Path, migrated_dsn: str) -> None:
+    fleet = dict.fromkeys(("AUTH_SERVICE_URL", "AGENDA_SERVICE_URL", "SNAPSHOT_SERVICE_URL"), "http://127.0.0.1:9")
+    given = fleet | {"POSTGRES_DSN": migrated_dsn, "JWT_PUBLIC_KEY": public_pem()}
+    asyncio.run(_a_task_that_ran_twice_long_ago(migrated_dsn))
+    forget = ("tasks", "forget", "--older-than", "3000")
+
+    listed = run(home, "tasks", "--limit", "1", env=given)
+    written = run(home, "tasks", "--json", env=given)
+    counted = run(home, *forget, "--dry-run", env=given)
+    done = run(home, *forget, env=given)
+    again = run(home, *forget, env=given)
+
+    heading, row = listed.stdout.splitlines()
+    assert heading.split()[:3] == ["ID", "TYPE", "STATE"], listed.stderr
+    assert row.split()[1:] == ["triggered", "enabled", "-", "-", "ann", "Sum", "it", "up."]
+    assert json.loads(written.stdout)[0]["id"] == row.split()[0]
+    assert counted.stdout == "would delete 1 runs of tasks\n"
+    assert done.stdout == "deleted 1 runs of tasks\n"  # the last of each task stays
+    assert again.stdout == "deleted 0 runs of tasks\n"
+
+
+async def _a_task_that_ran_twice_long_ago(dsn: str) -> None:
+    database, task_id = Database(DatabaseOptions(dsn=dsn)), TaskId(new_run_id())
+    draft = NewTask(UserId("ann"), TaskType.TRIGGERED, "Sum it up.")
+    over = "state = 'completed', finished_at = now() - interval '4000 days'"
+    async with database.begin() as tx:
+        await PostgresTaskStore().add(tx, task_id, draft, authority=Authority(UserId("ann"), ("user",)))
+    for _ in range(2):
+        run_id = await a_queued_run(database)
+        await set_run(database, run_id, f"{over}, task_id = '{task_id}'")
+    child = await a_queued_run(database)
+    await set_run(database, child, f"{over}, parent_id = '{run_id}'")
+    await database.aclose()
 
 
 async def _a_notification_of_long_ago(dsn: str) -> None:

@@ -109,3 +109,14 @@ def test_a_window_that_is_none_is_refused(client: httpx.Client) -> None:
     ]
 
     assert [(answer.status_code, fields_of(answer)) for answer in answers] == [(400, ["since"])] * 2
+
+
+def test_what_is_no_time_is_refused(client: httpx.Client) -> None:
+    headers = as_(somebody())
+
+    answers = [
+        client.get("/api/v1/tasks/events", params={"until": text}, headers=headers)
+        for text in ("0.5", "2026-02-30T00:00:00Z", "0001-01-01T00:00:00+14:00")
+    ]
+
+    assert [(answer.status_code, fields_of(answer)) for answer in answers] == [(400, ["until"])] * 3

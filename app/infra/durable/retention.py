@@ -1,4 +1,5 @@
-"""What is let go of when a run has been over for long: its events, steps and answers. The run itself stays.
+"""What is let go of when a run has been over for long: its events, steps and answers. The run itself stays, unless it
+is a task's and who operates the program has them deleted.
 
 The last event stays too, so that whoever follows such a run is told that it is over.
 """
@@ -37,6 +38,24 @@ SELECT (SELECT count(*) FROM old) AS runs,
   (SELECT count(*) FROM run_events JOIN old ON run_id = old.id AND seq < old.event_seq) AS events,
   (SELECT count(*) FROM run_steps JOIN old ON run_id = old.id) AS steps,
   (SELECT count(*) FROM run_signals JOIN old ON run_id = old.id) AS signals""")
+
+# the newest of a task stays, and the newest that was completed, which is what its report is read from
+_IS_OLD_OF_TASKS = """
+task_id IS NOT NULL AND parent_id IS NULL AND finished_at < now() - CAST(:age AS interval) AND EXISTS (
+  SELECT FROM runs AS later WHERE later.task_id = runs.task_id AND later.parent_id IS NULL AND later.id > runs.id
+    AND (runs.state <> 'completed' OR later.state = 'completed'))"""
+_THEIRS = """
+WITH RECURSIVE old AS (
+  SELECT id FROM runs WHERE {is_old} ORDER BY finished_at LIMIT :batch FOR UPDATE SKIP LOCKED
+), family AS (
+  SELECT id FROM old UNION ALL SELECT runs.id FROM runs JOIN family ON runs.parent_id = family.id
+), gone AS (
+  DELETE FROM runs USING family WHERE runs.id = family.id RETURNING runs.parent_id
+)
+SELECT count(*) FILTER (WHERE parent_id IS NULL) FROM gone"""
+_THEIR_NUMBER = "SELECT count(*) FROM runs WHERE {is_old}"
+_FORGET_OF_TASKS = text(_THEIRS.format(is_old=_IS_OLD_OF_TASKS))
+_COUNT_OF_TASKS = text(_THEIR_NUMBER.format(is_old=_IS_OLD_OF_TASKS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +98,27 @@ async def _run(database: Database, statement: object, values: dict[str, object])
     async with database.statements() as connection:
         row = (await connection.execute(statement, values)).one()  # type: ignore[call-overload] # one of the two above
     return Forgotten(row.runs, row.events, row.steps, row.signals)
+
+
+async def count_runs_of_tasks(database: Database, *, older_than: timedelta) -> int:
+    """Tell how many `forget_runs_of_tasks` would delete. Errors: StorageUnavailable."""
+    async with database.statements() as connection:
+        found: int = (await connection.execute(_COUNT_OF_TASKS, {"age": older_than})).scalar_one()
+    return found
+
+
+async def forget_runs_of_tasks(database: Database, *, older_than: timedelta) -> int:
+    """Delete runs of tasks that were over for so long, with those that they began, some at a time.
+
+    Of each task its newest run stays, and the newest that was completed. Errors: StorageUnavailable.
+    Concurrency: any number may; each takes other runs.
+    """
+    found = 0
+    while True:
+        async with database.statements() as connection:
+            part: int = (
+                await connection.execute(_FORGET_OF_TASKS, {"age": older_than, "batch": BATCH_RUNS})
+            ).scalar_one()
+        found += part
+        if part < BATCH_RUNS:
+            return found

@@ -34,6 +34,7 @@ from app.surfaces.ops.metrics import MetricsController
 from app.surfaces.streams.chat_events import chat_events
 from app.surfaces.streams.exchange import ExchangeController
 from app.surfaces.streams.run_events import RunEventsController
+from app.surfaces.streams.task_socket import task_events
 
 VERSION = "0.1.0"
 
@@ -64,7 +65,7 @@ def assemble(
     are_docs_served: bool,
     is_debug: bool,
 ) -> Litestar:
-    handlers: list[ControllerRouterHandler] = [*CONTROLLERS, chat_events]
+    handlers: list[ControllerRouterHandler] = [*CONTROLLERS, chat_events, task_events]
     if are_docs_served:
         handlers.append(describe)
     app = Litestar(

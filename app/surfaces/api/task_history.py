@@ -1,6 +1,5 @@
 """The endpoints that tell what was done of tasks: their history, and what it comes to."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -34,8 +33,10 @@ Task = Annotated[UUID | None, QueryParameter(required=False)]
 Type = Annotated[TaskType | None, QueryParameter(required=False)]
 EntryType = Annotated[HistoryType | None, QueryParameter(name="type", required=False)]
 HowBad = Annotated[Severity | None, QueryParameter(required=False, description="Of ends only")]
-Since = Annotated[datetime | None, QueryParameter(required=False, description="From then on")]
-Until = Annotated[datetime | None, QueryParameter(required=False, description="Before then")]
+# read as every other list reads its times: Litestar would take a number for one
+A_MOMENT = {"pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$", "maxLength": 40}
+Since = Annotated[str | None, QueryParameter(required=False, schema_extra=A_MOMENT, description="From then on")]
+Until = Annotated[str | None, QueryParameter(required=False, schema_extra=A_MOMENT, description="Before then")]
 A_PLACE = {"maxLength": 64, "pattern": r"^([0-9]{1,17}\.[0-9a-f]{32}\.[12])?$"}
 After = Annotated[
     str, QueryParameter(max_length=64, schema_extra=A_PLACE, description="The `next` of the page before, or a `cursor`")
@@ -77,8 +78,8 @@ class TaskHistoryController(Controller):
             agent=agent,
             type_=None if type_ is None else EventType(type_.value),
             severity=severity,
-            since=moment_of(since),
-            until=moment_of(until),
+            since=moment_of("since", since),
+            until=moment_of("until", until),
         )
         return HistoryOut.of(await use_case(principal, only, after=place_of(after), limit=limit))
 
@@ -109,7 +110,7 @@ class TaskHistoryController(Controller):
             task_id=None if task_id is None else TaskId(task_id),
             task_type=task_type,
             agent=agent,
-            since=moment_of(since),
-            until=moment_of(until),
+            since=moment_of("since", since),
+            until=moment_of("until", until),
         )
         return StatisticsOut.of(await use_case(principal, only, by=by))

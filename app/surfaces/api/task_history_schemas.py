@@ -1,5 +1,6 @@
 """What clients get about what was done of tasks; interface contracts, field by field."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -14,6 +15,8 @@ from app.features.tasks.use_cases.read_history import HistoryPage, Statistics
 from app.infra.durable.ports import RunState
 from app.infra.events.ports import EventType
 from app.kernel.errors import FieldError, ValidationFailed
+
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})", re.ASCII)
 
 # the types of events that are in a history, as an enumeration of its own
 HistoryType = Enum("HistoryType", {type_.name: type_.value for type_ in TYPES})  # type: ignore[misc] # of values
@@ -155,8 +158,14 @@ def place_of(text: str) -> Place | None:
         raise ValidationFailed("Some filters are not valid.", errors=[wrong]) from None
 
 
-def moment_of(moment: datetime | None) -> datetime | None:
-    """Take a time without an offset for one in UTC."""
-    if moment is None or moment.tzinfo is not None:
-        return moment
-    return moment.replace(tzinfo=UTC)
+def moment_of(name: str, text: str | None) -> datetime | None:
+    """Read a time as RFC 3339 writes it. Errors: ValidationFailed."""
+    if text is None:
+        return None
+    try:
+        if _MOMENT.fullmatch(text):
+            return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # no such day; or one that UTC leads out of the calendar
+        pass
+    wrong = FieldError(name, "must be an ISO 8601 time with an offset")
+    raise ValidationFailed("Some filters are not valid.", errors=[wrong])

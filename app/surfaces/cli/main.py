@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_routes(commands)
     _add_db(commands)
+    _add_tasks(commands)
     _add_small(commands)
     return parser
 
@@ -197,6 +198,18 @@ def _add_db(commands: Commands) -> None:
         action.set_defaults(run=_db, action=name)
 
 
+def _add_tasks(commands: Commands) -> None:
+    tasks = commands.add_parser("tasks", help="the tasks there are, with their last and next runs")
+    tasks.add_argument("--limit", type=_count, default=100, metavar="N", help="the newest so many (100)")
+    tasks.add_argument("--json", action="store_true", help="for scripts")
+    tasks.set_defaults(run=_tasks, action="show")
+    actions = tasks.add_subparsers(title="actions", metavar="ACTION")
+    forget = actions.add_parser("forget", help="delete runs of tasks that are long over, but for the last of each task")
+    forget.add_argument("--older-than", type=_days, default=90, metavar="DAYS", help="days since it was over (90)")
+    forget.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
+    forget.set_defaults(run=_tasks, action="forget")
+
+
 def _add_small(commands: Commands) -> None:
     agents = commands.add_parser("agents", help="the agents that were found")
     agents.set_defaults(run=_agents)
@@ -220,6 +233,13 @@ def _port(text: str) -> int:
 def _workers(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 256:
         msg = f"{text!r} is no number of workers (1 to 256)"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 10_000:
+        msg = f"{text!r} is no number from 1 to 10000"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 
@@ -331,6 +351,18 @@ def _db(chosen: argparse.Namespace) -> int:
     else:
         act = database.upgrade if chosen.action == "upgrade" else database.downgrade
         asyncio.run(act(chosen.revision))
+    return 0
+
+
+def _tasks(chosen: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from app.surfaces.cli import tasks  # noqa: PLC0415
+
+    if chosen.action == "show":
+        asyncio.run(tasks.show(chosen.limit, as_json=chosen.json))
+    else:
+        asyncio.run((tasks.count_forgettable if chosen.dry_run else tasks.forget)(chosen.older_than))
     return 0
 
 

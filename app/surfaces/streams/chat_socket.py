@@ -1,16 +1,6 @@
-"""One client on a chat's WebSocket: the events of all its runs go out, and what the client asks comes in.
+"""What a client may do on a chat's WebSocket (`conversation.py`): follow its runs, begin turns, stop them."""
 
-Facts
-- What is sent waits while the client does not read (the server's flow control); what waits behind it is in the event
-  log's bounded queue for this reader, and when that is full the client is cut off and told its place.
-- A close reason has at most 123 bytes (RFC 6455 §5.5); ours holds the cursor to read on from.
-- Close codes: 1012 the server goes, 1013 too slow (IANA WebSocket Close Code registry); 1008 is the edge's, when the
-  token has ended.
-"""
-
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -22,9 +12,8 @@ from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.runs.ports import RunStore
 from app.features.runs.schemas import RunOut
 from app.features.runs.use_cases.cancel_run import CancelRun
-from app.infra.db.errors import StorageUnavailable
 from app.infra.durable.ports import Engine
-from app.infra.events.ports import LAST_WORDS, EventLog, ReaderTooSlow, RunsCursor
+from app.infra.events.ports import LAST_WORDS, EventLog, PlacedEvent, RunsCursor
 from app.infra.wire.problems import problem_of
 from app.kernel.clock import Clock
 from app.kernel.errors import Fault, FieldError, ValidationFailed
@@ -33,13 +22,10 @@ from app.kernel.ids import ChatId, RunId
 from app.kernel.transaction import Begin
 from app.kernel.values import Json
 from app.surfaces.streams import frames
-from app.surfaces.streams.open_streams import Ending, OpenStreams
+from app.surfaces.streams.conversation import Conversation
+from app.surfaces.streams.open_streams import OpenStreams
 
 LEFT = "its client left"
-CLOSE_CODES: Mapping[Ending, int] = {Ending.DRAINED: 1012, Ending.TOO_SLOW: 1013, Ending.LOST: 1011}
-
-type Say = Callable[[str], Awaitable[None]]
-type Hear = Callable[[], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,79 +43,32 @@ class ChatDoor:
 
 
 @dataclass(slots=True)
-class ChatSocket:
-    """`hear` gives the client's next text, None when it is gone; `say` raises OSError when it is. `run` once."""
+class ChatDesk:
+    """Implements `Desk` for one chat and one client."""
 
     door: ChatDoor
     who: Principal
     chat_id: ChatId
     request_id: str
-    hear: Hear
-    say: Say
-    _cursor: RunsCursor | None = None
-    _ending: Ending | None = None
-    _feeding: asyncio.Task[None] | None = None
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _own: set[RunId] = field(default_factory=set)
     """runs that are to end with this client"""
 
-    async def run(self, after: RunsCursor | None) -> tuple[Ending, RunsCursor | None]:
-        """Converse until there is a reason to end; tell it, and behind which place the client may read on."""
-        with self.door.streams.counted("websocket", self._wake):
-            async with asyncio.TaskGroup() as group:
-                self._feeding = group.create_task(self._feed(after))
-                listening = group.create_task(self._listen(group))
-                ending = await self._until_ending()
-                listening.cancel()
-                self._feeding.cancel()
-        self.door.streams.ended["websocket", ending] += 1
-        if ending is Ending.GONE:
-            for run_id in self._own:
-                await self.door.engine.cancel(run_id, reason=LEFT)
-        return ending, self._cursor
+    def follow(self, after: RunsCursor | None) -> AsyncGenerator[PlacedEvent]:
+        return self.door.log.follow_chat(self.chat_id, after=after)
 
-    async def _until_ending(self) -> Ending:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if self._ending is not None:
-                return self._ending
-            if self.door.streams.are_to_end:
-                return Ending.DRAINED
+    async def write(self, event: PlacedEvent) -> str:
+        if event.event.type in LAST_WORDS:
+            self._own.discard(event.event.run_id)
+        return frames.write_event(event)
 
-    def _end(self, ending: Ending) -> None:
-        self._ending = self._ending or ending
-        self._wake.set()
+    async def answer(self, conversation: Conversation, text: str) -> str:
+        return frames.write_frame(await self._answer(conversation, text))
 
-    # --- out
+    async def leave(self) -> None:
+        for run_id in self._own:
+            await self.door.engine.cancel(run_id, reason=LEFT)
 
-    async def _feed(self, after: RunsCursor | None) -> None:
-        self._cursor = after
-        try:
-            async with aclosing(self.door.log.follow_chat(self.chat_id, after=after)) as events:
-                async for event in events:
-                    await self.say(frames.write_event(event))
-                    self._cursor = event.cursor
-                    if event.event.type in LAST_WORDS:
-                        self._own.discard(event.event.run_id)
-        except ReaderTooSlow:
-            self._end(Ending.TOO_SLOW)
-        except StorageUnavailable:
-            self._end(Ending.LOST)
-        except OSError:
-            self._end(Ending.GONE)
-
-    # --- in
-
-    async def _listen(self, group: asyncio.TaskGroup) -> None:
-        try:
-            while (text := await self.hear()) is not None:
-                await self.say(frames.write_frame(await self._answer(group, text)))
-        except OSError:
-            pass
-        self._end(Ending.GONE)
-
-    async def _answer(self, group: asyncio.TaskGroup, text: str) -> frames.ServerFrame:
+    async def _answer(self, conversation: Conversation, text: str) -> frames.ServerFrame:
         frame: frames.ClientFrame | None = None
         try:
             frame = frames.read_frame(text)
@@ -139,7 +78,7 @@ class ChatSocket:
                 case frames.Cancel():
                     return await self._cancel(frame)
                 case frames.Subscribe():
-                    return await self._subscribe(group, frame)
+                    return await self._subscribe(conversation, frame)
                 case frames.Ping():
                     return frames.Pong(id=frame.id, at=self.door.clock.now())
         except Fault as fault:
@@ -169,12 +108,8 @@ class ChatSocket:
             return frames.Cancelled(id=frame.id, run=None)
         return frames.Cancelled(id=frame.id, run=RunOut.of(await self.door.cancel(self.who, RunId(run_id))))
 
-    async def _subscribe(self, group: asyncio.TaskGroup, frame: frames.Subscribe) -> frames.Subscribed:
-        after = await place_of(self.door.log, self.chat_id, frame.after)
-        if self._feeding is not None:
-            self._feeding.cancel()
-            await asyncio.wait([self._feeding])
-        self._feeding = group.create_task(self._feed(after))
+    async def _subscribe(self, conversation: Conversation, frame: frames.Subscribe) -> frames.Subscribed:
+        await conversation.begin_anew(await place_of(self.door.log, self.chat_id, frame.after))
         return frames.Subscribed(id=frame.id)
 
 

@@ -50,6 +50,9 @@ class OpenStreams:
         finally:
             del self._open[wake]
 
+    def open_now(self, kind: str) -> int:
+        return sum(known == kind for known in self._open.values())
+
     async def keep(self) -> None:
         """Wake every stream when this process is told to stop."""
         await self.draining.wait()

@@ -1,6 +1,6 @@
 """What the streams add to the container. They ask others for the engine, the event log and use cases."""
 
-from dishka import Provider, Scope, provide
+from dishka import Provider, Scope, provide, provide_all
 
 from app.infra.observability.background import Background
 from app.infra.observability.siblings import Siblings
@@ -9,13 +9,14 @@ from app.surfaces.streams.chat_socket import ChatDoor
 from app.surfaces.streams.exchange import Views
 from app.surfaces.streams.open_streams import OpenStreams
 from app.surfaces.streams.patience import Patience
+from app.surfaces.streams.task_socket import TaskDoor
 
 
 class StreamsProvider(Provider):
     scope = Scope.APP
 
     views = provide(Views)
-    chat_door = provide(ChatDoor)
+    doors = provide_all(ChatDoor, TaskDoor)
 
     @provide
     def streams(self, draining: Draining, background: Background, siblings: Siblings) -> OpenStreams:
