@@ -176,11 +176,10 @@ async def _a_task_that_ran_twice_long_ago(dsn: str) -> None:
     over = "state = 'completed', finished_at = now() - interval '4000 days'"
     async with database.begin() as tx:
         await PostgresTaskStore().add(tx, task_id, draft, authority=Authority(UserId("ann"), ("user",)))
-    for _ in range(2):
-        run_id = await a_queued_run(database)
+    first, last, child = [await a_queued_run(database) for _ in range(3)]
+    for run_id in (first, last):
         await set_run(database, run_id, f"{over}, task_id = '{task_id}'")
-    child = await a_queued_run(database)
-    await set_run(database, child, f"{over}, parent_id = '{run_id}'")
+    await set_run(database, child, f"{over}, parent_id = '{last}'")
     await database.aclose()
 
 
