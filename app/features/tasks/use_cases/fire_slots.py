@@ -16,10 +16,11 @@ from app.infra.durable.ports import Engine, RunNotFound, RunQueue
 from app.kernel.ids import RunId
 from app.kernel.transaction import Begin, Tx
 
-LOOKED_AT = 400
+LOOKED_AT = 1000
 """tasks that are looked at together, the ones that are due longest"""
-AT_ONCE = 100
-"""of which so many are fired in a transaction; others may have the rest in hand"""
+AT_ONCE = 250
+"""of which so many are fired in a transaction; others may have the rest in hand. Each look passes over the entries of
+the index that are dead already, so a few large ones cost less; each task holds a lock of the server's table"""
 BUSY_S = 0.1
 """until one looks again at what others have in hand"""
 CANCELLED = "the next slot of the task's schedule has come"
@@ -36,7 +37,7 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class FireSlots:
-    """Write down slots, put their runs and move the schedules on, a hundred tasks a transaction; then offer the runs.
+    """Write down slots, put their runs and move the schedules on, many tasks a transaction; then offer the runs.
 
     Gives the seconds until the next slot, None where there is none. Concurrency: any number may, in any process.
     Errors: StorageUnavailable; nothing of the batch has happened then.
