@@ -325,6 +325,6 @@ async def test_how_the_engine_does_is_measured(database: Database) -> None:
 
 
 def test_the_code_that_runs_has_a_name() -> None:
-    assert code_version().endswith("+j1")
+    assert code_version().endswith("+j2")
     assert WorkerOptions("x", lease_s=30).beat_s == 10
     assert OPTIONS.version == "1"

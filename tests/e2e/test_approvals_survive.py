@@ -137,6 +137,7 @@ def test_a_calendar_is_deleted_once_when_its_owner_approves_it_after_everything_
     assert len(deletions) == 1
 
 
+@pytest.mark.soak
 def test_a_revoked_users_runs_that_wait_and_run_are_stopped_within_a_second(
     server: ModelServer, member: Member
 ) -> None:

@@ -78,6 +78,7 @@ async def test_the_turn_after_a_cancelled_one_is_answered(desk: AgentRunner) -> 
     assert said.text
 
 
+@pytest.mark.soak
 async def test_a_history_of_any_length_still_gets_an_answer(desk: AgentRunner) -> None:
     history: list[PastMessage] = []
     for turn in range(200):

@@ -64,6 +64,7 @@ def new_chat(member: httpx.Client) -> int:
     return chat_id
 
 
+@pytest.mark.soak
 @needs_the_model
 def test_a_demo_that_is_killed_leaves_no_process() -> None:
     with a_home() as home, a_demo(home / "data") as demo:

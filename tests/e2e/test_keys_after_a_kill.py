@@ -149,6 +149,7 @@ class Phone:
             time.sleep(float(answer.headers["retry-after"]))
 
 
+@pytest.mark.soak
 def test_what_was_done_before_a_kill_is_not_done_again_behind_it(storage: Storage) -> None:
     port = free_port()
     with a_home() as home, serving(home, storage, port, "web") as gateway:

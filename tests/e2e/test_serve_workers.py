@@ -98,6 +98,7 @@ def has_listened(gateway: Program, times: int) -> Callable[[], bool]:
     return lambda: len(gateway.logged("gateway.listening")) == times
 
 
+@pytest.mark.soak
 def test_a_killed_worker_costs_no_more_than_it_had_in_hand_and_another_takes_its_place(gateway: Program) -> None:
     victim = gateway.workers()[0]
 

@@ -31,7 +31,13 @@ FRAGMENTS = (
 )
 
 
-@pytest.fixture(scope="module", params=[running_gateway, running_asgi_gateway], ids=["protocol", "asgi"])
+MOUNTS = [
+    pytest.param(running_gateway, id="protocol"),
+    pytest.param(running_asgi_gateway, id="asgi", marks=pytest.mark.soak),
+]
+
+
+@pytest.fixture(scope="module", params=MOUNTS)
 def gateway_url(
     request: pytest.FixtureRequest, migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:

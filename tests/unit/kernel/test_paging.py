@@ -84,7 +84,11 @@ def test_a_time_that_is_outside_the_calendar_in_utc_is_refused(text: str) -> Non
     assert refused(f"updatedBefore={text}") == ["updatedBefore"]
 
 
-@given(moment=st.datetimes(timezones=st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))))
+# offsets of whole minutes, as ISO 8601 has them
+OFFSETS = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(moment=st.datetimes(timezones=OFFSETS))
 def test_any_time_is_read_or_refused(moment: datetime) -> None:
     try:
         found = parse_list_query({"createdAfter": [moment.isoformat()]}, FIELDS).created_after
