@@ -249,6 +249,7 @@ def test_bad_configuration_exits_with_every_problem_listed(home: Path) -> None:
     assert "s3cret" not in ended.stderr
 
 
+@pytest.mark.soak
 def test_the_route_table_explains_itself(home: Path, fleet: Fleet, data_dir: Path) -> None:
     settings = fleet.settings(data_dir)
 
@@ -266,6 +267,7 @@ def test_the_route_table_explains_itself(home: Path, fleet: Fleet, data_dir: Pat
     assert "route-not-found" in refused.stderr
 
 
+@pytest.mark.soak
 def test_the_database_commands_upgrade_downgrade_and_revise(home: Path, database_dsn: str) -> None:
     copy = home / "copy"  # `revision` writes a file beside the migrations: not into this checkout
     shutil.copytree(ROOT / "app", copy / "app", ignore=shutil.ignore_patterns("__pycache__"))

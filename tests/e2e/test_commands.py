@@ -120,6 +120,7 @@ def test_the_doctor_names_what_is_wrong_and_what_is_right(home: Path, database_d
     assert "JWT_PUBLIC_KEY" in sick.stdout
 
 
+@pytest.mark.soak
 def test_runs_that_are_long_over_are_counted_and_forgotten(home: Path, migrated_dsn: str) -> None:
     fleet = dict.fromkeys(("AUTH_SERVICE_URL", "AGENDA_SERVICE_URL", "SNAPSHOT_SERVICE_URL"), "http://127.0.0.1:9")
     given = fleet | {"POSTGRES_DSN": migrated_dsn, "JWT_PUBLIC_KEY": public_pem()}
@@ -136,6 +137,7 @@ def test_runs_that_are_long_over_are_counted_and_forgotten(home: Path, migrated_
     assert again.stdout == "deleted 0 events, 0 steps and 0 answers of 0 runs\n"
 
 
+@pytest.mark.soak
 def test_what_owners_were_told_long_ago_is_counted_and_forgotten(home: Path, migrated_dsn: str) -> None:
     fleet = dict.fromkeys(("AUTH_SERVICE_URL", "AGENDA_SERVICE_URL", "SNAPSHOT_SERVICE_URL"), "http://127.0.0.1:9")
     given = fleet | {"POSTGRES_DSN": migrated_dsn, "JWT_PUBLIC_KEY": public_pem()}

@@ -102,6 +102,7 @@ def test_the_demo_says_that_its_model_proves_the_path_and_how_to_name_another(de
     assert "DEFAULT_MODEL" in said
 
 
+@pytest.mark.soak
 @needs_the_model
 def test_a_conversation_with_the_real_model_goes_on(demo: Program, member: httpx.Client) -> None:
     del demo

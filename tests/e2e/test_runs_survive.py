@@ -134,6 +134,7 @@ def test_the_worker_is_killed_and_its_successor_says_the_rest(
     assert_nothing_is_lost(client, "ben", chat_id, reader)
 
 
+@pytest.mark.soak
 def test_the_worker_is_told_to_stop_and_hands_its_run_over(
     gateway: Program, client: httpx.Client, server: ModelServer
 ) -> None:

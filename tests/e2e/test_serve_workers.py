@@ -114,6 +114,7 @@ def test_a_killed_worker_costs_no_more_than_it_had_in_hand_and_another_takes_its
     assert victim not in gateway.workers()
 
 
+@pytest.mark.soak
 def test_a_hangup_is_served_through(gateway: Program) -> None:
     before = set(gateway.workers())
 

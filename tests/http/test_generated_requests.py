@@ -16,7 +16,7 @@ SEED = 20261128
 
 @pytest.mark.parametrize(
     ("role", "phases"),
-    [("user", ("coverage",)), ("admin", ("stateful",))],
+    [pytest.param("user", ("coverage",), marks=pytest.mark.soak), ("admin", ("stateful",))],
     ids=["user", "admin"],
 )
 def test_every_answer_to_a_generated_request_is_described(

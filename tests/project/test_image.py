@@ -136,6 +136,7 @@ def test_the_image_serves_is_healthy_and_stops_when_asked(image: Root, database_
     assert ill != 0
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", ["auth", "agenda", "analytics"])
 def test_the_fleet_of_the_compose_file_runs_from_the_image(image: Root, name: str, tmp_path: Path) -> None:
@@ -149,6 +150,7 @@ def test_the_fleet_of_the_compose_file_runs_from_the_image(image: Root, name: st
     assert status == HTTPStatus.NO_CONTENT
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 def test_the_image_has_neither_a_database_nor_a_local_model_nor_our_tools(image: Root) -> None:
     look = (
@@ -164,6 +166,7 @@ def test_the_image_has_neither_a_database_nor_a_local_model_nor_our_tools(image:
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 def test_the_image_holds_the_package_and_not_a_link_to_its_sources(image: Root) -> None:
     look = (
