@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.builders import some_settings
 from tests.gateway import running_gateway
 from tests.http.cable import Cable
+from tests.http.moody import Moody
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +43,18 @@ def cable(migrated_dsn: str) -> Iterator[Cable]:
     yield cable
     cable.cut()
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def agent() -> Moody:
+    """For gateways that are told to have it (`agent.provider()`)."""
+    return Moody()
+
+
+@pytest.fixture
+def thinking(agent: Moody) -> Iterator[threading.Event]:
+    """Have the agent think about "think" until the test sets the event."""
+    agent.is_asked.clear()
+    agent.may_answer.clear()
+    yield agent.may_answer
+    agent.may_answer.set()

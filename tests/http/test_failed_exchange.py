@@ -14,11 +14,6 @@ from tests.http.moody import PATIENCE_S, SECRET, Moody
 
 
 @pytest.fixture(scope="module")
-def agent() -> Moody:
-    return Moody()
-
-
-@pytest.fixture(scope="module")
 def gateway_url(migrated_dsn: str, agent: Moody, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     settings = some_settings(tmp_path_factory.mktemp("gateway"), dsn=migrated_dsn)
     with running_gateway(settings, agent.provider()) as url:

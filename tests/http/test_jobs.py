@@ -19,23 +19,10 @@ ENDS = ("result", "error")
 
 
 @pytest.fixture(scope="module")
-def agent() -> Moody:
-    return Moody()
-
-
-@pytest.fixture(scope="module")
 def gateway_url(migrated_dsn: str, agent: Moody, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     settings = some_settings(tmp_path_factory.mktemp("gateway"), dsn=migrated_dsn)
     with running_gateway(settings, agent.provider()) as url:
         yield url
-
-
-@pytest.fixture
-def thinking(agent: Moody) -> Iterator[threading.Event]:
-    agent.is_asked.clear()
-    agent.may_answer.clear()
-    yield agent.may_answer
-    agent.may_answer.set()
 
 
 def started(client: httpx.Client, owner: str, **body: object) -> Json:

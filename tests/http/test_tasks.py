@@ -20,24 +20,10 @@ TASK = {
 
 
 @pytest.fixture(scope="module")
-def agent() -> Moody:
-    return Moody()
-
-
-@pytest.fixture(scope="module")
 def gateway_url(migrated_dsn: str, agent: Moody, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     settings = some_settings(tmp_path_factory.mktemp("gateway"), dsn=migrated_dsn)
     with running_gateway(settings, agent.provider()) as url:
         yield url
-
-
-@pytest.fixture
-def thinking(agent: Moody) -> Iterator[threading.Event]:
-    """Have the agent think about "think" until the test sets the event."""
-    agent.is_asked.clear()
-    agent.may_answer.clear()
-    yield agent.may_answer
-    agent.may_answer.set()
 
 
 def read(client: httpx.Client, sub: str, task_id: object) -> Json:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -92,7 +91,7 @@ def demo_url() -> Iterator[str]:
         try:
             yield next(found[1] for line in child.stdout if (found := re.search(r"Portico is at (\S+)", line)))
         finally:
-            child.send_signal(signal.SIGINT)
+            child.terminate()  # a program that was started in the background may not hear Ctrl-C
             child.wait(40)
 
 
