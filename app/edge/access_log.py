@@ -101,9 +101,13 @@ class BatchedAccessLog:
     _lines: list[Line | Fields] = field(default_factory=list)
     _owed: float = 0
     _timer: asyncio.TimerHandle | None = None
+    _keeps_all: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._keeps_all = self.level <= logging.INFO and self.sample >= 1
 
     def write(self, record: Record, seconds: float) -> None:
-        if self.level <= logging.INFO and self.sample >= 1:  # the usual: every request leaves a line
+        if self._keeps_all:
             self._keep(record, line_of(record, seconds))
             return
         is_fine = record.reason in _FINE and 0 < record.status < 400

@@ -14,16 +14,16 @@ def added_headers(record: Record) -> Headers:
     return added + cors_headers(record) if record.varies_by_origin else added
 
 
-def added_lines(record: Record) -> bytes:
-    """Write the same as lines."""
-    lines = b"x-request-id: %b\r\n%b" % (record.id.encode(), record.limit_lines)
+def added_lines(record: Record, behind: bytes = b"") -> bytes:
+    """Write the same as lines, `behind` others."""
+    lines = b"%bx-request-id: %b\r\n%b" % (behind, record.id.encode(), record.limit_lines)
     return lines + field_lines(cors_headers(record)) if record.varies_by_origin else lines
 
 
 def completed_lines(record: Record, head: AnswerHead) -> bytes:
     """Write the fields of an upstream's answer with what the edge adds, in place of whatever had these names."""
     lines = head.returned_unlimited_lines if record.limit_lines else head.returned_lines
-    return lines + added_lines(record)
+    return added_lines(record, lines)
 
 
 def completed(record: Record, headers: Headers) -> Headers:
@@ -44,4 +44,4 @@ def refusal(record: Record, fault: Fault) -> Answer:
 
 def note_refusal(record: Record, fault: Fault) -> None:
     record.reason = fault.reason
-    record.evidence.update(fault.evidence)
+    record.evidence = {**record.evidence, **fault.evidence}

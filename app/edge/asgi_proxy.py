@@ -126,7 +126,7 @@ async def _ask(passage: Passage, endpoint: UpstreamEndpoint) -> None:
     record, route, upstream, body = passage.record, passage.route, passage.upstream, passage.body
     connection = await endpoint.pool.acquire(connect_timeout_s=upstream.connect_timeout_s)
     async with Exchange(connection) as exchange:
-        head = request_head(record, authority=endpoint.authority, rest=passage.head_rest)
+        head = request_head(record, endpoint.authority, passage.head_rest)
         exchange.begin(record.method, head, deadlines=_deadlines(upstream, route), body_follows=not body.is_empty)
         if body.is_empty:
             await _give_back(exchange, passage, endpoint)

@@ -73,7 +73,7 @@ class EdgeProtocol(Taking):
 
     @property
     def _connections(self) -> set[Any]:
-        return self._server_state.connections  # typed as uvicorn's own protocols
+        return self.server_state.connections  # typed as uvicorn's own protocols
 
     # --- from the transport -------------------------------------------------------------------------------------------
 
@@ -158,16 +158,19 @@ class EdgeProtocol(Taking):
             is_handshake = head.method == b"GET" and not head.is_http_1_0
             record.is_upgrade = is_handshake and (record.first(b"upgrade") or b"").lower() == b"websocket"
         self.keeps_alive = head.is_persistent and not self._is_leaving
-        self._reply = reply = Reply(self, record, is_http_1_0=head.is_http_1_0)
-        self._decide(reply, chain.new, block=block)
+        self._reply = reply = Reply(self, record)
+        reply.is_http_1_0 = head.is_http_1_0
+        self._decide(reply, chain.new, None, block)
 
     def _enter_again(self, plan: Plan, chain: Chain) -> None:
         now_s = self._edge.clock.monotonic_s()
         self.keeps_alive = plan.is_persistent and not self._is_leaving
-        self._reply = reply = Reply(self, plan.record.again(now_s), is_http_1_0=plan.is_http_1_0)
-        self._decide(reply, chain.known, plan=plan)
+        self._reply = reply = Reply(self, plan.record.again(now_s))
+        reply.is_http_1_0 = plan.is_http_1_0
+        self._decide(reply, chain.known, plan)
 
-    def _decide(self, reply: Reply, stages: Sequence[Stage], *, block: bytes = b"", plan: Plan | None = None) -> None:
+    def _decide(self, reply: Reply, stages: Sequence[Stage], plan: Plan | None = None, block: bytes = b"") -> None:
+        """Let a request in, or answer it. `block` is the head, where a plan of it may be kept for the next."""
         record = reply.record
         try:
             answer = decide(stages, record)
@@ -229,10 +232,8 @@ class EdgeProtocol(Taking):
         """Give a request that was let in to whom its row names."""
         record = reply.record
         if plan.is_plain and record.upstream is not None:
-            self._exchange = splice = Splice(
-                self._edge, self, reply, plan.route, record.upstream, plan.framing, plan.head_rest
-            )
-            splice.begin(has_body=False)
+            self._exchange = splice = Splice(self._edge, self, reply, plan, record.upstream)
+            splice.begin()
             return
         if record.is_upgrade and record.upstream is None:
             self._hand_over(record)
@@ -244,7 +245,9 @@ class EdgeProtocol(Taking):
             self._clock.expect(Late.BODY, self._edge.options.body_idle_s)
             if (record.first(b"expect") or b"").lower() == b"100-continue":
                 reply.interim(CONTINUE)
-        exchange.begin(has_body=body is not None)
+        if body is not None:
+            exchange.expect_body()
+        exchange.begin()
 
     def _exchange_of(self, reply: Reply, plan: Plan) -> Exchange:
         record = reply.record
@@ -252,15 +255,15 @@ class EdgeProtocol(Taking):
             scope = scope_of(record, server=self._server, state=self._known(record))
             return LocalExchange(self._edge, self._config.loaded_app, self, reply, scope)
         if record.is_upgrade:
-            tunnel = Tunnel(self._edge, self, reply, plan.route, record.upstream, plan.head_rest)
+            tunnel = Tunnel(self._edge, self, reply, plan, record.upstream)
             if self._is_draining:
                 tunnel.end_at(self._tunnels_end_at_s)
             return tunnel
-        return Splice(self._edge, self, reply, plan.route, record.upstream, plan.framing, plan.head_rest)
+        return Splice(self._edge, self, reply, plan, record.upstream)
 
     def _hand_over(self, record: Record) -> None:
         """Let uvicorn's own protocol speak WebSocket with a client of ours. Errors: HeadMalformed."""
-        server, state = self._server_state, self._state
+        server, state = self.server_state, self._state
         websocket = LocalWebSocket(record, self.count_out, self._config, server, state, self._loop)
         received = self._intake.take_all()
         self._pace()
@@ -277,5 +280,5 @@ class EdgeProtocol(Taking):
         method, path = first_words(block or self._intake.beginning)
         record = Record(method, path, b"", [], self._peer, self._scheme, self._edge.clock.monotonic_s())
         introduce(self._edge.stages, record)
-        self._reply = reply = Reply(self, record, is_http_1_0=False)
+        self._reply = reply = Reply(self, record)
         self._answer_last(reply, refusal(record, fault))

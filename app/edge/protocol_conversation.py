@@ -88,7 +88,7 @@ class Conversation(ClientSocket):
     def on_answered(self) -> None:
         """Hear that the answer was handed over whole."""
         self._reply = self._exchange = None
-        self._server_state.total_requests += 1
+        self.server_state.total_requests += 1
         if self._is_held:
             self.resume_reading()
         options = self._edge.options

@@ -12,13 +12,15 @@ _HEAD_END = b"\r\n\r\n"
 class Intake:
     """Cost: what arrived is copied once where a head comes in pieces, else never; a byte is searched once."""
 
-    __slots__ = ("_at", "_data", "_has_skipped_line", "_head", "_searched", "is_searched")
+    __slots__ = ("_at", "_data", "_has_skipped_line", "_head", "_searched", "has_bytes", "is_searched")
 
     def __init__(self) -> None:
         self._head: HeadParser | None = None
         self._data: bytes | bytearray = b""
         self._at = self._searched = 0
         self._has_skipped_line = False
+        self.has_bytes = False
+        """an attribute, as it is asked for several times a request"""
         self.is_searched = False
         """whether the beginning of a head was looked at before"""
 
@@ -28,10 +30,6 @@ class Intake:
         if self._head is None:
             self._head = HeadParser()
         return self._head
-
-    @property
-    def has_bytes(self) -> bool:
-        return len(self._data) > self._at
 
     @property
     def has_head(self) -> bool:
@@ -47,6 +45,7 @@ class Intake:
         return bytes(self._data[self._at : self._at + 1024])
 
     def add(self, data: bytes) -> None:
+        self.has_bytes = self.has_bytes or len(data) > 0
         if len(self._data) == self._at:
             self._data, self._at, self._searched = data, 0, 0
             return
@@ -64,6 +63,7 @@ class Intake:
         if not self._has_skipped_line and data.startswith(b"\r\n", self._at):
             self._at += 2  # one empty line before a request is ignored (RFC 9112 §2.2)
             self._has_skipped_line = True
+            self.has_bytes = len(data) > self._at
         at = self._at
         end = data.find(_HEAD_END, max(at, self._searched))
         size = (len(data) if end < 0 else end + len(_HEAD_END)) - at
@@ -80,6 +80,7 @@ class Intake:
         head = bytes(data[at : self._at])
         if self._at == len(data):
             self._data, self._at, self._searched = b"", 0, 0  # an idle connection keeps nothing of what it was sent
+            self.has_bytes = False
         return head
 
     def end(self) -> None:
@@ -93,11 +94,13 @@ class Intake:
         """Take everything behind the last head."""
         data, self._data = self._data, b""
         at, self._at, self._searched = self._at, 0, 0
+        self.has_bytes = False
         return bytes(data[at:]) if at else bytes(data)
 
     def put_back(self, rest: bytes) -> None:
         """Put in again what was taken and not needed."""
         self._data, self._at, self._searched = rest, 0, 0
+        self.has_bytes = len(rest) > 0
 
 
 def first_words(beginning: bytes) -> tuple[bytes, bytes]:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
 from uvicorn.server import ServerState
@@ -22,7 +22,10 @@ def _to_nobody(data: bytes) -> None:
 class Exchange(Protocol):
     """Who serves a request: a `Splice` (what it hears is told there), a `Tunnel` or a `LocalExchange`."""
 
-    def begin(self, *, has_body: bool) -> None: ...
+    def expect_body(self) -> None:
+        """Hear, before it begins, that the request has a body."""
+
+    def begin(self) -> None: ...
     def take(self, piece: bytes) -> None: ...
     def take_end(self) -> None: ...
     def refuse(self, fault: Fault) -> None: ...
@@ -35,12 +38,12 @@ class ClientSocket(asyncio.Protocol):
     """`write` is the transport's own. Two reasons may stop reading: `hold` by who serves, `flood` by what waits."""
 
     __slots__ = (
-        "_clock", "_has_paused", "_is_held", "_is_paused", "_loop", "_paused_clients", "_server_state", "_transport",
-        "_unsent_bytes", "_watched", "is_congested", "is_deaf", "write",
+        "_clock", "_has_paused", "_is_held", "_is_paused", "_loop", "_paused_clients", "_transport", "_unsent_bytes",
+        "_watched", "is_congested", "is_deaf", "server_state", "write",
     )  # fmt: skip
 
     def __init__(self, server_state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-        self._server_state = server_state
+        self.server_state = server_state
         self._loop = loop
         self._clock = ClientClock(loop, self._on_late)
         self._transport: asyncio.Transport
@@ -55,10 +58,6 @@ class ClientSocket(asyncio.Protocol):
         """the client takes bytes slower than they come"""
         self.is_deaf = False
         """whatever still arrives is dropped"""
-
-    @property
-    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        return self._server_state.default_headers
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -76,7 +75,7 @@ class ClientSocket(asyncio.Protocol):
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Start work that the server waits for when it stops."""
         task = self._loop.create_task(work)
-        tasks = self._server_state.tasks
+        tasks = self.server_state.tasks
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         return task

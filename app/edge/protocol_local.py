@@ -44,8 +44,10 @@ class LocalExchange:
         self._has_room = asyncio.Event()
         self._has_room.set()
 
-    def begin(self, *, has_body: bool) -> None:
-        self._is_body_whole = not has_body
+    def expect_body(self) -> None:
+        self._is_body_whole = False
+
+    def begin(self) -> None:
         self._has_changed.set()
         self._edge.turnstile.enter(self)
 
@@ -166,7 +168,8 @@ class LocalExchange:
         is_open_ended = not declared and whole_bytes is None
         if is_event_stream(headers):
             self._edge.release(self._reply.record)
-        self._reply.start(head["status"], field_lines(headers), is_open_ended=is_open_ended)
+        start = self._reply.start_open_ended if is_open_ended else self._reply.start
+        start(head["status"], field_lines(headers))
 
 
 def scope_of(record: Record, *, server: tuple[str, int | None] | None, state: dict[str, Any]) -> Scope:

@@ -4,6 +4,8 @@ import http
 from collections.abc import Sequence
 from typing import Protocol
 
+from uvicorn.server import ServerState
+
 from app.edge.answers import added_lines
 from app.edge.chunked import LAST_CHUNK
 from app.edge.headers import field_lines
@@ -48,9 +50,8 @@ class Line(Protocol):
     """The client's connection, as far as an answer needs it."""
 
     keeps_alive: bool
+    server_state: ServerState
 
-    @property
-    def default_headers(self) -> Sequence[tuple[bytes, bytes]]: ...
     def write(self, data: bytes, /) -> None: ...
     def on_answer_begins(self) -> None:
         """Hear that a head is about to be sent: the last moment to decide whether the connection is kept."""
@@ -70,10 +71,11 @@ class Reply:
         "record",
     )  # fmt: skip
 
-    def __init__(self, line: Line, record: Record, *, is_http_1_0: bool) -> None:
+    def __init__(self, line: Line, record: Record) -> None:
         self._line = line
         self.record = record
-        self.is_http_1_0 = is_http_1_0
+        self.is_http_1_0 = False
+        """by the request's head: to be set before anything is sent"""
         self._has_continued = self._is_chunked = self.is_silent = False
         self.is_started = False
         self.is_close_delimited = False
@@ -89,25 +91,35 @@ class Reply:
         self._has_continued |= status == CONTINUE
         self._line.write(b"%b%b\r\n" % (_STATUS_LINES[status], lines))
 
-    def start(self, status: int, lines: bytes, piece: bytes = b"", *, is_open_ended: bool) -> None:
-        """Send a head, and what there is of the body; `lines` are its fields, but for the framing if open-ended."""
+    def start(self, status: int, lines: bytes, piece: bytes = b"") -> None:
+        """Send a head, and what there is of the body; `lines` are its fields, and say how long the body is."""
+        line, own = self._line, self._begin(status)
+        if line.keeps_alive and not (self.is_silent or self.is_http_1_0) and len(piece) <= _JOINED_BYTES:
+            line.write(b"%b%b%b\r\n%b" % (_STATUS_LINES[status], own, lines, piece))
+        else:
+            self._send_head(b"%b%b%b" % (_STATUS_LINES[status], own, lines), piece)
+
+    def start_open_ended(self, status: int, lines: bytes, piece: bytes = b"") -> None:
+        """Do the same where nobody knows yet how long the body is: it is framed here."""
+        head = b"%b%b%b" % (_STATUS_LINES[status], self._begin(status), lines)
+        if self.is_http_1_0 and not self.is_silent:
+            self.is_close_delimited = True
+            self._line.keeps_alive = False
+        elif not self.is_silent:
+            self._is_chunked = True
+            head += b"transfer-encoding: chunked\r\n"
+        self._send_head(head, piece)
+
+    def _begin(self, status: int) -> bytes:
+        """Decide what the head decides, and write the server's own fields."""
         line = self._line
         line.on_answer_begins()
         self.is_started = True
         self.is_silent = status in _BODILESS or self.record.method == b"HEAD"
-        dated = _dated.lines(line.default_headers)
-        is_usual = not (is_open_ended or self.is_silent or self.is_http_1_0) and line.keeps_alive
-        if is_usual and len(piece) <= _JOINED_BYTES:
-            line.write(b"%b%b%b\r\n%b" % (_STATUS_LINES[status], dated, lines, piece))
-            return
-        head = b"%b%b%b" % (_STATUS_LINES[status], dated, lines)
-        if is_open_ended and not self.is_silent:
-            if self.is_http_1_0:
-                self.is_close_delimited = True
-                line.keeps_alive = False
-            else:
-                self._is_chunked = True
-                head += b"transfer-encoding: chunked\r\n"
+        return _dated.lines(line.server_state.default_headers)
+
+    def _send_head(self, head: bytes, piece: bytes) -> None:
+        line = self._line
         if not line.keeps_alive:
             head += b"connection: close\r\n"
         elif self.is_http_1_0:
@@ -123,7 +135,8 @@ class Reply:
     def switch(self, lines: bytes) -> None:
         """Send the head of a 101."""
         self.is_started = True
-        self._line.write(b"%b%b%b\r\n" % (_STATUS_LINES[101], _dated.lines(self._line.default_headers), lines))
+        own = _dated.lines(self._line.server_state.default_headers)
+        self._line.write(b"%b%b%b\r\n" % (_STATUS_LINES[101], own, lines))
 
     def send(self, piece: bytes) -> None:
         if self.is_silent or not piece:
@@ -150,5 +163,5 @@ class Reply:
         length = [] if answer.status in _BODILESS else [(b"content-length", b"%d" % len(answer.body))]
         lines = field_lines([*answer.headers, *length]) + added_lines(self.record)
         self.record.status, self.record.bytes_out = answer.status, len(answer.body)
-        self.start(answer.status, lines, answer.body, is_open_ended=False)
+        self.start(answer.status, lines, answer.body)
         self.end()

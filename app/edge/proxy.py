@@ -61,7 +61,7 @@ def declared_bytes(record: Record, framing: BodyFraming) -> int | None:
     return int(record.first(b"content-length") or 0)
 
 
-def request_head(record: Record, *, authority: bytes, rest: bytes) -> bytes:
+def request_head(record: Record, authority: bytes, rest: bytes) -> bytes:
     """Write the head an upstream is sent: what is this request's own, and `rest` as `head_rest` made it."""
     target = record.upstream_path + b"?" + record.query if record.query else record.upstream_path
     state = b"tracestate: %b\r\n" % record.tracestate if record.tracestate else b""

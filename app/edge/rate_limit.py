@@ -27,7 +27,7 @@ class RateLimit:
     rate_per_s: float
     policy: bytes
 
-    def lines(self, left: float, *, wait_s: float) -> bytes:
+    def lines(self, left: float, wait_s: float) -> bytes:
         """Write the fields that tell the limit and what is left of it; `wait_s` is 0 where a request was let in.
 
         Their `t` is `Retry-After` where one was refused, and else the time until the bucket is full.

@@ -22,7 +22,7 @@ While the ledger is away, each process enforces its share of burst and rate by i
 """
 
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil, inf, nan
 
 from app.edge.rate_limit import RateLimit
 
@@ -60,6 +60,8 @@ class Quota:
         "_prepaid_until_s",
         "_seen_s",
         "_synced_s",
+        "_told",
+        "_told_left",
         "_wanted",
         "is_due",
         "level",
@@ -84,6 +86,8 @@ class Quota:
         self._prepaid_until_s = 0.0
         self._demand = self._wanted = 0
         self._booking = 0.0
+        self._told = b""
+        self._told_left = nan
 
     @property
     def left(self) -> float:
@@ -94,6 +98,16 @@ class Quota:
         self.limit = limit
         self.level = min(self.level, limit.burst)
         self.trifle = TRIFLE * limit.burst
+        self._told_left = nan
+
+    def lines(self) -> bytes:
+        """Write the fields of an answer that tell the limit: once, where a bucket is refilled as fast as it is used."""
+        wait_s, left = self.wait_s, self.level + self.prepaid
+        if wait_s:
+            return self.limit.lines(left, wait_s)
+        if left != self._told_left:
+            self._told_left, self._told = left, self.limit.lines(left, wait_s)
+        return self._told
 
     def take(self, now_s: float, fleet: Fleet) -> bool:
         """Let one request in, or not."""

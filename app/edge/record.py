@@ -4,9 +4,11 @@ Everything the access log says comes from here. Rule: stages write their own fie
 requests.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from app.edge.headers import Headers
 from app.edge.routes import Route
@@ -14,6 +16,7 @@ from app.edge.upstreams import Upstream
 from app.kernel.identity import Principal
 
 SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+NO_EVIDENCE: Mapping[str, object] = MappingProxyType({})
 
 
 class Record(Struct):
@@ -62,13 +65,12 @@ class Record(Struct):
     bytes_out: int = 0
     endpoint: str = ""
     retries: int = 0
-    evidence: dict[str, object] = field(default_factory=dict)
+    evidence: Mapping[str, object] = NO_EVIDENCE
 
     def again(self, started_s: float) -> "Record":
         """Begin the record of a request with the same head; this one is `pristine`."""
         record: Record = self.__copy__()  # type: ignore[attr-defined] # every struct has it; the stubs do not
         record.started_s = started_s
-        record.evidence = {}
         return record
 
     def pristine(self) -> "Record":

@@ -9,14 +9,14 @@ from functools import lru_cache
 
 from app.edge.answer_head import AnswerHead
 from app.edge.answers import completed_lines, note_refusal, refusal
-from app.edge.chunked import chunk
+from app.edge.chunked import LAST_CHUNK, chunk
 from app.edge.edge import Edge
 from app.edge.endpoint import UpstreamEndpoint
+from app.edge.plans import Plan
 from app.edge.protocol_line import ClientSocket
 from app.edge.protocol_reply import Reply
 from app.edge.proxy import BodyFraming, fault_of, may_retry, request_head
 from app.edge.record import Record
-from app.edge.routes import Route
 from app.edge.upstream import UpstreamConnection
 from app.edge.upstream_failures import UpstreamFailure
 from app.edge.upstream_sink import Deadlines
@@ -36,41 +36,30 @@ class Splice:
     """
 
     __slots__ = (
-        "_allows_upgrade", "_client", "_connection", "_edge", "_endpoint", "_framing", "_has_body", "_head_rest",
-        "_held", "_held_bytes", "_is_body_started", "_is_over", "_is_request_whole", "_is_stream", "_record", "_reply",
-        "_route", "_task", "_upstream",
+        "_allows_upgrade", "_client", "_connection", "_edge", "_endpoint", "_has_body", "_held", "_is_body_started",
+        "_is_over", "_is_request_whole", "_is_stream", "_plan", "_record", "_reply", "_task", "_upstream",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        edge: Edge,
-        client: ClientSocket,
-        reply: Reply,
-        route: Route,
-        upstream: Upstream,
-        framing: BodyFraming,
-        head_rest: bytes,
-    ) -> None:
+    def __init__(self, edge: Edge, client: ClientSocket, reply: Reply, plan: Plan, upstream: Upstream) -> None:
         self._edge = edge
         self._client = client
         self._reply = reply
         self._record: Record = reply.record
-        self._route = route
+        self._plan = plan
         self._upstream = upstream
-        self._framing = framing
-        self._head_rest = head_rest
         self._has_body = self._allows_upgrade = False
         self._endpoint: UpstreamEndpoint | None = None
         self._connection: UpstreamConnection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._held: bytearray | None = None
         self._is_request_whole = True
         self._is_body_started = self._is_over = self._is_stream = False
 
-    def begin(self, *, has_body: bool) -> None:
-        self._has_body = has_body
-        self._is_request_whole = not has_body
+    def expect_body(self) -> None:
+        self._has_body = True
+        self._is_request_whole = False
+
+    def begin(self) -> None:
         self._record.reason = "proxied"
         self._upstream.budget.earn()
         self._ask(None)
@@ -78,22 +67,27 @@ class Splice:
     # --- from the client ----------------------------------------------------------------------------------------------
 
     def take(self, piece: bytes) -> None:
-        framed = chunk(piece) if self._framing is BodyFraming.CHUNKED else piece
+        framed = chunk(piece) if self._plan.framing is BodyFraming.CHUNKED else piece
         if self._connection is not None:
             self._is_body_started = True
             self._connection.send(framed)
             return
-        self._held.append(framed)
-        self._held_bytes += len(framed)
-        if self._held_bytes > HELD_BYTES:
-            self._client.pause_reading()
+        self._hold(framed)
 
     def take_end(self) -> None:
         self._is_request_whole = True
-        if self._framing is BodyFraming.CHUNKED:
-            self._held.append(b"0\r\n\r\n")
+        if self._plan.framing is BodyFraming.CHUNKED:
+            self._hold(LAST_CHUNK)
         if self._connection is not None:
             self._send_held(self._connection)
+
+    def _hold(self, framed: bytes) -> None:
+        """Keep what is to be sent, or would be: the upstream may still be dialled."""
+        if self._held is None:
+            self._held = bytearray()
+        self._held += framed
+        if len(self._held) > HELD_BYTES:
+            self._client.pause_reading()
 
     def refuse(self, fault: Fault) -> None:
         """Give up, and tell the client why; where an answer has begun, leave it broken off."""
@@ -141,7 +135,11 @@ class Splice:
                 self._edge.gauges.streams_open += 1
         record.status = head.status
         record.bytes_out += len(piece)
-        self._reply.start(head.status, completed_lines(record, head), piece, is_open_ended=is_open_ended)
+        lines = completed_lines(record, head)
+        if is_open_ended:
+            self._reply.start_open_ended(head.status, lines, piece)
+        else:
+            self._reply.start(head.status, lines, piece)
 
     def on_body(self, piece: bytes) -> None:
         self._record.bytes_out += len(piece)
@@ -183,7 +181,7 @@ class Splice:
             return
         record = self._record
         record.endpoint = endpoint.name
-        head = request_head(record, authority=endpoint.authority, rest=self._head_rest)
+        head = request_head(record, endpoint.authority, self._plan.head_rest)
         connection = endpoint.pool.acquire_nowait()
         if connection is not None:
             self._begin(connection, head)
@@ -202,8 +200,9 @@ class Splice:
 
     def _begin(self, connection: UpstreamConnection, head: bytes) -> None:
         deadlines = self._upstream.deadlines
-        if self._route.timeout_s is not None:
-            deadlines = _with_timeout(deadlines, self._route.timeout_s)
+        timeout_s = self._plan.route.timeout_s
+        if timeout_s is not None:
+            deadlines = _with_timeout(deadlines, timeout_s)
         self._connection = connection
         connection.begin(
             self,
@@ -220,11 +219,10 @@ class Splice:
 
     def _send_held(self, connection: UpstreamConnection) -> None:
         """Send what was held back; what the upstream does not take pauses the client by itself."""
-        if self._held:
+        held, self._held = self._held, None
+        if held:
             self._is_body_started = True
-            connection.send(b"".join(self._held))
-            self._held.clear()
-            self._held_bytes = 0
+            connection.send(bytes(held))
         if self._is_request_whole:
             connection.finish()
         elif connection.is_writable:

@@ -12,10 +12,9 @@ from app.edge.answer_head import AnswerHead
 from app.edge.answers import completed_lines, note_refusal
 from app.edge.edge import Edge
 from app.edge.faults import UpstreamAnswerBroken
+from app.edge.plans import Plan
 from app.edge.protocol_line import ClientSocket
 from app.edge.protocol_reply import Reply
-from app.edge.proxy import BodyFraming
-from app.edge.routes import Route
 from app.edge.splice import Splice
 from app.edge.tcp import watch_peer
 from app.edge.token_watch import TokenWatch
@@ -43,10 +42,8 @@ class Tunnel(Splice):
 
     __slots__ = ("_drain", "_from_client", "_from_upstream", "_is_open", "_watch")
 
-    def __init__(
-        self, edge: Edge, client: ClientSocket, reply: Reply, route: Route, upstream: Upstream, head_rest: bytes
-    ) -> None:
-        super().__init__(edge, client, reply, route, upstream, BodyFraming.NONE, head_rest)
+    def __init__(self, edge: Edge, client: ClientSocket, reply: Reply, plan: Plan, upstream: Upstream) -> None:
+        super().__init__(edge, client, reply, plan, upstream)
         self._allows_upgrade = True
         self._is_open = False
         self._from_client = FrameTracker()

@@ -206,7 +206,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._is_answered = True
         sink.on_head(head, data[end:])
         if self._sink is sink:
-            self._end(sink, is_reusable=head.is_persistent)
+            if head.is_persistent:
+                self._give_back(sink)
+            else:
+                self._end(sink)
         return True
 
     def _take(self, sink: AnswerSink, data: bytes) -> None:
@@ -231,7 +234,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._sink is not sink:
             return
         if parser.is_complete:
-            self._end(sink, is_reusable=parser.is_reusable)
+            end = self._give_back if parser.is_reusable else self._end
+            end(sink)
         elif body or not had_head:
             self._restart_clock()
 
@@ -245,7 +249,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.cut(str(cut))
             return
         if self._is_end_authentic():
-            self._end(sink, is_reusable=False)
+            self._end(sink)
         else:
             self.cut("the connection ended without TLS saying so")
 
@@ -301,24 +305,28 @@ class UpstreamConnection(asyncio.Protocol):
             return Phase.BODY
         return Phase.HEAD if self._is_request_done and self.is_writable else Phase.SEND
 
-    def _end(self, sink: AnswerSink, *, is_reusable: bool) -> None:
+    def _give_back(self, sink: AnswerSink) -> None:
         """Let go of a complete answer; the connection goes first, so that `on_end` may ask the pool for one."""
-        self._sink = None
-        self._read_deadline = self._write_deadline = inf
         transport = self._transport
         if (
-            is_reusable
-            and self._is_request_done
-            and transport is not None
-            and not transport.is_closing()
-            and not transport.get_write_buffer_size()
+            not self._is_request_done
+            or transport is None
+            or transport.is_closing()
+            or transport.get_write_buffer_size()
         ):
-            if self._is_paused:
-                self.resume_reading()
-            self.idle_since = self._loop.time()
-            self._on_idle(self)
-        else:
-            self.abort()
+            self._end(sink)
+            return
+        self._sink = None
+        self._read_deadline = self._write_deadline = inf
+        if self._is_paused:
+            self.resume_reading()
+        self.idle_since = self._loop.time()
+        self._on_idle(self)
+        sink.on_end()
+
+    def _end(self, sink: AnswerSink) -> None:
+        """Do the same where the connection is of no more use."""
+        self.abort()
         sink.on_end()
 
     def _is_end_authentic(self) -> bool:

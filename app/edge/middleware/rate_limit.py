@@ -27,8 +27,8 @@ class CheckRate:
             quota = self.limiter.take_of_address(limit, record.client, record.started_s)
         else:
             quota = self.limiter.take_of_user(limit, principal.user_id, record.started_s)
+        record.limit_lines = quota.lines()
         wait_s = quota.wait_s
-        record.limit_lines = limit.lines(quota.level + quota.prepaid, wait_s=wait_s)
         if wait_s:
             words = f"This door takes {limit.words} from you; wait a little."
             raise RateLimited(words, headers={"retry-after": str(ceil(wait_s))})

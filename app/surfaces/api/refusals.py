@@ -15,6 +15,7 @@ import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 
+from app.edge.answers import note_refusal
 from app.edge.asgi_client import ClientGone
 from app.edge.faults import BodyTooLarge, InternalFault, RouteMethodNotAllowed, RouteNotFound
 from app.edge.record import Record
@@ -39,8 +40,7 @@ def refuse(request: AnyRequest, error: Exception) -> Response[bytes]:
     path = record.path.decode("latin-1")
     if isinstance(fault, InternalFault):
         log.error("request.failed", request_id=record.id, path=path, exc_info=error)
-    record.reason = fault.reason
-    record.evidence.update(fault.evidence)
+    note_refusal(record, fault)
     problem = problem_of(fault, instance=path, request_id=record.id)
     headers = {name: value for name, value in problem.headers.items() if name != "content-type"}
     return Response(

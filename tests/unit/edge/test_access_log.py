@@ -98,7 +98,7 @@ def test_nobody_and_nowhere_are_null() -> None:
 
 def test_evidence_stands_beside_the_fields_and_cannot_pass_for_one() -> None:
     record = answered(502, "upstream_refused", cause=OSError("refused"), access_token="abc", path="/elsewhere")
-    record.evidence["status"], record.retries = 200, 1
+    record.evidence, record.retries = {**record.evidence, "status": 200}, 1
 
     line = json.loads(as_json(rendered(record)))
 

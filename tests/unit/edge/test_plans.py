@@ -153,10 +153,10 @@ def test_the_next_record_is_new_but_for_what_the_head_decides() -> None:
     remembered = Remembered()
     plan = remembered.plan(("X-A", "1"))
     first = plan.record
-    first.id, first.status, first.bytes_out, first.evidence["cause"] = "first", 200, 9, "known"
+    first.id, first.status, first.bytes_out, first.evidence = "first", 200, 9, {"cause": "known"}
     remembered.plans.keep(BLOCK, plan)
     second = plan.record.again(4.0)
-    second.id, second.evidence["cause"] = "second", "known as well"
+    second.id, second.evidence = "second", {"cause": "known as well"}
 
     again = plan.record.again(5.0)
 

@@ -1,9 +1,10 @@
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uvicorn.server import ServerState
 
 from app.edge.protocol_reply import Reply
 from app.edge.record import Answer
@@ -19,10 +20,10 @@ class Wire:
     keeps_alive: bool = True
     sent: bytes = b""
     ends: list[str] = field(default_factory=list)
+    server_state: ServerState = field(default_factory=ServerState)
 
-    @property
-    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        return [(b"date", b"today")]
+    def __post_init__(self) -> None:
+        self.server_state.default_headers = [(b"date", b"today")]
 
     def write(self, data: bytes) -> None:
         self.sent += data
@@ -39,7 +40,13 @@ class Wire:
 
 def a_reply(method: str = "GET", *, keeps_alive: bool = True, is_http_1_0: bool = False) -> tuple[Reply, Wire]:
     wire = Wire(keeps_alive=keeps_alive)
-    return Reply(wire, a_record(method), is_http_1_0=is_http_1_0), wire
+    reply = Reply(wire, a_record(method))
+    reply.is_http_1_0 = is_http_1_0
+    return reply, wire
+
+
+def start_of(reply: Reply, *, is_open_ended: bool) -> Callable[[int, bytes, bytes], None]:
+    return reply.start_open_ended if is_open_ended else reply.start
 
 
 def unchunked(framed: bytes) -> tuple[bytes, bytes]:
@@ -58,7 +65,7 @@ def unchunked(framed: bytes) -> tuple[bytes, bytes]:
 def test_any_pieces_make_the_same_body(pieces: list[bytes], first: bytes) -> None:
     reply, wire = a_reply()
 
-    reply.start(200, b"x-a: 1\r\n", first, is_open_ended=True)
+    reply.start_open_ended(200, b"x-a: 1\r\n", first)
     for piece in pieces:
         reply.send(piece)
     reply.end()
@@ -74,7 +81,7 @@ def test_any_pieces_make_the_same_body(pieces: list[bytes], first: bytes) -> Non
 def test_a_piece_of_any_size_goes_out_as_it_is(size: int, is_open_ended: bool) -> None:  # noqa: FBT001 - a table's column
     reply, wire = a_reply()
 
-    reply.start(200, b"", b"x" * size, is_open_ended=is_open_ended)
+    start_of(reply, is_open_ended=is_open_ended)(200, b"", b"x" * size)
     reply.send(b"y" * size)
     reply.end()
 
@@ -87,7 +94,7 @@ def test_a_piece_of_any_size_goes_out_as_it_is(size: int, is_open_ended: bool) -
 def test_an_answer_that_may_have_no_body_has_none(method: str, status: int, is_open_ended: bool) -> None:  # noqa: FBT001 - a table's column
     reply, wire = a_reply(method)
 
-    reply.start(status, b"", b"body", is_open_ended=is_open_ended)
+    start_of(reply, is_open_ended=is_open_ended)(status, b"", b"body")
     reply.send(b"body")
     reply.end()
 
@@ -98,7 +105,7 @@ def test_an_answer_that_may_have_no_body_has_none(method: str, status: int, is_o
 def test_an_old_client_gets_an_end_instead_of_chunks() -> None:
     reply, wire = a_reply(is_http_1_0=True)
 
-    reply.start(200, b"", b"he", is_open_ended=True)
+    reply.start_open_ended(200, b"", b"he")
     reply.send(b"llo")
     reply.end()
 
@@ -119,7 +126,7 @@ def test_an_old_client_gets_an_end_instead_of_chunks() -> None:
 def test_whether_the_connection_stays_is_said_where_it_is_not_the_rule(line: tuple[Reply, Wire], said: bytes) -> None:
     reply, wire = line
 
-    reply.start(200, b"content-length: 0\r\n", is_open_ended=False)
+    reply.start(200, b"content-length: 0\r\n")
 
     assert wire.sent.partition(b"connection: ")[2].partition(b"\r\n")[0] == said
 
@@ -140,7 +147,7 @@ def test_an_answer_of_our_own_has_a_length_and_an_id(status: int) -> None:
 
 def test_what_is_broken_off_has_no_end() -> None:
     reply, wire = a_reply()
-    reply.start(200, b"", b"half", is_open_ended=True)
+    reply.start_open_ended(200, b"", b"half")
 
     reply.break_off()
 

@@ -22,7 +22,7 @@ def head_of(record: Record, *, framing: BodyFraming = BodyFraming.NONE, **row: o
     record.upstream_path = record.upstream_path or record.path
     route = a_route(**row)
     rest = head_rest(record, route, session_cookies=SESSION, framing=framing)
-    head = request_head(record, authority=b"there:9", rest=rest)
+    head = request_head(record, b"there:9", rest)
     assert head.endswith(b"\r\n\r\n")
     return head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
 

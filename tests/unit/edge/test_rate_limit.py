@@ -76,6 +76,6 @@ def test_a_row_with_a_flaw_in_its_limit_is_refused_at_load() -> None:
     ids=["full", "one gone", "empty", "refused"],
 )
 def test_the_field_tells_what_is_left_and_until_when(left: float, wait_s: float, field: bytes) -> None:
-    lines = a_limit("100/minute").lines(left, wait_s=wait_s)
+    lines = a_limit("100/minute").lines(left, wait_s)
 
     assert lines == b'ratelimit-policy: "default";q=100;w=60\r\nratelimit: %b\r\n' % field

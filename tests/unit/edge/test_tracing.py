@@ -38,7 +38,7 @@ INVALID = {
 
 def traceparent(record: Record) -> bytes:
     """Read what an upstream is sent."""
-    head = request_head(record, authority=b"there", rest=b"\r\n")
+    head = request_head(record, b"there", b"\r\n")
     return head.partition(b"\r\ntraceparent: ")[2].partition(b"\r\n")[0]
 
 
