@@ -36,15 +36,18 @@ async def run(
     state_dir: Path | None = None,
     timeout_s: float | None = None,
     hear: Hear | None = None,
+    notify: Mapping[str, Json] | None = None,
 ) -> RunResult:
     """Have an agent answer, and give what became of it; `hear` is called with each event as it comes.
 
+    `notify` is a task's `notification_config`: what is told of the run has arrived when this returns, or half a minute
+    has passed, and is tried again by whoever opens the folder next.
     After `timeout_s` the run is cancelled, and so it is when this call is; what was said until then is kept.
     Cost: some seconds, once for each new folder, and one for each call: for many, use `open_desk`.
     Errors: ValidationFailed, ConfigurationInvalid, StateBusy.
     """
     async with open_desk(state_dir, model=model) as desk:
-        run_id = await desk.ask(prompt, agent=agent, context=context)
+        run_id = await desk.ask(prompt, agent=agent, context=context, notify=notify)
         try:
             async with asyncio.timeout(timeout_s), aclosing(desk.follow(run_id)) as events:
                 async for event in events:
@@ -56,6 +59,8 @@ async def run(
         except asyncio.CancelledError:
             await desk.cancel(run_id, reason="cancelled by the program that began it")
             raise
+        if notify is not None:
+            await desk.delivered(run_id)
         return await desk.result(run_id)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from app.headless import RunEvent, RunState, open_desk, run
 from tests.e2e.program import ROOT, a_home
+from tests.receivers import Receiver
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,20 @@ async def test_one_call_runs_an_agent_to_its_end(home: Path) -> None:
     assert (result.status, result.agent, result.error) == (RunState.COMPLETED, "assistant", None)
     assert result.text == "You said: hello (turn 1)"
     assert [event.seq for event in heard] == list(range(1, len(heard) + 1))
+
+
+async def test_what_is_told_of_a_run_has_arrived_when_the_call_returns(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFICATION_NETWORKS", "127.0.0.0/8")
+    monkeypatch.setenv("NOTIFICATION_SECRET", "correct-horse-battery-staple-of-the-test")
+    receiver = Receiver()
+    with receiver.listening():
+        told = {"webhook_url": f"{receiver.url}/hook", "on": ["success"]}
+        result = await run("hello", model="scripted", agent="assistant", state_dir=home / ".portico", notify=told)
+        taken = list(receiver.accepted)
+
+    assert [got.json["data"]["run_id"] for got in taken] == [str(result.run_id)]
 
 
 async def test_a_failure_is_told_and_what_the_block_raises_passes_as_it_is(home: Path) -> None:

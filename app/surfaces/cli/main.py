@@ -129,6 +129,8 @@ def _add_run(commands: Commands) -> None:
     command.add_argument("--model", default="", help="the model of agents that name none (DEFAULT_MODEL)")
     command.add_argument("--state-dir", type=Path, help="where the database and everything else is kept")
     command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it takes longer")
+    told = "tell how it ended, as a task's notification_config says, and wait for it to arrive"
+    command.add_argument("--notify", metavar="JSON", help=told)
     command.add_argument("--resume", action="store_true", help="ask nothing; finish what an earlier start has left")
     output = command.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON object at the end")
@@ -301,6 +303,7 @@ def _run(chosen: argparse.Namespace) -> int:
         prompt=None if chosen.resume else run_agent.read_prompt(chosen.prompt),
         agent=chosen.agent,
         model=chosen.model,
+        notify=run_agent.read_notify(chosen.notify),
         output=run_agent.Output.EVENTS if chosen.events else output,
         state_dir=chosen.state_dir,
         timeout_s=chosen.timeout,

@@ -8,17 +8,19 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from app.features.notifications.domain.news import DeliveryState
 from app.features.runs.schemas import event_json
 from app.infra.durable.ports import RunState
 from app.infra.events.ports import EventType, RunEvent
 from app.kernel.errors import Unavailable, ValidationFailed
 from app.kernel.ids import RunId
+from app.kernel.values import Json
 from app.surfaces.cli.command_failed import CommandFailed
 from app.surfaces.cli.root import Root
 from app.surfaces.headless.desk import HeadlessDesk, RunResult
@@ -42,6 +44,7 @@ class Wish:
     prompt: str | None
     agent: str | None = None
     model: str = ""
+    notify: Mapping[str, Json] | None = None
     output: Output = Output.TEXT
     state_dir: Path | None = None
     timeout_s: float | None = None
@@ -57,6 +60,20 @@ def read_prompt(words: str | None) -> str:
     if len(raw) > MAX_PROMPT_BYTES:
         raise CommandFailed(f"the prompt on stdin has more than {MAX_PROMPT_BYTES} bytes", code=2)
     return raw.decode(errors="replace").strip()
+
+
+def read_notify(words: str | None) -> Mapping[str, Json] | None:
+    """Take who is to be told, as a task's `notification_config`. Errors: CommandFailed."""
+    if words is None:
+        return None
+    example = '{"webhook_url": "https://example.com/hook", "on": ["success", "error"]}'
+    try:
+        config = json.loads(words)
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise CommandFailed(f"--notify is no JSON object; write one like '{example}'", code=2)
+    return config
 
 
 def run(root: Root, wish: Wish) -> int:
@@ -82,10 +99,11 @@ async def _run(root: Root, wish: Wish) -> int:
 
 async def _ask(desk: HeadlessDesk, wish: Wish, prompt: str) -> int:
     left = [run.id for run in await desk.left()]
-    run_id = await desk.ask(prompt, agent=wish.agent)
+    run_id = await desk.ask(prompt, agent=wish.agent, notify=wish.notify)
     for one in left:
         _say(f"run {one} of an earlier start was not over; it goes on beside this one")
     result = await _attend(desk, run_id, wish)
+    await _deliver(desk, run_id)
     for one in left:
         if not (await desk.result(one)).status.is_final:
             _say(f"run {one} is still not over; finish it with: portico run --resume")
@@ -101,6 +119,7 @@ async def _resume(desk: HeadlessDesk, wish: Wish) -> int:
     for run in left:
         _say(f"run {run.id} goes on")
         result = await _attend(desk, run.id, wish)
+        await _deliver(desk, run.id)
         code = code if result.is_completed else 1
         if result.status is RunState.INTERRUPTED:
             break
@@ -121,6 +140,14 @@ async def _attend(desk: HeadlessDesk, run_id: RunId, wish: Wish) -> RunResult:
     result = await desk.result(run_id)
     telling.end(result)
     return result
+
+
+async def _deliver(desk: HeadlessDesk, run_id: RunId) -> None:
+    """Wait for what is told of a run, and say what did not arrive."""
+    for one in await desk.delivered(run_id):
+        is_tried = one.state is DeliveryState.PENDING
+        then = "the next start with this folder tries it again" if is_tried else "it was given up"
+        _say(f"what was to be told by {one.target.channel} has not arrived ({one.error or 'no answer yet'}); {then}")
 
 
 async def _stop(desk: HeadlessDesk, run_id: RunId, stop: asyncio.Event, timeout_s: float | None) -> None:

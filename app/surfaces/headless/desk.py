@@ -3,10 +3,14 @@
 The run is a task's, as one that is created over HTTP, and is worked on by this very process.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Protocol
 
+from app.features.notifications.domain.news import Delivery, DeliveryState
 from app.features.runs.domain.run import Run
 from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.cancel_run import CancelRun
@@ -21,6 +25,9 @@ from app.kernel.transaction import Begin
 from app.kernel.values import Json
 
 OWNER = "headless"
+DELIVERY_S = 30.0
+"""how long what is to be told of a run is waited for; what takes longer goes on with the next start"""
+LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,12 @@ class RunResult:
         return self.status is RunState.COMPLETED
 
 
+class Deliveries(Protocol):
+    """How what is told of a run is on its way (`ReadDeliveries`)."""
+
+    async def __call__(self, run_id: RunId) -> Sequence[Delivery]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class HeadlessDesk:
     """Concurrency: any number of runs at once."""
@@ -54,6 +67,7 @@ class HeadlessDesk:
     runs: RunStore
     log: EventLog
     cancel_run: CancelRun
+    deliveries: Deliveries
 
     async def ask(
         self,
@@ -114,6 +128,18 @@ class HeadlessDesk:
         return RunResult(
             run_id, run.status, text, run.agent, run.error, usage.input_tokens, usage.output_tokens, usage.cost
         )
+
+    async def delivered(self, run_id: RunId, *, within_s: float = DELIVERY_S) -> Sequence[Delivery]:
+        """Wait until nothing that is told of a run is on its way any more; give what did not arrive, and why.
+
+        What is still on its way after so long is tried again by whoever opens the folder next.
+        """
+        end_s = time.monotonic() + within_s
+        while True:
+            late = [one for one in await self.deliveries(run_id) if one.state is not DeliveryState.DELIVERED]
+            if time.monotonic() >= end_s or not any(one.state is DeliveryState.PENDING for one in late):
+                return late
+            await asyncio.sleep(LOOK_S)
 
     async def _is_end(self, event: RunEvent) -> bool:
         """Tell also of a run that waits now: that it said so may be long ago."""

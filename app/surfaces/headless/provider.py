@@ -6,6 +6,7 @@ from dishka import Provider, Scope, provide
 
 from app.agents.front_door import Credentials, FrontDoor
 from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
+from app.features.notifications.use_cases.read_deliveries import ReadDeliveries
 from app.infra.db.keyed_requests import PostgresKeyedRequests
 from app.infra.http_client.client import HttpClient
 from app.kernel.clock import Clock
@@ -13,7 +14,7 @@ from app.kernel.identity import Principal, Role, RoleTable
 from app.kernel.ids import UserId
 from app.kernel.keyed_requests import Receipts
 from app.kernel.transaction import Begin
-from app.surfaces.headless.desk import OWNER, HeadlessDesk
+from app.surfaces.headless.desk import OWNER, Deliveries, HeadlessDesk
 from app.surfaces.headless.front_door import NoFrontDoor
 
 
@@ -34,4 +35,5 @@ class HeadlessProvider(Provider):
         groups = roles.groups_of([Role.USER])
         return Principal(UserId(OWNER), Role.USER, groups, inf, issued_at=clock.time_s(), roles=(Role.USER,))
 
+    deliveries = provide(ReadDeliveries, provides=Deliveries)
     desk = provide(HeadlessDesk)

@@ -5,9 +5,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,15 +17,17 @@ import pytest
 from dishka import Provider
 
 from app.agents.contract import AgentFailed
+from app.features.notifications.domain.news import Channel, Delivery, DeliveryState, Target
 from app.features.runs.use_cases.cancel_run import CancelRun
 from app.infra.observability.background import Background
+from app.kernel.ids import RunId
 from app.kernel.shared_use import one_at_a_time
 from app.kernel.worker import WorkerPlace
 from app.settings import Settings
 from app.surfaces.cli import run_agent
 from app.surfaces.cli.command_failed import CommandFailed
 from app.surfaces.cli.root import Root
-from app.surfaces.cli.run_agent import Output, Wish, read_prompt
+from app.surfaces.cli.run_agent import Output, Wish, read_notify, read_prompt
 from app.surfaces.headless.desk import HeadlessDesk
 from app.surfaces.headless.state import MAX_AT_ONCE
 from tests.fakes.chat_slice import ANN
@@ -43,6 +46,9 @@ class FakeRoot:
     meanwhile: Meanwhile | None = None
     settings: Settings | None = None
     places: list[WorkerPlace] = field(default_factory=list)
+    told: Delivery | None = None
+    states: Sequence[DeliveryState] = (DeliveryState.PENDING, DeliveryState.PENDING, DeliveryState.DELIVERED)
+    looks: int = 0
 
     @asynccontextmanager
     async def create_headless(
@@ -58,7 +64,14 @@ class FakeRoot:
         if self.meanwhile is not None:
             background.add("meanwhile", partial(self.meanwhile, tasks))
         async with background.running():
-            yield HeadlessDesk(ANN, tasks.begin, tasks.create, tasks.runs, tasks.log, cancel)
+            yield HeadlessDesk(ANN, tasks.begin, tasks.create, tasks.runs, tasks.log, cancel, self.deliveries)
+
+    async def deliveries(self, run_id: RunId) -> Sequence[Delivery]:
+        del run_id
+        self.looks += 1
+        return (
+            [] if self.told is None else [replace(self.told, state=self.states[min(self.looks, len(self.states)) - 1])]
+        )
 
 
 @pytest.fixture
@@ -238,3 +251,42 @@ def test_a_prompt_on_stdin_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_prompt_that_was_written_is_taken_as_it_is() -> None:
     assert read_prompt(" hello ") == " hello "
+
+
+def test_what_is_told_of_a_run_is_waited_for(root: FakeRoot, printed: Printed) -> None:
+    root.told = a_delivery()
+
+    assert ended(root, notify={"webhook_url": "https://hooks.test/x", "on": ["success"]}) == 0
+
+    assert root.looks == len(root.states)
+    assert printed()[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (DeliveryState.PENDING, "has not arrived (it is away); the next start with this folder tries it again"),
+        (DeliveryState.DEAD, "has not arrived (it is away); it was given up"),
+    ],
+)
+def test_what_does_not_arrive_is_said(
+    root: FakeRoot, printed: Printed, monkeypatch: pytest.MonkeyPatch, state: DeliveryState, words: str
+) -> None:
+    monkeypatch.setattr(HeadlessDesk.delivered, "__kwdefaults__", {"within_s": 0.2})
+    root.told, root.states = a_delivery(), (state,)
+
+    assert ended(root) == 0
+
+    assert words in printed()[1]
+
+
+@pytest.mark.parametrize("words", ["[]", "webhook", '"x"'])
+def test_what_says_nobody_to_tell_is_refused(words: str) -> None:
+    with pytest.raises(CommandFailed, match="--notify is no JSON object") as refused:
+        read_notify(words)
+    assert refused.value.code == 2
+
+
+def a_delivery() -> Delivery:
+    target = Target(Channel.WEBHOOK, "https://hooks.test/x")
+    return Delivery(target, DeliveryState.PENDING, 1, datetime.now(UTC), error="it is away")
