@@ -170,7 +170,7 @@ def test_a_service_that_is_added_is_callable_by_http_and_by_an_agent_under_the_s
     by_http.close()
 
     print(f"a service was callable {seconds:.2f} s after it was written down")  # noqa: T201 - to read with -s
-    assert seconds < 20
+    assert seconds < 5  # a wide margin: a second is promised, and the machine is shared
     assert refused.status_code == 403
     assert "items" in json.loads(by_agent)
     assert "Unknown tool name" in by_a_users_agent
