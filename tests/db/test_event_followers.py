@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
@@ -13,6 +14,7 @@ from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
 from app.infra.durable.ports import RunContext
 from app.infra.events import hub as hub_module
+from app.infra.events.channel import EVENTS, telling
 from app.infra.events.hub import EventHub
 from app.infra.events.log import PostgresEventLog
 from app.infra.events.ports import LAST_WORDS, EventType, NewEvent, ReaderTooSlow, RunsCursor
@@ -298,3 +300,44 @@ async def test_who_leaves_is_forgotten(database: Database) -> None:
             holding.cancel()
 
         assert (readers.hub._runs, readers.hub._groups) == ({}, {})
+
+
+async def test_what_a_hint_tells_is_not_read_again(database: Database) -> None:
+    async def act(context: RunContext) -> Json:
+        await context.wait("go")
+        for number in range(WORDS):
+            await context.progress([word(f"{number} ")])
+            await asyncio.sleep(0.01)  # as a model speaks: what comes faster is not told, but read together
+        return None
+
+    async with postgres_rig(database) as rig, rig.working(), reading(database) as readers:
+        rig.handler.act = act
+        run_id = await rig.put()
+        await rig.says(run_id, "run_waiting")
+        async with counted_statements() as said:
+            following = asyncio.ensure_future(numbers(readers.log, run_id))  # noqa: TID251 - joins before the run goes on
+            while readers.hub.followed < 1:  # noqa: ASYNC110 - polled; pytest has the deadline
+                await asyncio.sleep(0.01)
+            await rig.engine.signal(run_id, "go", 1)
+            assert await following == list(range(1, WORDS + 6))
+
+    reads = sum("JOIN runs ON runs.id = asked.id" in statement for statement in said)
+    assert reads < WORDS / 2
+
+
+async def test_a_hint_that_tells_what_does_not_come_next_is_not_believed(database: Database) -> None:
+    async with postgres_rig(database) as rig, rig.working(), reading(database) as readers:
+        rig.handler.act = speak_when_told
+        run_id = await rig.put()
+        await rig.says(run_id, "run_waiting")
+        following = asyncio.ensure_future(numbers(readers.log, run_id))  # noqa: TID251 - joins before the run goes on
+        while readers.hub.followed < 1:  # noqa: ASYNC110 - polled; pytest has the deadline
+            await asyncio.sleep(0.01)
+        for seq in (1, 2, 9, 99):
+            false = telling(
+                run_id.hex, seq=seq, at=datetime.now(UTC), types=["text_delta"], documents=['{"text":"no"}']
+            )
+            readers.hints.send(EVENTS, false)
+        await rig.engine.signal(run_id, "go", 1)
+
+        assert await following == list(range(1, WORDS + 6))

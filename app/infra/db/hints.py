@@ -3,7 +3,7 @@
 Facts
 - Each commit that notifies takes one lock of the whole server (PostgreSQL source, `PreCommit_Notify`). So none of our
   transactions does: they are collected after the commits and sent together, a few at once, more one in 3 ms.
-- A payload is shorter than 8000 bytes (PostgreSQL documentation, NOTIFY). Words are ids, many to a payload.
+- A payload is shorter than 8000 bytes (PostgreSQL documentation, NOTIFY). Words are short, many to a payload.
 - A hint may be lost: with the process behind a commit, with the connection, or because too many waited. Whoever hears
   hints also looks by himself from time to time, and is told to look when a lost connection is back (the word "").
 """
@@ -32,7 +32,7 @@ PROBE_S = 15
 RECONNECT_S = 0.5
 RENEW_S = 3600
 MAX_WAITING = 10_000
-MAX_PAYLOAD_CHARS = 7_000
+MAX_PAYLOAD_BYTES = 7_000
 LOOK: Final = ""
 """The word that means: anything may have happened."""
 
@@ -68,6 +68,11 @@ class PostgresHints:
         for word in words:
             self._waiting[channel, word] = None
         self._is_anything.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether what is sent now goes out at once: then a word may be longer than it has to be."""
+        return not self._waiting
 
     async def listens(self) -> None:
         """Wait until hints are heard."""
@@ -151,12 +156,13 @@ def _payloads(waiting: Mapping[tuple[str, str], None]) -> Iterator[tuple[str, st
 
 def _joined(words: Sequence[str]) -> Iterator[str]:
     """Join words into payloads that are short enough; LOOK stands for all of them."""
-    payload = ""
+    payload, size_bytes = "", 0
     words = [LOOK] if LOOK in words else words
     for word in words:
-        if payload and len(payload) + 1 + len(word) > MAX_PAYLOAD_CHARS:
+        more_bytes = 1 + len(word.encode())
+        if payload and size_bytes + more_bytes > MAX_PAYLOAD_BYTES:
             yield payload
-            payload = word
+            payload, size_bytes = word, more_bytes
         else:
-            payload = f"{payload} {word}" if payload else word
+            payload, size_bytes = f"{payload} {word}" if payload else word, size_bytes + more_bytes
     yield payload

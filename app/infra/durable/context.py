@@ -32,7 +32,7 @@ from app.infra.durable.ports import (
 )
 from app.infra.durable.releases import Wait
 from app.infra.durable.writes import Writes, patiently
-from app.infra.events.channel import EVENTS, word_of
+from app.infra.events.channel import EVENTS, telling, word_of
 from app.infra.events.encoding import MAX_EVENT_BYTES, columns_of
 from app.infra.events.ports import EventType, NewEvent
 from app.infra.wire.json_text import written
@@ -138,8 +138,7 @@ class PostgresRunContext:
     async def progress(self, events: Sequence[NewEvent]) -> int:
         if not events:
             return self._last
-        columns: dict[str, object] = {**columns_of(events), "progress": _progress(events)}
-        return await self.writes.do(lambda: self._say(len(events), columns))
+        return await self.writes.do(lambda: self._say(columns_of(events), _progress(events)))
 
     async def _put(self, key: StepKey, child: NewChild) -> RunId:
         """Put a child as the owner. Errors: Fenced, StorageUnavailable."""
@@ -196,27 +195,47 @@ class PostgresRunContext:
             lambda: self._patiently(lambda c: journal.give_up(c, self._job.id, self._job.epoch, key, until))
         )
 
-    async def _say(self, count: int, columns: dict[str, object]) -> int:
+    async def _say(self, said_as: Mapping[str, list[str]], progress: str | None) -> int:
         tries = 0
 
-        async def attempt() -> int:
+        async def attempt() -> speech.Said:
             nonlocal tries
             tries += 1
             async with self._database.statements() as connection:
-                return await self._say_once(connection, count, columns, is_again=tries > 1)
+                return await self._say_once(connection, said_as, progress, is_again=tries > 1)
 
-        self._last = await patiently(attempt, patience_s=self.own.lease_s)
-        self._hints.send(EVENTS, word_of(self._job.id, self._job.chat_id))
+        said = await patiently(attempt, patience_s=self.own.lease_s)
+        self._last = said.last
+        self._tell(said, **said_as)
         return self._last
 
+    def _tell(self, said: speech.Said, *, types: Sequence[str], documents: Sequence[str]) -> None:
+        """Hint at what was said, and say it where nobody has to wait longer for that."""
+        word = word_of(self._job.id, self._job.chat_id)
+        if said.at is not None and self._hints.is_idle:
+            first = said.last - len(types) + 1
+            word = telling(word, seq=first, at=said.at, types=types, documents=documents)
+        self._hints.send(EVENTS, word)
+
     async def _say_once(
-        self, connection: AsyncConnection, count: int, columns: dict[str, object], *, is_again: bool
-    ) -> int:
+        self,
+        connection: AsyncConnection,
+        said_as: Mapping[str, list[str]],
+        progress: str | None,
+        *,
+        is_again: bool,
+    ) -> speech.Said:
         now = asyncio.get_running_loop().time()
         last = self._last
         while True:
             said = await speech.say(
-                connection, self._job.id, self._job.epoch, last=last, lease_s=self.own.lease_s, **columns
+                connection,
+                self._job.id,
+                self._job.epoch,
+                last=last,
+                lease_s=self.own.lease_s,
+                progress=progress,
+                **said_as,
             )
             if said is not None:
                 self.own.prolong(now)
@@ -225,8 +244,8 @@ class PostgresRunContext:
             if found is None:
                 self.own.fence()
                 raise Fenced
-            if is_again and found == last + count:
-                return found  # it was written; only the answer was lost
+            if is_again and found == last + len(said_as["types"]):
+                return speech.Said(found, None)  # it was written; only the answer was lost
             last = found
 
     async def _fenced(self, write: Callable[[AsyncConnection], Awaitable[bool]]) -> None:

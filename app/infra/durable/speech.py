@@ -8,7 +8,8 @@ Facts
 """
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,17 +29,24 @@ WITH counted AS (
     CAST(document AS json)
   FROM counted, unnest(CAST(:types AS text[]), CAST(:documents AS text[])) WITH ORDINALITY AS word(type, document, n)
 )
-SELECT event_seq FROM counted""")
+SELECT event_seq, now() AS at FROM counted""")
 _LAST = text("SELECT event_seq FROM runs WHERE id = :id AND epoch = :epoch AND state = 'running'")
+
+
+class Said(NamedTuple):
+    """`last` is the number of the last event; `at` is all of theirs, unknown where the answer to the write was lost."""
+
+    last: int
+    at: datetime | None
 
 
 async def say(
     connection: AsyncConnection, run_id: RunId, epoch: int, *, last: int, lease_s: float, **columns: Any
-) -> int | None:
-    """Add events behind `last`; tell the new last number, None where the run is another's or went on."""
+) -> Said | None:
+    """Add events behind `last`; None where the run is another's or went on."""
     values: Mapping[str, Any] = {"id": run_id, "epoch": epoch, "last": last, "lease_s": lease_s, **columns}
-    found: int | None = (await connection.execute(_SAY, values)).scalar_one_or_none()
-    return found
+    row = (await connection.execute(_SAY, values)).first()
+    return None if row is None else Said(row.event_seq, row.at)
 
 
 async def last_number(connection: AsyncConnection, run_id: RunId, epoch: int) -> int | None:

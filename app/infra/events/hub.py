@@ -19,7 +19,7 @@ import structlog
 from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable
 from app.infra.db.hints import PostgresHints
-from app.infra.events.channel import EVENTS, parts_of
+from app.infra.events.channel import EVENTS, Word, parse
 from app.infra.events.groups import Group, Whose
 from app.infra.events.ports import RunEvent
 from app.infra.events.readers import Reader
@@ -214,17 +214,34 @@ class EventHub:
         """Heed a hint; LOOK and words that are none of ours have everything looked at."""
         for word in words:
             try:
-                run, chat = parts_of(word)
+                heard = parse(word)
             except ValueError:
                 self._is_all_due = True
                 self._news.set()
                 continue
-            if chat is not None:
-                self._welcome(chat, run)
-            if run not in self._runs and self._people_due_s == inf:
+            if heard.chat_id is not None:
+                self._welcome(heard.chat_id, heard.run_id)
+            if heard.run_id not in self._runs and self._people_due_s == inf:
                 self._people_due_s = self._people_rest_until_s
                 self._news.set()
-            self._note(run)
+            if not self._take(heard):
+                self._note(heard.run_id)
+
+    def _take(self, heard: Word) -> bool:
+        """Deliver what a hint tells, if it is what comes next; what it leaves out, or comes behind that, is read."""
+        run = self._runs.get(heard.run_id)
+        if run is None or not heard.told:
+            return False
+        try:
+            told = heard.events()
+        except ValueError:  # of another version
+            return False
+        if not told or told[0][0].seq != run.seq + 1:
+            return False
+        for event, size_bytes in told:
+            run.seq = event.seq
+            _push(run.readers, event, size_bytes)
+        return True
 
     def _welcome(self, whose: Whose, run_id: RunId) -> None:
         """Follow a run that came to a followed group, from its first event on, also where it is followed by itself."""
