@@ -10,7 +10,7 @@ from tests.builders import a_token
 from tests.e2e.program import Program
 from tests.soak.disk import a_small_disk, fill
 from tests.soak.load import a_request, load_on
-from tests.soak.stand import Origin, a_gateway, port_of, proxying, say, stay_for
+from tests.soak.stand import Origin, a_gateway, a_young_gateway, port_of, proxying, say, stay_for
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 WORKERS = 2
@@ -21,7 +21,7 @@ ECHO = a_request("/echo", token=a_token())
 def test_a_log_that_cannot_be_written_stops_nobody(home: Path, migrated_dsn: str, origin: Origin) -> None:
     to_a_full_device = ("/bin/sh", "-c", 'exec "$0" "$@" 2>/dev/full')
     with (
-        a_gateway(
+        a_young_gateway(
             home, proxying(origin), before=to_a_full_device, workers=WORKERS, POSTGRES_DSN=migrated_dsn
         ) as gateway,
         load_on(port_of(gateway), ECHO, connections=64, per_s=PER_S) as load,
@@ -42,7 +42,7 @@ def test_a_log_that_nobody_reads_stops_nobody(home: Path, migrated_dsn: str, ori
     unread = os.open(home / "log", os.O_RDWR)
     to_a_pipe = ("/bin/sh", "-c", f'exec "$0" "$@" 2>{home / "log"}')
     with (
-        a_gateway(home, proxying(origin), before=to_a_pipe, POSTGRES_DSN=migrated_dsn) as gateway,
+        a_young_gateway(home, proxying(origin), before=to_a_pipe, POSTGRES_DSN=migrated_dsn) as gateway,
         load_on(port_of(gateway), ECHO, connections=64, per_s=PER_S) as load,
     ):
         stay_for(2)
