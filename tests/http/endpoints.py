@@ -164,6 +164,11 @@ ENDPOINTS = (
         flawed="before",
     ),
     Endpoint("DELETE", "/api/v1/revocations/{revocation_id}", wrong_role="manager", flawed="revocation_id"),
+    Endpoint("GET", "/api/v1/keys/", malformed="pageSize=0", flawed="pageSize"),
+    Endpoint(
+        "POST", "/api/v1/keys/", body={"name": "laptop"}, malformed={"name": "laptop", "role": "king"}, flawed="role"
+    ),
+    Endpoint("DELETE", "/api/v1/keys/{key_id}", flawed="key_id"),
     Endpoint("GET", "/api/v1/agents/", malformed=None),
     Endpoint("GET", "/api/v1/operations/", malformed=None),
     Endpoint("GET", "/api/v1/agents/{name}", malformed=None),
@@ -178,6 +183,9 @@ OPEN_TO_ALL = (
     Endpoint("GET", "/openapi.json"),
     Endpoint("GET", "/.well-known/jwks.json"),
 )
+
+# A token is not exchanged for another: `test_keys.py` has who is refused.
+WITH_A_KEY = (Endpoint("POST", "/api/v1/sessions/"),)
 
 # Nobody has a token here: what is delivered is signed, and `test_webhooks.py` has who is refused.
 SIGNED = (Endpoint("POST", "/api/v1/tasks/webhooks/{task_id}"),)

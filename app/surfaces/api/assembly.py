@@ -12,6 +12,7 @@ from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
 from app.features.approvals.controller import ApprovalController
 from app.features.audit.controller import AuditController
 from app.features.chats.controller import CONTROLLERS as CHATS
+from app.features.keys.controller import KeysController
 from app.features.notifications.controller import NotificationController
 from app.features.runs.controller import CONTROLLERS as RUNS
 from app.features.tasks.controller import CONTROLLERS as TASKS
@@ -27,6 +28,7 @@ from app.surfaces.api.jwks import JwksController
 from app.surfaces.api.operations import OperationsController
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
+from app.surfaces.api.sessions import SessionsController
 from app.surfaces.api.task_history import TaskHistoryController
 from app.surfaces.jobs.controller import JobsController
 from app.surfaces.ops.health import HealthController
@@ -45,6 +47,8 @@ CONTROLLERS: Sequence[type[Controller]] = (
     AgentsController,
     OperationsController,
     RevocationsController,
+    KeysController,
+    SessionsController,
     *CHATS,
     UsageController,
     AuditController,
