@@ -120,6 +120,7 @@ class RouteRow(Row):
     rate_limit: str | None = None
     burst: int | None = None
     websocket: bool = False
+    errors: Literal["problem", "openai"] = "problem"
 
 
 class Groups(Row):

@@ -30,6 +30,12 @@ from app.features.audit.use_cases.record_later import RecordLater
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers, TurnsElsewhere, TurnsProvider
+from app.features.completions.provider import (
+    CompletionHandlers,
+    CompletionsAtWork,
+    CompletionsElsewhere,
+    CompletionsProvider,
+)
 from app.features.keys.ports import Withdrawal
 from app.features.keys.provider import KeysProvider
 from app.features.keys.repository import PostgresApiKeySource
@@ -87,6 +93,7 @@ from app.surfaces.api.keyed_requests import KeyedRequests
 from app.surfaces.api.provider import ApiProvider
 from app.surfaces.headless.provider import HeadlessProvider
 from app.surfaces.jobs.provider import JobsProvider
+from app.surfaces.openai.provider import OpenAIProvider
 from app.surfaces.streams.open_streams import OpenStreams
 from app.surfaces.streams.provider import StreamsProvider
 
@@ -131,6 +138,8 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         DoorWiring(),
         ChatsProvider(),
         KeysProvider(),
+        CompletionsProvider(),
+        OpenAIProvider(),
         TasksProvider(),
         WebhooksProvider(),
         ApprovalsProvider(),
@@ -147,11 +156,12 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         WorkWiring(),
         RunsAtWork(),
         TurnsProvider(),
+        CompletionsAtWork(),
         TasksAtWork(),
     )
     match role:
         case ProcessRole.WEB:
-            return (*shared, *door, AgentsElsewhere(), TurnsElsewhere(), TasksElsewhere())
+            return (*shared, *door, AgentsElsewhere(), TurnsElsewhere(), CompletionsElsewhere(), TasksElsewhere())
         case ProcessRole.WORKER:
             return (*shared, ChatStores(), *work)
         case ProcessRole.HEADLESS:
@@ -173,9 +183,9 @@ class Wiring(Provider):
         return TaskNotices(notify, tasks, runs)
 
     @provide
-    def handlers(self, turns: TurnHandlers, tasks: TaskHandlers) -> Handlers:
+    def handlers(self, turns: TurnHandlers, tasks: TaskHandlers, completions: CompletionHandlers) -> Handlers:
         """Have every slice do its own kinds of runs."""
-        return Handlers({**turns, **tasks})
+        return Handlers({**turns, **tasks, **completions})
 
     @provide
     def roles(self, settings: Settings) -> RoleTable:

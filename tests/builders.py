@@ -95,6 +95,7 @@ LOCAL_ROUTES = (
         "max_body_bytes": 256 * 1024,
     },
     {"path": "/execute", "local": True, "access": "COMMON"},
+    {"prefix": "/v1", "local": True, "access": "COMMON", "errors": "openai"},
     {"prefix": "/api/v1", "local": True, "access": "COMMON"},
 )
 

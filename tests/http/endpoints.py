@@ -32,7 +32,7 @@ class Endpoint:
     @property
     def noun(self) -> str | None:
         """What of a person's it is about."""
-        nouns = ("chat", "message", "run", "task", "batch", "job")
+        nouns = ("chat", "message", "run", "task", "batch", "job", "key")
         return next((noun for noun in nouns if f"{{{noun}_id}}" in self.path), None)
 
     @property
@@ -169,6 +169,7 @@ ENDPOINTS = (
         "POST", "/api/v1/keys/", body={"name": "laptop"}, malformed={"name": "laptop", "role": "king"}, flawed="role"
     ),
     Endpoint("DELETE", "/api/v1/keys/{key_id}", flawed="key_id"),
+    Endpoint("POST", "/api/v1/sessions/", malformed=None),
     Endpoint("GET", "/api/v1/agents/", malformed=None),
     Endpoint("GET", "/api/v1/operations/", malformed=None),
     Endpoint("GET", "/api/v1/agents/{name}", malformed=None),
@@ -183,9 +184,6 @@ OPEN_TO_ALL = (
     Endpoint("GET", "/openapi.json"),
     Endpoint("GET", "/.well-known/jwks.json"),
 )
-
-# A token is not exchanged for another: `test_keys.py` has who is refused.
-WITH_A_KEY = (Endpoint("POST", "/api/v1/sessions/"),)
 
 # Nobody has a token here: what is delivered is signed, and `test_webhooks.py` has who is refused.
 SIGNED = (Endpoint("POST", "/api/v1/tasks/webhooks/{task_id}"),)

@@ -1,4 +1,4 @@
-"""API keys over HTTP: made, shown once, let in as their owner within their scopes, and refused once they are deleted."""
+"""API keys over HTTP: made, shown once, let in as their owner within their scopes, refused once they are deleted."""
 
 import re
 import time
@@ -91,7 +91,9 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(caller: httpx.Client, migrated_d
     assert re.fullmatch(r"ptk_[0-9a-f]{32}_[0-9a-f]{64}", made["key"])
     assert made["key"].startswith(made["prefix"] + "_")
     assert listed == [{name: value for name, value in made.items() if name != "key"}]
-    assert listed[0] | {"user_id": owner, "name": "ci", "roles": ["user"], "scopes": [], "expires_at": None} == listed[0]
+    assert (
+        listed[0] | {"user_id": owner, "name": "ci", "roles": ["user"], "scopes": [], "expires_at": None} == listed[0]
+    )
     assert made["key"].rpartition("_")[2] not in _dump(migrated_dsn)
 
 
@@ -185,7 +187,9 @@ def test_a_keyed_request_makes_one_key_and_its_answer_is_kept_sealed(caller: htt
 def _kept_answers(dsn: str) -> str:
     async def read(database: Database) -> str:
         async with database.engine.connect() as connection:
-            rows = await connection.execute(text("SELECT encode(CAST(k AS text)::bytea, 'escape') FROM keyed_requests k"))
+            rows = await connection.execute(
+                text("SELECT encode(CAST(k AS text)::bytea, 'escape') FROM keyed_requests k")
+            )
             return "\n".join(rows.scalars())
 
     return Workplace(dsn)._do(read)
@@ -279,7 +283,9 @@ def test_a_deleted_key_is_refused_here_at_once_and_elsewhere_within_a_second(
     assert caller.delete(f"{KEYS}/{key['id']}", headers=owner).status_code == 404
 
 
-def test_a_head_that_was_let_in_a_moment_ago_does_not_outlive_its_key(caller: httpx.Client, upstream: Recording) -> None:
+def test_a_head_that_was_let_in_a_moment_ago_does_not_outlive_its_key(
+    caller: httpx.Client, upstream: Recording
+) -> None:
     """The same bytes again and again are decided by a plan."""
     owner = as_(somebody())
     key = make(caller, owner)

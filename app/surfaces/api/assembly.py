@@ -31,6 +31,7 @@ from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.api.sessions import SessionsController
 from app.surfaces.api.task_history import TaskHistoryController
 from app.surfaces.jobs.controller import JobsController
+from app.surfaces.openai.controller import OpenAIController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
 from app.surfaces.streams.chat_events import chat_events
@@ -60,6 +61,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     ExchangeController,
     RunEventsController,
     JobsController,
+    OpenAIController,
 )
 
 

@@ -35,8 +35,8 @@ class SessionsController(Controller):
         summary="Exchange an API key for a token that lives for minutes",
         description=(
             "Send the key as `Authorization: Bearer ptk_...`. The token has the key's owner, roles and scopes, is "
-            "signed with a key of `/.well-known/jwks.json` (`iss` is `portico`), and is refused here as soon as the key "
-            "is."
+            "signed with a key of `/.well-known/jwks.json` (`iss` is `portico`), and is refused here as soon as the "
+            "key is."
         ),
         status_code=201,
         opt={"faults": (KeyNotShown, KeysUnavailable)},
