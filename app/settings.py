@@ -31,7 +31,7 @@ from app.kernel.folders import default_data_dir
 from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
-from app.setting_types import AgentSettings, Dsn, Keys, Names, Networks, NotificationSettings, Origins, Pem
+from app.setting_types import AgentSettings, Dsn, Keys, Names, Networks, NotificationSettings, Origins, Pem, WidgetRow
 from app.tool_rows import ToolRuleRow, unset
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
@@ -138,6 +138,7 @@ class GatewayFile(Row):
     groups: Groups = Groups()
     mcp_servers: Mapping[ServerName, McpServerRow] = Field(default_factory=dict)
     tool_rules: tuple[ToolRuleRow, ...] = ()
+    widgets: tuple[WidgetRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,13 @@ from app.features.tasks.provider import (
 from app.features.tasks.use_cases.keep_schedules import KeepSchedules
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
+from app.features.widgets.provider import (
+    WidgetHandlers,
+    WidgetsAtWork,
+    WidgetsElsewhere,
+    WidgetsProvider,
+    WidgetStores,
+)
 from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
 from app.infra.db.quotas import PostgresQuotaLedger
@@ -96,6 +103,7 @@ from app.surfaces.jobs.provider import JobsProvider
 from app.surfaces.openai.provider import OpenAIProvider
 from app.surfaces.streams.open_streams import OpenStreams
 from app.surfaces.streams.provider import StreamsProvider
+from app.surfaces.widgets.provider import VisitsProvider
 
 _EVERYWHERE: Sequence[type] = (Database, EngineWatch, Ledger, UsageStore, DeliveryWatch)
 _AT_THE_DOOR: Sequence[type] = (
@@ -131,6 +139,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         NotificationStores(),
         ApprovalStores(),
         TaskStores(),
+        WidgetStores(),
     )
     door = (
         EdgeProvider(),
@@ -140,6 +149,8 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         KeysProvider(),
         CompletionsProvider(),
         OpenAIProvider(),
+        WidgetsProvider(),
+        VisitsProvider(),
         TasksProvider(),
         WebhooksProvider(),
         ApprovalsProvider(),
@@ -157,11 +168,20 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         RunsAtWork(),
         TurnsProvider(),
         CompletionsAtWork(),
+        WidgetsAtWork(),
         TasksAtWork(),
     )
     match role:
         case ProcessRole.WEB:
-            return (*shared, *door, AgentsElsewhere(), TurnsElsewhere(), CompletionsElsewhere(), TasksElsewhere())
+            return (
+                *shared,
+                *door,
+                AgentsElsewhere(),
+                TurnsElsewhere(),
+                CompletionsElsewhere(),
+                WidgetsElsewhere(),
+                TasksElsewhere(),
+            )
         case ProcessRole.WORKER:
             return (*shared, ChatStores(), *work)
         case ProcessRole.HEADLESS:
@@ -183,9 +203,11 @@ class Wiring(Provider):
         return TaskNotices(notify, tasks, runs)
 
     @provide
-    def handlers(self, turns: TurnHandlers, tasks: TaskHandlers, completions: CompletionHandlers) -> Handlers:
+    def handlers(
+        self, turns: TurnHandlers, tasks: TaskHandlers, completions: CompletionHandlers, widgets: WidgetHandlers
+    ) -> Handlers:
         """Have every slice do its own kinds of runs."""
-        return Handlers({**turns, **tasks, **completions})
+        return Handlers({**turns, **tasks, **completions, **widgets})
 
     @provide
     def roles(self, settings: Settings) -> RoleTable:

@@ -28,7 +28,7 @@ from app.edge.rate_limit_counts import RateLimiter
 from app.edge.rate_limit_ledger import QuotaLedger
 from app.edge.reload import HEALTH_TYPE, Draft, OnReload, ReloadAsked, TableRefused, TableReload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
-from app.edge.routes import CompiledRows, RouteRegistry, RouteTableInvalid
+from app.edge.routes import CompiledRows, RouteProblem, RouteRegistry, RouteTableInvalid
 from app.edge.run_tokens import RunTokenVerifier
 from app.edge.session_tokens import Sessions, SessionSigner
 from app.edge.spans import RequestSpans
@@ -47,6 +47,7 @@ from app.infra.openapi.ports import Fleet
 from app.kernel.audit import AuditTrail
 from app.kernel.clock import Clock
 from app.kernel.draining import Draining
+from app.kernel.errors import Fault
 from app.kernel.identity import Access, RoleTable
 from app.kernel.run_tokens import AUDIENCE
 from app.kernel.session_tokens import LIFE_S as SESSION_LIFE_S
@@ -78,7 +79,23 @@ def compile_table(
         made.append(RouteRegistry.compile(rows.routes, rows.upstreams, known))
     except RouteTableInvalid as invalid:
         found += invalid.problems
+    else:
+        found += _widget_row_flaws(rows, made[-1])
     return [ConfigProblem("gateway.toml", problem.row, problem.message, problem.mend) for problem in found]
+
+
+def _widget_row_flaws(rows: GatewayFile, registry: RouteRegistry) -> Iterable[RouteProblem]:
+    """Tell whether visitors would come through: by a row for everybody, and one that counts what an address asks."""
+    if not rows.widgets:
+        return
+    try:
+        route = registry.match(b"POST", b"/api/v1/public/chat/any")
+    except Fault:
+        route = None
+    if route is None or not route.is_public or route.upstream is not None or route.limit is None:
+        words = "there is no PUBLIC row with a rate_limit for POST /api/v1/public/chat"
+        mend = 'write prefix = "/api/v1/public/chat", methods = ["POST"], local = true, access = "PUBLIC", '
+        yield RouteProblem("widgets", words, f'{mend}rate_limit = "20/minute" under [[routes]]')
 
 
 @dataclass(slots=True)
@@ -122,7 +139,8 @@ class DraftReader:
 def _differences(one: Settings, other: Settings) -> list[str]:
     names = sorted(set(Settings.model_fields) - FROM_THE_FILE)
     settings = [name for name in names if getattr(one, name) != getattr(other, name)]
-    return settings if one.gateway.mcp_servers == other.gateway.mcp_servers else [*settings, "mcp_servers"]
+    at_start = ("mcp_servers", "widgets")
+    return settings + [name for name in at_start if getattr(one.gateway, name) != getattr(other.gateway, name)]
 
 
 def key_flaws(pem: str) -> Iterable[ConfigProblem]:

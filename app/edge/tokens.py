@@ -24,6 +24,7 @@ from app.edge.signatures import claims_of, header_of
 from app.kernel.api_keys import looks_like_a_key
 from app.kernel.clock import Clock
 from app.kernel.identity import Principal
+from app.kernel.ids import RESERVED
 from app.kernel.revocation import Mark, Revocation
 
 MAX_REMEMBERED = 20_000
@@ -127,4 +128,7 @@ class TokenVerifier:
             if keys.is_empty:
                 raise KeysUnavailable("The keys have not been fetched yet; try again.", headers={"retry-after": "5"})
             raise TokenInvalid("The token is signed with a key that is not known here.")
-        return principal_of(claims_of(token, key), self.rules, now_s=now_s, credential=token.decode("ascii"))
+        principal = principal_of(claims_of(token, key), self.rules, now_s=now_s, credential=token.decode("ascii"))
+        if principal.user_id.startswith(RESERVED):
+            raise TokenInvalid(f"Nobody's sub begins with {RESERVED}")
+        return principal

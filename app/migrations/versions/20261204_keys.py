@@ -1,4 +1,4 @@
-"""API keys: who owns one, what it opens, and the hash of its secret."""
+"""API keys, by the hash of their secret, and the conversations of visitors."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
     )
     op.create_index(op.f("ix_api_keys_owner_id"), "api_keys", ["owner", "id"])
+    op.create_table(
+        "widget_sessions",
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("widget", sa.String(length=64), nullable=False),
+        sa.Column("history", sa.JSON(), nullable=False),
+        sa.Column("turns", sa.BigInteger(), nullable=False),
+        sa.Column("run_id", sa.Uuid(), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        _moment("created_at"),
+        _moment("updated_at"),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_widget_sessions")),
+    )
+    op.create_index(op.f("ix_widget_sessions_widget_expires_at"), "widget_sessions", ["widget", "expires_at"])
 
 
 def downgrade() -> None:
+    op.drop_table("widget_sessions")
     op.drop_table("api_keys")

@@ -38,6 +38,7 @@ from app.surfaces.streams.chat_events import chat_events
 from app.surfaces.streams.exchange import ExchangeController
 from app.surfaces.streams.run_events import RunEventsController
 from app.surfaces.streams.task_socket import task_events
+from app.surfaces.widgets.controller import WidgetsController
 
 VERSION = "0.1.0"
 
@@ -62,6 +63,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     RunEventsController,
     JobsController,
     OpenAIController,
+    WidgetsController,
 )
 
 
