@@ -185,6 +185,16 @@ OPEN_TO_ALL = (
     Endpoint("GET", "/.well-known/jwks.json"),
 )
 
+# Described by OpenAI, whose errors these have: `test_openai.py` has who is refused.
+OPENAI = (
+    Endpoint("GET", "/v1/models"),
+    Endpoint("GET", "/v1/models/{name}"),
+    Endpoint("POST", "/v1/chat/completions"),
+)
+
+# Nobody has a token here, and widgets have to be set up: `test_widgets.py`.
+VISITED = (Endpoint("POST", "/api/v1/public/chat/{widget}"),)
+
 # Nobody has a token here: what is delivered is signed, and `test_webhooks.py` has who is refused.
 SIGNED = (Endpoint("POST", "/api/v1/tasks/webhooks/{task_id}"),)
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.kernel.ids import UserId, new_run_id
 from tests.http.calls import Json, as_, make_batch, make_key, make_task, open_chat, say, somebody, withdraw, write
-from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, WITH_BODY, Endpoint
+from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, VISITED, WITH_BODY, Endpoint
 from tests.http.running import Workplace, a_notification, a_put_call, an_approval
 from tests.http.streams import followed
 
@@ -55,7 +55,7 @@ def references(part: object) -> Iterator[str]:
 def test_it_is_openapi_3_1(document: Json) -> None:
     assert document["openapi"].startswith("3.1.")
     assert set(document["info"]) >= {"title", "version"}
-    assert len(list(operations(document))) == len(DESCRIBED) + len(SIGNED)
+    assert len(list(operations(document))) == len(DESCRIBED) + len(SIGNED) + len(VISITED)
 
 
 def test_every_reference_leads_somewhere(document: Json) -> None:

@@ -27,7 +27,6 @@ from app.features.widgets.use_cases.ask_widget import AskWidget, Begun
 from app.infra.db.errors import StorageUnavailable
 from app.infra.durable.ports import Engine
 from app.infra.events.ports import EventLog
-from app.infra.wire import sse
 from app.kernel.errors import Broken, Fault, RateLimited
 from app.kernel.transaction import Begin
 from app.surfaces.streams.event_stream import EventStream
@@ -62,16 +61,6 @@ class VisitIn(Struct, frozen=True, forbid_unknown_fields=True):
 class VisitOut(Struct, frozen=True):
     session_id: str
     answer: str
-
-
-class VisitEvent(Struct, frozen=True):
-    """What the events say, each what belongs to it: `session`, `text`, `text_again`, `done`, `error`."""
-
-    session_id: str | None = None
-    text: str | None = None
-    answer: str | None = None
-    type: str | None = None
-    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +118,8 @@ class WidgetsController(Controller):
         summary="Say something to the chat of a page",
         description=(
             "For anonymous visitors, where the operator has set a widget up. The conversation goes on with the "
-            "`session_id` that is given back. With `Accept: text/event-stream` the answer comes as it is said."
+            "`session_id` that is given back. With `Accept: text/event-stream` the answer comes as it is said: `session`, "
+            "`text`, `text_again`, and `done` or `error`."
         ),
         status_code=200,
         opt={
@@ -145,10 +135,7 @@ class WidgetsController(Controller):
             )
         },
         responses={
-            200: ResponseSpec(VisitOut, generate_examples=False, description="What the agent answered"),
-            201: ResponseSpec(
-                VisitEvent, generate_examples=False, media_type=sse.CONTENT_TYPE, description="The same, as it is said"
-            ),
+            200: ResponseSpec(VisitOut, generate_examples=False, description="What the agent answered, or its events"),
         },
     )
     @inject
