@@ -19,7 +19,7 @@ from pydantic_ai.models import override_allow_model_requests
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from app.agents.contract import Agent, Risk, ToolContext, tool
+from app.agents.contract import Agent, Responder, Risk, ToolContext, tool
 from app.agents.factory import AgentFactory
 from app.agents.llm.models import Models
 from tests.builders import some_settings
@@ -30,7 +30,7 @@ from tests.model_server import Call, Drop, Hold, ModelServer, Think, running_mod
 from tests.unit.agents.desk import no_local_model
 
 CHAT = "/v1/chat/completions"
-HELLO = [{"role": "user", "content": "hello there"}]
+HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 
 
 @tool(risk=Risk.READS)
@@ -58,7 +58,7 @@ def gateway_url(migrated_dsn: str, model: ModelServer, tmp_path_factory: pytest.
 
     shop = Agent(name="shop", description="Sells", instructions="Be brief.", tools=[look_up, shred])
     poor = Agent(name="poor", description="Has nothing", instructions="Be brief.")
-    agents = MappingProxyType({"shop": shop, "moody": Moody(), "poor": poor})
+    agents: Mapping[str, Agent | Responder] = MappingProxyType({"shop": shop, "moody": Moody(), "poor": poor})
     provider = Provider(scope=Scope.APP)
     provider.provide(lambda: AgentFactory(agents), provides=AgentFactory)
     provider.provide(lambda: Models("gpt-4o", no_local_model(), make=make), provides=Models)
@@ -114,7 +114,7 @@ def test_agents_are_listed_as_models(sdk: openai.OpenAI) -> None:
 
 
 def test_an_agent_completes(sdk: openai.OpenAI, caller: httpx.Client, owner: str) -> None:
-    answer = sdk.chat.completions.create(model="shop", messages=HELLO)  # type: ignore[arg-type] # plain dicts
+    answer = sdk.chat.completions.create(model="shop", messages=HELLO)
 
     run = runs_of(caller, owner, answer.id)
     (choice,) = answer.choices
@@ -131,9 +131,9 @@ def test_an_agent_completes(sdk: openai.OpenAI, caller: httpx.Client, owner: str
 
 def test_an_agent_streams_and_tells_its_usage_where_it_is_asked_for(sdk: openai.OpenAI) -> None:
     chunks = list(
-        sdk.chat.completions.create(model="shop", messages=HELLO, stream=True, stream_options={"include_usage": True})  # type: ignore[arg-type] # plain dicts
+        sdk.chat.completions.create(model="shop", messages=HELLO, stream=True, stream_options={"include_usage": True})
     )
-    without = list(sdk.chat.completions.create(model="shop", messages=HELLO, stream=True))  # type: ignore[arg-type] # plain dicts
+    without = list(sdk.chat.completions.create(model="shop", messages=HELLO, stream=True))
 
     assert chunks[0].choices[0].delta.role == "assistant"
     assert _text(chunks) == _text(without) == "You said: hello there"
@@ -168,7 +168,7 @@ def test_what_was_said_before_is_told_with_what_holds_for_all(sdk: openai.OpenAI
 def test_tools_are_the_agents_and_act_for_the_keys_owner(sdk: openai.OpenAI, model: ModelServer, owner: str) -> None:
     model.script([Call("look_up", {"order_id": 7})], ["It is there."])
 
-    answer = sdk.chat.completions.create(model="shop", messages=HELLO)  # type: ignore[arg-type] # plain dicts
+    answer = sdk.chat.completions.create(model="shop", messages=HELLO)
 
     assert answer.choices[0].message.content == "It is there."
     assert f"found 7 for {owner}" in json.dumps(model.requests[-1].body)
@@ -177,7 +177,7 @@ def test_tools_are_the_agents_and_act_for_the_keys_owner(sdk: openai.OpenAI, mod
 def test_thinking_is_told_beside_the_answer(sdk: openai.OpenAI, model: ModelServer) -> None:
     model.script([Think("Hm."), "Yes."])
 
-    chunks = list(sdk.chat.completions.create(model="shop", messages=HELLO, stream=True))  # type: ignore[arg-type] # plain dicts
+    chunks = list(sdk.chat.completions.create(model="shop", messages=HELLO, stream=True))
 
     deltas = [one.choices[0].delta.model_dump() for one in chunks]
     assert "".join(one.get("reasoning_content") or "" for one in deltas) == "Hm."
@@ -187,7 +187,7 @@ def test_thinking_is_told_beside_the_answer(sdk: openai.OpenAI, model: ModelServ
 def test_a_model_that_breaks_off_and_begins_again_is_heard_once(sdk: openai.OpenAI, model: ModelServer) -> None:
     model.script(["Once ", "upon ", Drop()], ["Once ", "upon ", "a ", "time."])
 
-    chunks = list(sdk.chat.completions.create(model="shop", messages=HELLO, stream=True))  # type: ignore[arg-type] # plain dicts
+    chunks = list(sdk.chat.completions.create(model="shop", messages=HELLO, stream=True))
 
     assert _text(chunks) == "Once upon a time."
 
@@ -196,7 +196,7 @@ def test_a_model_that_begins_otherwise_breaks_the_answer(sdk: openai.OpenAI, mod
     model.script(["Once ", "upon ", Drop()], ["Twice ", "upon ", "a ", "time."])
 
     with pytest.raises(openai.APIError, match="begun otherwise"):
-        list(sdk.chat.completions.create(model="shop", messages=HELLO, stream=True))  # type: ignore[arg-type] # plain dicts
+        list(sdk.chat.completions.create(model="shop", messages=HELLO, stream=True))
 
 
 def test_many_ask_at_once(sdk: openai.OpenAI) -> None:
@@ -252,7 +252,7 @@ def test_an_approval_is_not_waited_for_otherwise(sdk: openai.OpenAI, model: Mode
     model.script([Call("shred", {"order_id": 7})], ["Done."])
 
     with pytest.raises(openai.ConflictError) as refused:
-        sdk.chat.completions.create(model="shop", messages=HELLO)  # type: ignore[arg-type] # plain dicts
+        sdk.chat.completions.create(model="shop", messages=HELLO)
 
     assert refused.value.code == "approval_wanted"
 
@@ -261,7 +261,7 @@ def test_a_budget_that_is_spent_is_no_reason_to_ask_again(gateway_url: str, key:
     before = len(model.requests)
 
     with a_client(gateway_url, key, max_retries=2) as sdk, pytest.raises(openai.RateLimitError) as refused:
-        sdk.chat.completions.create(model="poor", messages=HELLO)  # type: ignore[arg-type] # plain dicts
+        sdk.chat.completions.create(model="poor", messages=HELLO)
 
     assert (refused.value.code, refused.value.type) == ("insufficient_quota", "insufficient_quota")
     assert refused.value.response.headers["x-should-retry"] == "false"
@@ -280,7 +280,7 @@ def test_without_a_key_nobody_is_answered(gateway_url: str, caller: httpx.Client
     for wrong in ("nonsense", "ptk_" + "0" * 32 + "_" + "0" * 64, deleted["key"], shut_out["key"]):
         with a_client(gateway_url, wrong, max_retries=0) as sdk:
             with pytest.raises(openai.AuthenticationError) as refused:
-                sdk.chat.completions.create(model="shop", messages=HELLO)  # type: ignore[arg-type] # plain dicts
+                sdk.chat.completions.create(model="shop", messages=HELLO)
             assert refused.value.code == "invalid_api_key"
             with pytest.raises(openai.AuthenticationError):
                 sdk.models.list()
@@ -295,7 +295,7 @@ def test_a_role_or_a_scope_that_opens_no_door_is_forbidden(gateway_url: str, cal
     with a_client(gateway_url, narrow, max_retries=0) as sdk:
         assert sdk.models.list().data
         with pytest.raises(openai.PermissionDeniedError) as refused:
-            sdk.chat.completions.create(model="shop", messages=HELLO)  # type: ignore[arg-type] # plain dicts
+            sdk.chat.completions.create(model="shop", messages=HELLO)
     guest = caller.get("/v1/models", headers=as_(somebody(), "guest"))
 
     assert refused.value.code == "scope_not_granted"
@@ -316,7 +316,7 @@ def test_the_edges_refusals_are_openais_too(gateway_url: str, caller: httpx.Clie
 
 
 def test_another_owner_finds_no_run(gateway_url: str, caller: httpx.Client, sdk: openai.OpenAI) -> None:
-    answer = sdk.chat.completions.create(model="shop", messages=HELLO)  # type: ignore[arg-type] # plain dicts
+    answer = sdk.chat.completions.create(model="shop", messages=HELLO)
 
     hexes = answer.id.removeprefix("chatcmpl-")
     assert caller.get(f"/api/v1/runs/{hexes}", headers=as_(somebody())).status_code == 404
@@ -324,7 +324,7 @@ def test_another_owner_finds_no_run(gateway_url: str, caller: httpx.Client, sdk:
 
 def test_a_model_that_is_no_agent_is_not_found(sdk: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as refused:
-        sdk.chat.completions.create(model="gpt-4o", messages=HELLO)  # type: ignore[arg-type] # plain dicts
+        sdk.chat.completions.create(model="gpt-4o", messages=HELLO)
     with pytest.raises(openai.NotFoundError):
         sdk.models.retrieve("gpt-4o")
 
@@ -481,7 +481,8 @@ def test_open_webui_is_answered(caller: httpx.Client, key: str) -> None:
 
 
 def _as_open_webui_reads(text: str) -> tuple[str, Json]:
-    said, usage = "", {}
+    said = ""
+    usage: Json = {}
     for line in text.split("\n"):
         if not line.strip() or not line.startswith("data:"):
             continue

@@ -118,8 +118,8 @@ class WidgetsController(Controller):
         summary="Say something to the chat of a page",
         description=(
             "For anonymous visitors, where the operator has set a widget up. The conversation goes on with the "
-            "`session_id` that is given back. With `Accept: text/event-stream` the answer comes as it is said: `session`, "
-            "`text`, `text_again`, and `done` or `error`."
+            "`session_id` that is given back. With `Accept: text/event-stream` the answer comes as it is said: "
+            "`session`, `text`, `text_again`, and `done` or `error`."
         ),
         status_code=200,
         opt={
