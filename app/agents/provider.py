@@ -107,7 +107,9 @@ class AgentsProvider(FoundAgents):
         return servers
 
     @provide
-    def sandbox(self, settings: Settings, health: HealthRegistry, background: Background) -> Sandbox:
+    def sandbox(
+        self, settings: Settings, factory: AgentFactory, health: HealthRegistry, background: Background
+    ) -> Sandbox:
         limits = Limits(
             wall_s=settings.sandbox_timeout_s,
             memory_bytes=settings.sandbox_memory_mb * MEGABYTE,
@@ -120,6 +122,7 @@ class AgentsProvider(FoundAgents):
             runtime=settings.sandbox_runtime,
             limits=limits,
             places=settings.sandbox_places,
+            is_wanted=any(isinstance(one, Agent) and one.code_execution for one in factory.agents.values()),
         )
         health.add(SANDBOX, SANDBOX, sandbox.health)
         background.add("sandbox", sandbox.keep)

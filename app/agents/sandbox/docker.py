@@ -4,7 +4,8 @@ Nothing of this machine is mounted, so the engine may be another machine's: file
 
 Facts (docker run)
 - Killing the command leaves the container running: it is removed by name. Its keeper ends too when its stdin closes.
-- What stands in a tmpfs counts as the container's memory.
+- What stands in a tmpfs counts as the container's memory. Where its folder was there before, older engines give it
+  that one's mode; so it is the user's own.
 Rule: an image is never fetched here: that takes minutes, and it is the operator's to choose.
 """
 
@@ -25,6 +26,7 @@ PAGE_BYTES = 4096
 SHARED_MEMORY_BYTES = 16 * MEGABYTE
 KEEPER_BYTES = 64 * MEGABYTE
 REMOVAL_S = 4.0
+USER = 65534
 ENVIRONMENT = ("PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME")
 """what its command needs of ours, besides DOCKER_*"""
 
@@ -60,14 +62,15 @@ class Docker:
         """Write down the container for `docker`."""
         files = limits.files_bytes + limits.files * PAGE_BYTES
         memory = str(limits.memory_bytes + 2 * files + SHARED_MEMORY_BYTES + KEEPER_BYTES)
-        room = f"rw,nosuid,nodev,size={files},nr_inodes={2 * (limits.files + INODES_BESIDES)},mode=1777"
+        room = f"rw,nosuid,nodev,size={files},nr_inodes={2 * (limits.files + INODES_BESIDES)},uid={USER},gid={USER},mode=700"
         return (
             *("run", "--rm", "--interactive", "--pull", "never", "--name", name, "--log-driver", "none"),
             *("--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-            *("--user", "65534:65534", "--hostname", "sandbox", "--workdir", "/work"),
+            *("--user", f"{USER}:{USER}", "--hostname", "sandbox", "--workdir", "/work"),
             *("--pids-limit", str(limits.processes + 1), "--memory", memory, "--memory-swap", memory, "--cpus", "1"),
             *("--ulimit", f"nofile={limits.open_files}", "--ulimit", "core=0"),
-            *("--shm-size", str(SHARED_MEMORY_BYTES), "--tmpfs", f"/work:{room}", "--tmpfs", f"/tmp:{room}"),  # noqa: S108 - of the container
+            *("--shm-size", str(SHARED_MEMORY_BYTES), "--tmpfs", f"/work:{room}"),
+            *("--tmpfs", f"/tmp:{room}"),  # noqa: S108 - of the container
             *(("--runtime", self.runtime) if self.runtime else ()),
             *("--entrypoint", "python3", self.image, "-I", "-c", KEEPER),
         )

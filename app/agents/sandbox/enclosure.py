@@ -11,10 +11,12 @@ import math
 import os
 import signal
 import struct
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import anyio
 
@@ -69,28 +71,28 @@ class Enclosure:
 async def enclosed(program: Program, show: Show, enclosure: Enclosure) -> Ran:
     """Run a program. Errors: BackendAway, when the sandbox does not begin or breaks."""
     follower = _Follower(program, show)
-    async with _begun(enclosure) as process:
-        try:
-            async with asyncio.timeout(program.limits.wall_s + HANDING_S), asyncio.TaskGroup() as group:
-                complaint = group.create_task(_complaint(process))
-                await _hand_in(process, program, counts_processes=enclosure.counts_processes)
-                await follower.follow(process)
-                _kill(process)
-        except TimeoutError:
-            return follower.broken_off()
-    if follower.end is None:
-        raise BackendAway(_last_words(complaint.result()))
+    with tempfile.TemporaryFile() as complaint:  # a file, which nobody has to read meanwhile; only we write there
+        async with _begun(enclosure, complaint) as process:
+            try:
+                async with asyncio.timeout(program.limits.wall_s + HANDING_S):
+                    await _hand_in(process, program, counts_processes=enclosure.counts_processes)
+                    await follower.follow(process)
+            except TimeoutError:
+                return follower.broken_off()
+        if follower.end is None:
+            complaint.seek(0)
+            raise BackendAway(_last_words(complaint.read(COMPLAINT_BYTES)))
     return follower.ran()
 
 
 @asynccontextmanager
-async def _begun(enclosure: Enclosure) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _begun(enclosure: Enclosure, complaint: IO[bytes]) -> AsyncIterator[asyncio.subprocess.Process]:
     try:
         process = await asyncio.create_subprocess_exec(
             *enclosure.command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=complaint,
             env=dict(enclosure.environment),
             cwd="/",
             pass_fds=tuple(enclosure.descriptors),
@@ -113,15 +115,6 @@ async def _begun(enclosure: Enclosure) -> AsyncIterator[asyncio.subprocess.Proce
 def _kill(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-async def _complaint(process: asyncio.subprocess.Process) -> bytes:
-    """Read what the command says beside the frames, to its end; the first of it is kept."""
-    assert process.stderr is not None  # noqa: S101 - it was asked for
-    said = b""
-    while piece := await process.stderr.read(COMPLAINT_BYTES):
-        said += piece[: COMPLAINT_BYTES - len(said)]
-    return said
 
 
 def _last_words(complaint: bytes) -> str:

@@ -16,12 +16,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
+import anyio
 import structlog
 
 from app.agents.contract import Turn
@@ -150,7 +151,7 @@ class WorkFolders:
         lock = await self._locked(home)
         try:
             folder = WorkFolder(home, self.limits)
-            await asyncio.to_thread(folder.set_up)
+            await whole(folder.set_up)
             yield folder
         finally:
             os.close(lock)
@@ -206,6 +207,12 @@ class WorkFolders:
             return [home for home in self.root.iterdir() if home.is_dir() and not home.is_symlink()]
         except FileNotFoundError:
             return []
+
+
+async def whole[**P, T](change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Change a folder in a thread, and wait for it also when cancelled: the folder stays ours until it is done."""
+    with anyio.CancelScope(shield=True):
+        return await asyncio.to_thread(change, *args, **kwargs)
 
 
 def name_of(turn: Turn) -> str:

@@ -17,11 +17,18 @@ OFF = "the operator has turned it off (SANDBOX=off)"
 
 
 def make_sandbox(
-    wanted: Wanted, *, python: Path | None, image: str, runtime: str, limits: Limits, places: int
+    wanted: Wanted,
+    *,
+    python: Path | None,
+    image: str,
+    runtime: str,
+    limits: Limits,
+    places: int,
+    is_wanted: bool = True,
 ) -> Sandbox:
     """Give the sandbox with the backends it may choose from, the strongest first; one that is named stands alone."""
     backends: Sequence[Backend] = (Docker(image, runtime), Bubblewrap(python), Monty())
     if wanted == "off":
         return Sandbox((), limits, asyncio.Semaphore(places), off_because=OFF)
     chosen = [one for one in backends if wanted in ("auto", one.name)]
-    return Sandbox(chosen, limits, asyncio.Semaphore(places))
+    return Sandbox(chosen, limits, asyncio.Semaphore(places), is_wanted=is_wanted)

@@ -42,15 +42,24 @@ class Monty:
         await asyncio.to_thread(shutil.copytree, program.folder, program.into, dirs_exist_ok=True)
         feed = _Feed(program, show)
         started_s = time.monotonic()
-        with anyio.move_on_after(program.limits.wall_s + GRACE_S) as patience:
-            async with anyio.create_task_group() as group:
-                group.start_soon(feed.watch, group.cancel_scope)
-                await feed.interpret()
-                group.cancel_scope.cancel()
-        if patience.cancelled_caught:
-            feed.limit = f"the time limit of {program.limits.wall_s:g} s"
-        await feed.show_new()
-        return feed.ran(time.monotonic() - started_s)
+        try:
+            await _watched(feed)
+        except BaseExceptionGroup as several:
+            first = several.exceptions[0]
+        else:
+            await feed.show_new()
+            return feed.ran(time.monotonic() - started_s)
+        raise first  # outside the handler: the group would become the context of one of its own members
+
+
+async def _watched(feed: "_Feed") -> None:
+    with anyio.move_on_after(feed.program.limits.wall_s + GRACE_S) as patience:
+        async with anyio.create_task_group() as group:
+            group.start_soon(feed.watch, group.cancel_scope)
+            await feed.interpret()
+            group.cancel_scope.cancel()
+    if patience.cancelled_caught:
+        feed.limit = f"the time limit of {feed.program.limits.wall_s:g} s"
 
 
 @dataclass(slots=True)

@@ -40,12 +40,16 @@ async def _nobody(text: str) -> None:
 
 @dataclass(slots=True)
 class Sandbox:
-    """Concurrency: for one event loop; so many programs at once as it has places, the others wait."""
+    """`is_wanted` where an agent executes code: where none does, it is no trouble that nothing isolates.
+
+    Concurrency: for one event loop; so many programs at once as it has places, the others wait.
+    """
 
     backends: Sequence[Backend]
     limits: Limits
     places: asyncio.Semaphore
     off_because: str = ""
+    is_wanted: bool = True
     _chosen: Backend | None = None
     _flaws: dict[str, str] = field(default_factory=dict)
     _choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -82,7 +86,7 @@ class Sandbox:
 
     async def health(self) -> str:
         """Tell how it is. Errors: NotWell."""
-        if self.trouble and not self.off_because:
+        if self.trouble and not self.off_because and self.is_wanted:
             raise NotWell(self.trouble)
         return self.words
 

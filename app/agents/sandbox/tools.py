@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from app.agents.contract import Asked, Risk, Tool, ToolContext, ToolRefused, Traits
-from app.agents.sandbox.folders import FolderBusy, FolderFull, WorkFolder, WorkFolders, files_of
+from app.agents.sandbox.folders import FolderBusy, FolderFull, WorkFolder, WorkFolders, files_of, whole
 from app.agents.sandbox.inbox import PathRefused, checked_path
 from app.agents.sandbox.ports import BackendAway, Program, Ran
 from app.agents.sandbox.sandbox import Sandbox, SandboxRefused
@@ -78,14 +78,14 @@ class _Run:
 
     async def _in(self, folder: WorkFolder, code: str) -> Json:
         await self.ctx.show("")  # to have waited for the folder was no sign of death
-        into = await asyncio.to_thread(folder.prepare)
+        into = await whole(folder.prepare)
         try:
             ran = await self.sandbox.run(Program(code, folder.files, into, self.sandbox.limits), self.ctx.show)
         except SandboxRefused as refused:
             raise ToolRefused(f"Code is not executed here: {refused}.") from refused
         except BackendAway as away:
             raise ToolRefused(f"The sandbox broke, and nothing of the program is kept: {away}.") from away
-        return await asyncio.to_thread(_kept, folder, ran, self.ctx.idempotency_key)
+        return await whole(_kept, folder, ran, self.ctx.idempotency_key)
 
 
 def _kept(folder: WorkFolder, ran: Ran, key: str) -> Json:
@@ -180,7 +180,7 @@ def _write_file(folders: WorkFolders) -> Tool:
         path, content = arguments["path"], arguments["text"].encode("utf-8", "replace")
         async with _held(folders, ctx) as folder:
             try:
-                await asyncio.to_thread(folder.write, path, content)
+                await whole(folder.write, path, content)
             except FolderFull as full:
                 raise ToolRefused(f"It does not fit: {full}.") from full
             except OSError as error:
