@@ -348,7 +348,7 @@ async def main():
     bench = Bench(BACKENDS[{bench.backend.name!r}], pathlib.Path(sys.argv[1]))
     async def show(text): print(text, flush=True)
     bench._show = show
-    await bench.run("import os\\nos.fork()\\nprint('on')\\nwhile True: pass", wall_s=60)
+    await bench.run("import os\\nprint('on')\\nos.fork()\\nwhile True: pass", wall_s=60)
 asyncio.run(main())
 """
     home = bench.folder / "home"
