@@ -129,6 +129,21 @@ class WidgetRow(BaseModel):
     session_life_s: int = Field(default=24 * 3600, ge=60, le=30 * 24 * 3600)
 
 
+class SandboxSettings(BaseModel):
+    """What runs the programs of agents, and what each may take."""
+
+    sandbox: Literal["auto", "docker", "bubblewrap", "monty", "off"] = "auto"
+    sandbox_python: Path | None = None
+    sandbox_image: str = Field(default="python:3.13-slim", pattern=r"^[^\s-]\S*$")
+    sandbox_runtime: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    sandbox_places: int = Field(default=4, ge=1, le=100)
+    sandbox_timeout_s: float = Field(default=30, ge=1, le=600)
+    sandbox_memory_mb: int = Field(default=512, ge=64, le=65_536)
+    sandbox_files_mb: int = Field(default=64, ge=1, le=4096)
+    sandbox_folders: int = Field(default=200, ge=1, le=100_000)
+    sandbox_retention_days: int = Field(default=30, ge=1, le=3650)
+
+
 class NotificationSettings(BaseModel):
     """The settings of notifications: the mail server, and what other channels need of the operator."""
 

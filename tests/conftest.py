@@ -30,6 +30,7 @@ from app.infra.durable import tables as durable_tables
 from app.infra.events import tables as events_tables
 from app.kernel.shared_use import has_owner
 
+os.environ.setdefault("SANDBOX", "off")  # a test that runs programs brings a sandbox; others need not look for one
 models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 
 SCHEMA = "portico"

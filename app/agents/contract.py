@@ -31,6 +31,9 @@ UNMETERED = Unmetered()
 
 TOOL_TIMEOUT_S = 60.0
 
+CODE_TOOLS = ("run_code", "list_files", "read_file", "write_file")
+"""what `code_execution` gives an agent, by the names its model calls"""
+
 _MARK = "portico_traits"
 
 type Speaker = Literal["user", "assistant", "system"]
@@ -234,6 +237,7 @@ class Agent:
     `overrides` are arguments, by the name of the tool, that its model has no say in; a tool's own come first.
     `mcp_servers` names those of the configuration whose tools it gets besides.
     `approvals` say which calls wait for a person (`rules.py`); the operator's rules come first.
+    `code_execution` gives it a sandbox: `run_code`, and the files of the conversation's own work folder.
     """
 
     name: str
@@ -245,6 +249,7 @@ class Agent:
     overrides: Mapping[str, Overrides] = field(default_factory=dict)
     mcp_servers: Sequence[str] = ()
     approvals: Sequence[Rule] = ()
+    code_execution: bool = False
 
 
 @runtime_checkable

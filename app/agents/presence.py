@@ -12,6 +12,7 @@ import anyio
 import structlog
 
 from app.agents.contract import (
+    CODE_TOOLS,
     DEFAULT_AGENT,
     Agent,
     AgentCard,
@@ -31,6 +32,8 @@ GOODBYE_S = 2.0
 WELL = "ok"
 MCP = "mcp"
 """the type of an MCP server in `service_health`"""
+SANDBOX = "sandbox"
+"""the type there, and the name, of what runs the programs of agents"""
 NOBODY = "no worker is there to ask this agent: start `portico serve --role worker`"
 
 log = structlog.get_logger(__name__)
@@ -62,6 +65,8 @@ class Presence:
             "agents": {card.name: None if card.is_healthy else card.health for card in cards},
             "notes": {card.name: card.health for card in cards if card.is_healthy and card.health != WELL},
             "mcp": {one.name: _trouble(one) for one in self.health.all if one.type == MCP},
+            "sandbox": {one.name: _trouble(one) for one in self.health.all if one.type == SANDBOX},
+            "sandbox_words": {one.name: one.details for one in self.health.all if one.type == SANDBOX},
         }
         try:
             await self.crew.report(self.name, version=self.version, report=report)
@@ -85,6 +90,8 @@ class Reception:
     _troubles: dict[str, str | None] = field(default_factory=dict)
     _notes: dict[str, str] = field(default_factory=dict)
     _of_servers: dict[str, str | None] = field(default_factory=dict)
+    sandbox_trouble: str | None = NOBODY
+    sandbox_words: str = ""
 
     @property
     def default_name(self) -> str:
@@ -103,7 +110,9 @@ class Reception:
         self.workers = await self.crew.present()
         report = self.workers[0].report if self.workers else {}
         self._troubles, self._of_servers = _troubles(report, "agents"), _troubles(report, MCP)
-        self._notes = _notes(report)
+        self._notes = _notes(report, "notes")
+        self.sandbox_trouble = _troubles(report, SANDBOX).get(SANDBOX, NOBODY)
+        self.sandbox_words = _notes(report, "sandbox_words").get(SANDBOX, "")
 
     def trouble_of_server(self, name: str) -> str | None:
         """Tell what is wrong with an MCP server, as the worker that reported last found it."""
@@ -117,18 +126,21 @@ def default_of(agents: Mapping[str, Agent | Responder]) -> str:
 def card_of(name: str, member: Agent | Responder, trouble: str | None, note: str = "") -> AgentCard:
     """Write an agent's card; `trouble` is None where it is well, `note` is then what there is to know all the same."""
     tools = member.tools if isinstance(member, Agent) else ()
+    named = [name_of(tool) for tool in tools if not isinstance(tool, ToolSource)]
+    if isinstance(member, Agent) and member.code_execution:
+        named += [tool for tool in CODE_TOOLS if tool not in named]
     return AgentCard(
         name=name,
         description=getattr(member, "description", ""),
         is_healthy=trouble is None,
         health=trouble or note or WELL,
-        tools=tuple(name_of(tool) for tool in tools if not isinstance(tool, ToolSource)),
+        tools=tuple(named),
     )
 
 
-def _notes(report: Json) -> dict[str, str]:
+def _notes(report: Json, of: str) -> dict[str, str]:
     match report:
-        case {"notes": {**found}}:
+        case {**parts} if isinstance(found := parts.get(of), Mapping):
             return {str(name): str(note) for name, note in found.items()}
     return {}
 

@@ -7,6 +7,7 @@ Rule: nothing is imported or started here that takes time. `AgentRunner.prepare`
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,8 +22,13 @@ from app.agents.llm.models import Models, check_model
 from app.agents.mcp_client.server import Server
 from app.agents.mcp_client.servers import McpServers
 from app.agents.mcp_client.source import McpTools
-from app.agents.presence import MCP, REPORT_S, Presence, Reception
+from app.agents.presence import MCP, REPORT_S, SANDBOX, Presence, Reception
 from app.agents.runner import AgentRunner
+from app.agents.sandbox.folders import WorkFolders
+from app.agents.sandbox.making import make_sandbox
+from app.agents.sandbox.ports import MEGABYTE, Limits
+from app.agents.sandbox.sandbox import Sandbox
+from app.agents.sandbox.tools import CodeExecution
 from app.agents.tools.interceptors import Interceptors
 from app.agents.tools.reading import writing_offers
 from app.infra.durable.options import WorkerOptions
@@ -56,6 +62,7 @@ class AgentsElsewhere(FoundAgents):
         for name, row in settings.gateway.mcp_servers.items():
             if not row.disabled:
                 health.add(MCP, name, _told(reception, name))
+        health.add(SANDBOX, SANDBOX, _sandbox_told(reception))
         background.add("reception", every(REPORT_S, reception.look))
         return reception
 
@@ -102,6 +109,39 @@ class AgentsProvider(FoundAgents):
         return servers
 
     @provide
+    def sandbox(
+        self, settings: Settings, factory: AgentFactory, health: HealthRegistry, background: Background
+    ) -> Sandbox:
+        limits = Limits(
+            wall_s=settings.sandbox_timeout_s,
+            memory_bytes=settings.sandbox_memory_mb * MEGABYTE,
+            files_bytes=settings.sandbox_files_mb * MEGABYTE,
+        )
+        sandbox = make_sandbox(
+            settings.sandbox,
+            python=settings.sandbox_python,
+            image=settings.sandbox_image,
+            runtime=settings.sandbox_runtime,
+            limits=limits,
+            places=settings.sandbox_places,
+            is_wanted=any(isinstance(one, Agent) and one.code_execution for one in factory.agents.values()),
+        )
+        health.add(SANDBOX, SANDBOX, sandbox.health)
+        background.add("sandbox", sandbox.keep)
+        return sandbox
+
+    @provide
+    def work_folders(self, settings: Settings, sandbox: Sandbox, background: Background) -> WorkFolders:
+        folders = WorkFolders(
+            settings.data_dir / "sandbox",
+            sandbox.limits,
+            most=settings.sandbox_folders,
+            keep=timedelta(days=settings.sandbox_retention_days),
+        )
+        background.add("work folders", folders.forget_now_and_then)
+        return folders
+
+    @provide
     async def runner(
         self,
         factory: AgentFactory,
@@ -109,6 +149,8 @@ class AgentsProvider(FoundAgents):
         local: LocalModel,
         front_door: FrontDoor,
         servers: McpServers,
+        sandbox: Sandbox,
+        folders: WorkFolders,
         health: HealthRegistry,
         background: Background,
         interceptors: Interceptors,
@@ -118,7 +160,7 @@ class AgentsProvider(FoundAgents):
             models=models,
             front_door=front_door,
             interceptors=interceptors,
-            sources=(McpTools(servers),),
+            sources=(McpTools(servers), CodeExecution(sandbox, folders)),
         )
         _watch_agents(health, runner)
         background.add("agents", partial(_prepare_agents, runner, health))
@@ -221,6 +263,15 @@ def _told(reception: Reception, name: str) -> Check:
         if trouble is not None:
             raise NotWell(trouble)
         return "a worker is connected"
+
+    return check
+
+
+def _sandbox_told(reception: Reception) -> Check:
+    async def check() -> str:
+        if reception.sandbox_trouble is not None:
+            raise NotWell(reception.sandbox_trouble)
+        return reception.sandbox_words
 
     return check
 
