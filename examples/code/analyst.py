@@ -7,7 +7,7 @@ Copy it into `app/agents/library/`, or name it in the entry point `portico.agent
 
 from app.agents.contract import Agent
 
-INSTRUCTIONS = """Write a program with run_code whenever there is something to count, sort or convert; never guess a number.
+INSTRUCTIONS = """Write a program with run_code whenever there is something to count, sort or convert; guess no number.
 Print what you need to see, and keep tables as CSV files: they stay for the next program of this conversation.
 Say which files you left."""
 

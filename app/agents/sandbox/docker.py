@@ -62,7 +62,8 @@ class Docker:
         """Write down the container for `docker`."""
         files = limits.files_bytes + limits.files * PAGE_BYTES
         memory = str(limits.memory_bytes + 2 * files + SHARED_MEMORY_BYTES + KEEPER_BYTES)
-        room = f"rw,nosuid,nodev,size={files},nr_inodes={2 * (limits.files + INODES_BESIDES)},uid={USER},gid={USER},mode=700"
+        inodes = 2 * (limits.files + INODES_BESIDES)
+        room = f"rw,nosuid,nodev,size={files},nr_inodes={inodes},uid={USER},gid={USER},mode=700"
         return (
             *("run", "--rm", "--interactive", "--pull", "never", "--name", name, "--log-driver", "none"),
             *("--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),

@@ -20,9 +20,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path, PurePosixPath
 
-import anyio
+import anyio.to_thread
 import structlog
 
 from app.agents.contract import Turn
@@ -211,8 +212,7 @@ class WorkFolders:
 
 async def whole[**P, T](change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Change a folder in a thread, and wait for it also when cancelled: the folder stays ours until it is done."""
-    with anyio.CancelScope(shield=True):
-        return await asyncio.to_thread(change, *args, **kwargs)
+    return await anyio.to_thread.run_sync(partial(change, *args, **kwargs))  # is not left while its thread works
 
 
 def name_of(turn: Turn) -> str:

@@ -1,4 +1,4 @@
-"""Sandboxes for tests: the backends of this machine, a program in one of them, and what is left of it among processes."""
+"""Sandboxes for tests: the backends of this machine, a program in one of them, and which of its processes are left."""
 
 import os
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ class Bench:
 def descendants(pid: int) -> set[tuple[int, str]]:
     """Give the processes below one, each with when it began, since numbers are used again."""
     parents: dict[int, set[tuple[int, str]]] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for name in filter(str.isdigit, (one.name for one in Path("/proc").iterdir())):
         found = _stat(int(name))
         if found is not None:
             parents.setdefault(found[0], set()).add((int(name), found[1]))

@@ -15,6 +15,7 @@ from app.agents.sandbox.ports import MEGABYTE
 from tests.unit.agents.sandbox.rig import Bench, descendants, still_there
 
 ROOT = Path(__file__).parents[4]
+HOME = Path.home()
 TRIES = """
 def tries(what):
     try:
@@ -38,7 +39,7 @@ async def _settled(is_so: Callable[[], bool]) -> bool:
 async def test_no_file_of_the_host_is_there(bench: Bench, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("s3cret")
-    places = [str(secret), str(ROOT / "pyproject.toml"), str(tmp_path), os.path.expanduser("~/.ssh"), "/etc/shadow"]
+    places = [str(secret), str(ROOT / "pyproject.toml"), str(tmp_path), str(HOME / ".ssh"), "/etc/shadow"]
     code = f"import os\n{TRIES}\nprint([tries(lambda: os.stat(place).st_size) for place in {places[:-1]!r}])\n"
     code += "print(tries(lambda: open('/etc/shadow').read()))"
 
@@ -269,7 +270,8 @@ async def test_kernel_memory_that_no_limit_counts_is_not_to_be_had(bench: Bench)
 import ctypes, os
 {TRIES}
 libc = ctypes.CDLL(None, use_errno=True)
-print(tries(lambda: os.memfd_create("x")), libc.shmget(0, 4096, 0o1600), libc.msgget(0, 0o1600), libc.semget(0, 1, 0o1600))
+print(tries(lambda: os.memfd_create("x")), end=" ")
+print(libc.shmget(0, 4096, 0o1600), libc.msgget(0, 0o1600), libc.semget(0, 1, 0o1600))
 """
 
     assert await bench.prints(code) == "PermissionError -1 -1 -1"

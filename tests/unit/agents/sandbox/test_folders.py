@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from app.agents.contract import Turn
 from app.agents.sandbox import folders as module
 from app.agents.sandbox.folders import FolderBusy, FolderFull, WorkFolders, name_of
 from app.agents.sandbox.inbox import Inbox, PathRefused, checked_path
@@ -22,7 +23,7 @@ def folders_in(tmp_path: Path, *, most: int = 10) -> WorkFolders:
     return WorkFolders(tmp_path / "sandbox", SMALL, most=most, keep=timedelta(days=1))
 
 
-def in_chat(number: int, *, user: str = "7"):  # type: ignore[no-untyped-def] # a turn
+def in_chat(number: int, *, user: str = "7") -> Turn:
     return replace(a_turn(caller=a_caller(user)), chat_id=ChatId(number))
 
 
@@ -106,7 +107,7 @@ async def test_the_longest_unused_makes_room_for_a_new_one(tmp_path: Path) -> No
     folders = folders_in(tmp_path, most=2)
     for number, age_s in ((1, 300), (2, 400)):
         async with folders.held(in_chat(number)) as folder:
-            os.utime(folder.home, (os.stat(folder.home).st_mtime - age_s,) * 2)
+            os.utime(folder.home, (folder.home.stat().st_mtime - age_s,) * 2)
 
     async with folders.held(in_chat(3)):
         pass

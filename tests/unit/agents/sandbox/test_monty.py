@@ -81,7 +81,8 @@ async def test_memory_and_bytes_on_disk_have_their_limits(monty: Bench) -> None:
 
 async def test_it_works_in_its_folder_and_shows_what_it_prints(monty: Bench) -> None:
     (monty.folder / "a.json").write_text("[1, 2]")
-    code = "import json, time\nprint('on')\ntime.sleep(0.2)\nopen('b', 'w').write(str(sum(json.load(open('a.json')))))\n1/0"
+    code = "import json, time\nprint('on')\ntime.sleep(0.2)\n"
+    code += "open('b', 'w').write(str(sum(json.load(open('a.json')))))\n1/0"
 
     ran = await monty.run(code)
 
@@ -95,7 +96,7 @@ async def test_cancelled_its_interpreter_is_gone(monty: Bench) -> None:
     async with asyncio.TaskGroup() as group:
         running = group.create_task(monty.run("print('on')\nwhile True: pass", wall_s=60))
         until = time.monotonic() + 10
-        while not monty.shown and time.monotonic() < until:
+        while not monty.shown and time.monotonic() < until:  # noqa: ASYNC110 - polled, with a deadline
             await asyncio.sleep(0.01)
         begun = descendants(os.getpid()) - before
 
@@ -103,7 +104,7 @@ async def test_cancelled_its_interpreter_is_gone(monty: Bench) -> None:
         await asyncio.wait([running])
 
         until = time.monotonic() + 10
-        while still_there(begun) and time.monotonic() < until:
+        while still_there(begun) and time.monotonic() < until:  # noqa: ASYNC110 - polled, with a deadline
             await asyncio.sleep(0.01)
         assert begun
         assert not still_there(begun)

@@ -72,7 +72,9 @@ async def test_where_none_isolates_everything_is_refused_with_every_reason(tmp_p
     leaky = Scripted("leaky", LEAKY)
     sandbox = sandbox_of(Scripted("away", BackendAway("install it")), leaky, Scripted("mute", "hello"))
 
-    with pytest.raises(SandboxRefused, match="away: install it; leaky: it does not isolate.*; mute: its probe did not"):
+    with pytest.raises(
+        SandboxRefused, match=r"away: install it; leaky: it does not isolate.*; mute: its probe did not"
+    ):
         await sandbox.run(a_program(tmp_path), nobody)
 
     assert leaky.ran == []

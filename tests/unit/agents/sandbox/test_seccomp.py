@@ -23,7 +23,7 @@ def decide(machine: str, number: int, *arguments: int, audit: int | None = None)
             case 0x20:
                 (accumulator,) = struct.unpack_from("<I", data, value)
             case 0x06:
-                return value
+                return int(value)
             case 0x15:
                 at += on_true if accumulator == value else on_false
             case 0x35:

@@ -103,7 +103,7 @@ async def test_where_nothing_isolates_a_call_is_refused_and_the_description_says
     ],
 )
 async def test_arguments_that_do_not_fit_are_told(
-    tmp_path: Path, tool: str, arguments: dict[str, object], words: str
+    tmp_path: Path, tool: str, arguments: dict[str, str], words: str
 ) -> None:
     tools = await tools_of(a_source(tmp_path))
 
@@ -125,7 +125,7 @@ async def test_a_file_that_is_not_there_and_one_that_is_no_text_are_told(tmp_pat
 
 async def test_a_turn_runs_code_streams_its_output_and_shows_the_model_the_result(source: CodeExecution) -> None:
     journal = FakeJournal()
-    model = ScriptedModel([Call("run_code", {"code": "print(6 * 7)"}), "It is 42."])
+    model = ScriptedModel(Call("run_code", {"code": "print(6 * 7)"}), "It is 42.")
 
     async with a_desk(an_agent(code_execution=True), model=model, sources=[source]) as desk:
         said = await desk.answer("helper", a_turn("How much is it?"), journal=journal, timeout_s=30)
@@ -137,7 +137,7 @@ async def test_a_turn_runs_code_streams_its_output_and_shows_the_model_the_resul
 
 async def test_a_cancelled_turn_ends_its_program(source: CodeExecution) -> None:
     journal, before = FakeJournal(), descendants(os.getpid())
-    model = ScriptedModel([Call("run_code", {"code": "print('on')\nwhile True: pass"})])
+    model = ScriptedModel(Call("run_code", {"code": "print('on')\nwhile True: pass"}))
     async with (
         a_desk(an_agent(code_execution=True), model=model, sources=[source]) as desk,
         asyncio.TaskGroup() as group,
