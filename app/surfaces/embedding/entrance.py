@@ -41,7 +41,7 @@ class Entrance:
     """Where tokens are shown: all of it is left to the edge."""
 
     async def admit(self, scope: Scope) -> Headers:
-        """Give the fields the edge is to see. Errors: CallerNotLocal, OriginNotAllowed; whatever the host's code raises."""
+        """Give the fields the edge is to see. Errors: CallerNotLocal, OriginNotAllowed, or the host's."""
         return list(scope["headers"])
 
 
