@@ -41,7 +41,7 @@ clerk = Agent(
 @post("/login/{name:str}")
 async def login(name: str) -> Response[None]:
     """Let anybody in, as nobody should."""
-    return Response(None, status_code=204, cookies=[Cookie("session", f"secret-of-{name}", httponly=True)])
+    return Response(None, status_code=204, cookies=[Cookie("session", value=f"secret-of-{name}", httponly=True)])
 
 
 @get("/orders")

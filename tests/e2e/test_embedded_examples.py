@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from tests.e2e.program import ROOT, Program, a_home, free_port, running
 from tests.model_server import Call, ModelServer, running_model_server, words
@@ -136,7 +137,7 @@ def events_of(client: httpx.Client, chat_id: int, run_id: str) -> list[Json]:
     url = str(client.base_url).rstrip("/")
     address = f"{url.replace('http', 'ws')}/assistant/api/v1/chats/{chat_id}/events"
     events: list[Json] = []
-    with connect(address, subprotocols=["portico.events"], origin=url, proxy=None) as socket:  # type: ignore[list-item, arg-type] # its types are texts of its own
+    with connect(address, subprotocols=[Subprotocol("portico.events")], origin=Origin(url), proxy=None) as socket:
         while not events or events[-1]["type"] not in {"run_completed", "run_failed", "run_interrupted"}:
             frame = json.loads(socket.recv(timeout=PATIENCE_S))
             events += [frame] if frame.get("run_id") == run_id else []
