@@ -23,7 +23,9 @@ from tests.http.hosts import (
     inside_fastapi,
     inside_litestar,
     served,
+    who,
 )
+from tests.http.moody import Moody
 from tests.http.streams import events_in, text_of
 
 HOSTS: dict[str, tuple[MakeHost, str]] = {
@@ -130,7 +132,7 @@ def test_addresses_in_answers_and_descriptions_are_those_from_outside(client: ht
     page = client.get("/docs")
 
     assert f"{place.url}/api/v1/tasks/webhooks/{made['id']}" in str(made)
-    assert description.get("servers", [{"url": ""}]) == [{"url": place.root}]
+    assert description["servers"] == [{"url": place.root or "/"}]
     assert f"{place.root}/openapi.json" in page.text
 
 
@@ -145,6 +147,36 @@ def test_the_hosts_own_routes_dependencies_and_errors_are_its_own(place: Place) 
     assert (broken.status_code, broken.json()) == (418, {"of": "host"})
     assert beside.headers["content-type"] == "application/json"
     assert "x-request-id" not in own.headers
+
+
+async def test_front_ends_elsewhere_share_it(migrated_dsn: str, tmp_path: Path) -> None:
+    page = "http://localhost:3000"
+    settings = some_settings(tmp_path, dsn=migrated_dsn, cors_origins=(page,))
+    assistant, owner = portico_app(settings, agents=AGENTS, authenticate=who), as_person(somebody())
+    transport = httpx.ASGITransport(assistant)
+    asked = {"origin": page, "access-control-request-method": "POST"}
+
+    async with (
+        assistant.lifespan(),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v1/chats") as client,
+    ):
+        allowed = await client.options("/", headers=asked)
+        made = await client.post("/", json={"title": "Of the page"}, headers={**owner, "origin": page})
+        seen = await client.get(f"/{made.json()['id']}", headers=owner)
+
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (204, page)
+    assert made.headers["access-control-allow-origin"] == page
+    assert seen.json()["title"] == "Of the page"
+
+
+async def test_parts_are_replaced_as_in_a_gateway(migrated_dsn: str, tmp_path: Path) -> None:
+    assistant = portico_app(some_settings(tmp_path, dsn=migrated_dsn), Moody().provider(), authenticate=who)
+    transport = httpx.ASGITransport(assistant)
+
+    async with assistant.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        agents = await client.get("/api/v1/agents/", headers=as_person(somebody()))
+
+    assert "moody" in {agent["name"] for agent in agents.json()["items"]}
 
 
 @pytest.fixture

@@ -83,7 +83,8 @@ async def test_nothing_of_the_hosts_is_handed_on_and_no_verdict_of_anybodys() ->
     await asked(an_app(), b"/m/x", "/m", **theirs)
 
     assert seen[0]["state"] == {"mounted_at": "/m"}
-    assert seen[0].keys().isdisjoint({"app", "user", "session"})
+    assert seen[0].keys().isdisjoint({"user", "session"})
+    assert isinstance(seen[0]["app"], Litestar)
 
 
 async def test_references_in_answers_are_those_from_outside() -> None:

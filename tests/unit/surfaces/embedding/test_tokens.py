@@ -5,7 +5,6 @@ import time
 import jwt
 import pytest
 
-from app.surfaces.embedding import tokens as module
 from app.surfaces.embedding.tokens import LIFE_S, REMEMBERED, Caller, OwnTokens
 
 
@@ -23,9 +22,9 @@ def test_it_is_signed_once_and_again_when_half_of_its_life_is_over(monkeypatch: 
     first = tokens.token_for(ann)
     now_s = time.time()
 
-    monkeypatch.setattr(module.time, "time", lambda: now_s + LIFE_S / 2 - 2)
+    monkeypatch.setattr(time, "time", lambda: now_s + LIFE_S / 2 - 2)
     still = tokens.token_for(ann)
-    monkeypatch.setattr(module.time, "time", lambda: now_s + LIFE_S / 2 + 2)
+    monkeypatch.setattr(time, "time", lambda: now_s + LIFE_S / 2 + 2)
     later = tokens.token_for(ann)
 
     assert first == still != later
@@ -33,7 +32,7 @@ def test_it_is_signed_once_and_again_when_half_of_its_life_is_over(monkeypatch: 
 
 
 def test_not_everybody_who_ever_called_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.jwt, "encode", lambda claims, *_, **__: claims["sub"])
+    monkeypatch.setattr(jwt, "encode", lambda claims, *_, **__: claims["sub"])
     tokens = OwnTokens()
 
     for number in range(REMEMBERED + 10):
