@@ -73,13 +73,17 @@ def made(answer: httpx.Response, status: int = 201) -> Any:  # Any: as they say
     return answer.json()
 
 
+@pytest.mark.soak
 def test_an_agent_of_nothing_but_its_instructions(home: Path, model: ModelServer) -> None:
     with served(home, model, "one-agent", "concise:app", ready="/api/health/ready") as client:
         chat_id = made(client.post("/api/v1/chats/", json={"title": "Hello"}))["id"]
 
         _, answer = made(client.post(f"/api/v1/messages/{chat_id}/exchange", json={"content": "Who are you?"}))
 
+        elsewhere = client.get("/api/v1/chats/", headers={"host": "agent.example"})
+
     assert answer["content"] == "You said: Who are you?"
+    assert (elsewhere.status_code, elsewhere.json()["type"]) == (403, "caller-not-local")
     assert ("system", "You are a concise assistant.") in model.requests[-1].messages
 
 
@@ -152,6 +156,7 @@ def assert_knows(description: Json, page: str) -> None:
     assert {f"/api/v1{path}".rstrip("/") for path in called} <= known
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("host", ["inside-litestar", "inside-fastapi"])
 def test_an_assistant_inside_another_app(home: Path, model: ModelServer, host: str) -> None:
     model.begin_afresh()

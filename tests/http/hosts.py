@@ -1,4 +1,4 @@
-"""Programs that have the assistant inside: FastAPI and Litestar, each with a life of its own; and none at all."""
+"""Programs that have the assistant inside: FastAPI and Litestar, each with a life of its own."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 
 from app.agents.contract import Responder, Turn
-from app.embedding import Caller, EmbeddedApp, PorticoPlugin, portico_app
+from app.embedding import Caller, PorticoPlugin, portico_app
 from app.settings import Settings
 from app.surfaces.cli.listener import bind_tcp
 
@@ -97,10 +97,6 @@ def inside_litestar(settings: Settings) -> App:
     )
 
 
-def alone(settings: Settings) -> EmbeddedApp:
-    return portico_app(settings, agents=AGENTS, authenticate=who)
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an assistant is: the address of its host, and the path below."""
@@ -114,10 +110,10 @@ class Place:
 
 
 @contextmanager
-def served(app: App, *, root: str) -> Iterator[Place]:
+def served(app: App) -> Iterator[Place]:
     """Serve it with uvicorn in a thread of its own, as `uvicorn mine:app` would."""
     with bind_tcp("127.0.0.1", 0) as bound:
-        place = Place(f"http://127.0.0.1:{bound.getsockname()[1]}", root)
+        place = Place(f"http://127.0.0.1:{bound.getsockname()[1]}", MOUNTED_AT)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, ws="websockets-sansio", timeout_graceful_shutdown=5
         )

@@ -15,10 +15,8 @@ from tests.builders import some_settings
 from tests.http.calls import Json, somebody
 from tests.http.hosts import (
     AGENTS,
-    MOUNTED_AT,
     MakeHost,
     Place,
-    alone,
     as_person,
     inside_fastapi,
     inside_litestar,
@@ -28,20 +26,15 @@ from tests.http.hosts import (
 from tests.http.moody import Moody
 from tests.http.streams import events_in, text_of
 
-HOSTS: dict[str, tuple[MakeHost, str]] = {
-    "fastapi": (inside_fastapi, MOUNTED_AT),
-    "litestar": (inside_litestar, MOUNTED_AT),
-    "alone": (alone, ""),
-}
+HOSTS: dict[str, MakeHost] = {"fastapi": inside_fastapi, "litestar": inside_litestar}
 
 
 @pytest.fixture(scope="module", params=HOSTS, ids=list(HOSTS))
 def place(
     request: pytest.FixtureRequest, migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    make, root = HOSTS[request.param]
     folder: Path = tmp_path_factory.mktemp("embedded")
-    with served(make(some_settings(folder, dsn=migrated_dsn)), root=root) as place:
+    with served(HOSTS[request.param](some_settings(folder, dsn=migrated_dsn))) as place:
         yield place
 
 
@@ -132,14 +125,11 @@ def test_addresses_in_answers_and_descriptions_are_those_from_outside(client: ht
     page = client.get("/docs")
 
     assert f"{place.url}/api/v1/tasks/webhooks/{made['id']}" in str(made)
-    assert description["servers"] == [{"url": place.root or "/"}]
+    assert description["servers"] == [{"url": place.root}]
     assert f"{place.root}/openapi.json" in page.text
 
 
 def test_the_hosts_own_routes_dependencies_and_errors_are_its_own(place: Place) -> None:
-    if not place.root:
-        pytest.skip("there is no host")
-
     own, broken = httpx.get(f"{place.host}/own"), httpx.get(f"{place.host}/broken")
     beside = httpx.get(f"{place.host}{place.root}s/api/v1/chats/")
 
