@@ -71,7 +71,7 @@ async def untyped(ctx, x):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN20
         ({"mcp_servers": {"files": {"url": "https://x.example/mcp", "headers": {"x": "${NOT_SET}"}}}}, "NOT_SET"),
         ({"cors_origins": ["*"]}, "CORS_ORIGINS|cors_origins"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=["name", "tool", "model", "server", "variable", "origin"],
 )
 def test_what_cannot_work_is_said_at_once(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationInvalid, match=words):
