@@ -14,7 +14,7 @@ from dishka import AsyncContainer, Provider, Scope, make_async_container
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
 
-from app.agents.provider import agent_flaws, mcp_flaws
+from app.agents.provider import agent_flaws, mcp_flaws, widget_flaws
 from app.edge.asgi import Door
 from app.edge.edge import Edge
 from app.edge.provider import key_flaws, table_flaws
@@ -50,7 +50,8 @@ def load_settings(config: Path | None = None) -> Settings:
 def check_settings(settings: Settings) -> None:
     """Errors: ConfigurationInvalid."""
     values = _value_flaws(settings.jwt_public_key, settings.default_model, gguf=settings.local_model_gguf)
-    flaws = [*table_flaws(settings.gateway), *values, *mcp_flaws(settings.gateway.mcp_servers)]
+    rows = settings.gateway
+    flaws = [*table_flaws(rows), *values, *mcp_flaws(rows.mcp_servers), *widget_flaws(rows.widgets)]
     if flaws:
         raise ConfigurationInvalid(flaws)
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from app.kernel.sealing import read_keys
@@ -20,6 +20,7 @@ RULE = re.compile(
     r"(?:risk:(?:reads|writes_inside|writes_outside|destroys)|origin:[^=,\s]+|[^=,:\s]+)=(?:allow|ask|deny)"
 )
 LARGEST_LIMIT = 10**9
+WIDGET_BUDGET = "requests=1000,tokens=1000000,cost=2"
 RUN_BUDGET = "requests=50,tool_calls=200,tokens=2000000,cost=5,seconds=1800"
 
 
@@ -115,6 +116,17 @@ class AgentSettings(BaseModel):
     approval_expires_s: int = Field(default=24 * 3600, ge=10, le=90 * 24 * 3600)
     approval_unattended: Literal["deny", "park", "notify"] = "notify"
     usage_retention_days: int = Field(default=400, ge=1, le=36_500)
+
+
+class WidgetRow(BaseModel):
+    """A chat that anonymous visitors may have with one agent; `budget` is the widget's own, for one UTC day."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    agent: Annotated[str, Field(min_length=1, max_length=255)]
+    budget: Limits = Field(default=WIDGET_BUDGET, validate_default=True)
+    session_life_s: int = Field(default=24 * 3600, ge=60, le=30 * 24 * 3600)
 
 
 class NotificationSettings(BaseModel):

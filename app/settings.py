@@ -31,7 +31,7 @@ from app.kernel.folders import default_data_dir
 from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
-from app.setting_types import AgentSettings, Dsn, Keys, Names, Networks, NotificationSettings, Origins, Pem
+from app.setting_types import AgentSettings, Dsn, Keys, Names, Networks, NotificationSettings, Origins, Pem, WidgetRow
 from app.tool_rows import ToolRuleRow, unset
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
@@ -120,6 +120,7 @@ class RouteRow(Row):
     rate_limit: str | None = None
     burst: int | None = None
     websocket: bool = False
+    errors: Literal["problem", "openai"] = "problem"
 
 
 class Groups(Row):
@@ -137,6 +138,7 @@ class GatewayFile(Row):
     groups: Groups = Groups()
     mcp_servers: Mapping[ServerName, McpServerRow] = Field(default_factory=dict)
     tool_rules: tuple[ToolRuleRow, ...] = ()
+    widgets: tuple[WidgetRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

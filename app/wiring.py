@@ -14,6 +14,7 @@ from app.agents.runner import AgentRunner
 from app.agents.tools.front_door import FrontDoorAddress, HttpFrontDoor
 from app.agents.tools.interceptors import Interceptors
 from app.agents.tools.ruled import interceptors_of
+from app.edge.api_keys import ApiKeySource
 from app.edge.edge import OnRequest
 from app.edge.keys import Fetch
 from app.edge.live_runs import RunSource
@@ -21,12 +22,24 @@ from app.edge.provider import EdgeProvider, role_table
 from app.edge.rate_limit_ledger import QuotaLedger
 from app.edge.reload import OnReload, Reload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
+from app.edge.session_tokens import SessionSigner
+from app.edge.withdrawals import OnWithdrawing, WithdrawMark
 from app.features.approvals.provider import ApprovalsAtWork, ApprovalsProvider, ApprovalStores
 from app.features.audit.provider import AuditProvider
 from app.features.audit.use_cases.record_later import RecordLater
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers, TurnsElsewhere, TurnsProvider
+from app.features.completions.provider import (
+    CompletionHandlers,
+    CompletionsAtWork,
+    CompletionsElsewhere,
+    CompletionsProvider,
+)
+from app.features.keys.ports import Withdrawal
+from app.features.keys.provider import KeysProvider
+from app.features.keys.repository import PostgresApiKeySource
+from app.features.keys.use_cases.delete_key import DropWithdrawn
 from app.features.notifications.ports import Preferences
 from app.features.notifications.provider import NotificationsAtWork, NotificationsProvider, NotificationStores
 from app.features.notifications.repository.watch import DeliveryWatch
@@ -47,15 +60,24 @@ from app.features.tasks.provider import (
 from app.features.tasks.use_cases.keep_schedules import KeepSchedules
 from app.features.usage.ports import Ledger, UsageStore
 from app.features.usage.provider import UsageProvider
+from app.features.widgets.provider import (
+    WidgetHandlers,
+    WidgetsAtWork,
+    WidgetsElsewhere,
+    WidgetsProvider,
+    WidgetStores,
+)
 from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
 from app.infra.db.quotas import PostgresQuotaLedger
 from app.infra.db.revocation_feed import PostgresRevocationFeed
 from app.infra.db.revocations import PostgresRevocationStore
 from app.infra.db.standing import PostgresStanding
+from app.infra.durable.key_ring import KeyRing, SigningKeys
 from app.infra.durable.live_tokens import PostgresRunSource
 from app.infra.durable.ports import Engine, Handlers
 from app.infra.durable.run_tokens import RunTokens
+from app.infra.durable.session_tokens import SessionTokens
 from app.infra.durable.watch import EngineWatch
 from app.infra.durable.withdrawn_runs import ActiveRuns, StopWithdrawnRuns
 from app.infra.http_client.client import HttpClient
@@ -65,8 +87,11 @@ from app.infra.openapi.fleet import FleetDescription
 from app.infra.openapi.news import FLEET, FleetNews
 from app.infra.provider import DescriptionProvider, InfraProvider
 from app.kernel.audit import Act, AuditTrail
+from app.kernel.clock import Clock
 from app.kernel.identity import RoleTable
 from app.kernel.ids import UserId
+from app.kernel.run_tokens import AUDIENCE
+from app.kernel.session_tokens import KEY_ID_PREFIX
 from app.kernel.transaction import Begin
 from app.kernel.values import Json
 from app.kernel.worker import ProcessRole, WorkerPlace
@@ -75,8 +100,10 @@ from app.surfaces.api.keyed_requests import KeyedRequests
 from app.surfaces.api.provider import ApiProvider
 from app.surfaces.headless.provider import HeadlessProvider
 from app.surfaces.jobs.provider import JobsProvider
+from app.surfaces.openai.provider import OpenAIProvider
 from app.surfaces.streams.open_streams import OpenStreams
 from app.surfaces.streams.provider import StreamsProvider
+from app.surfaces.widgets.provider import VisitsProvider
 
 _EVERYWHERE: Sequence[type] = (Database, EngineWatch, Ledger, UsageStore, DeliveryWatch)
 _AT_THE_DOOR: Sequence[type] = (
@@ -112,12 +139,18 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         NotificationStores(),
         ApprovalStores(),
         TaskStores(),
+        WidgetStores(),
     )
     door = (
         EdgeProvider(),
         DescriptionProvider(),
         DoorWiring(),
         ChatsProvider(),
+        KeysProvider(),
+        CompletionsProvider(),
+        OpenAIProvider(),
+        WidgetsProvider(),
+        VisitsProvider(),
         TasksProvider(),
         WebhooksProvider(),
         ApprovalsProvider(),
@@ -134,11 +167,21 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         WorkWiring(),
         RunsAtWork(),
         TurnsProvider(),
+        CompletionsAtWork(),
+        WidgetsAtWork(),
         TasksAtWork(),
     )
     match role:
         case ProcessRole.WEB:
-            return (*shared, *door, AgentsElsewhere(), TurnsElsewhere(), TasksElsewhere())
+            return (
+                *shared,
+                *door,
+                AgentsElsewhere(),
+                TurnsElsewhere(),
+                CompletionsElsewhere(),
+                WidgetsElsewhere(),
+                TasksElsewhere(),
+            )
         case ProcessRole.WORKER:
             return (*shared, ChatStores(), *work)
         case ProcessRole.HEADLESS:
@@ -160,9 +203,11 @@ class Wiring(Provider):
         return TaskNotices(notify, tasks, runs)
 
     @provide
-    def handlers(self, turns: TurnHandlers, tasks: TaskHandlers) -> Handlers:
+    def handlers(
+        self, turns: TurnHandlers, tasks: TaskHandlers, completions: CompletionHandlers, widgets: WidgetHandlers
+    ) -> Handlers:
         """Have every slice do its own kinds of runs."""
-        return Handlers({**turns, **tasks})
+        return Handlers({**turns, **tasks, **completions, **widgets})
 
     @provide
     def roles(self, settings: Settings) -> RoleTable:
@@ -200,6 +245,17 @@ class DoorWiring(Provider):
     quota_ledger = provide(PostgresQuotaLedger, provides=QuotaLedger)
     revocation_feed = provide(PostgresRevocationFeed, provides=RevocationFeed)
     run_source = alias(PostgresRunSource, provides=RunSource)
+    api_key_source = alias(PostgresApiKeySource, provides=ApiKeySource)
+    withdrawal = alias(WithdrawMark, provides=Withdrawal)
+
+    @provide
+    def on_withdrawing(self, drop: DropWithdrawn) -> OnWithdrawing:
+        return drop.__call__
+
+    @provide
+    def session_signer(self, settings: Settings, published: SigningKeys, clock: Clock) -> SessionSigner:
+        ring = KeyRing(published, clock, KEY_ID_PREFIX)  # not closed: what it signed holds for some minutes yet
+        return SessionTokens(ring, clock, settings.jwt_audience or AUDIENCE, settings.jwt_role_claim)
 
     @provide
     def withdrawn_runs(

@@ -95,6 +95,15 @@ LOCAL_ROUTES = (
         "max_body_bytes": 256 * 1024,
     },
     {"path": "/execute", "local": True, "access": "COMMON"},
+    {
+        "prefix": "/api/v1/public/chat",
+        "methods": ["POST"],
+        "local": True,
+        "access": "PUBLIC",
+        "max_body_bytes": 16 * 1024,
+        "rate_limit": "20/minute",
+    },
+    {"prefix": "/v1", "local": True, "access": "COMMON", "errors": "openai"},
     {"prefix": "/api/v1", "local": True, "access": "COMMON"},
 )
 
@@ -105,10 +114,11 @@ def some_settings(
     dsn: str,
     upstreams: dict[str, object] | None = None,
     routes: tuple[dict[str, object], ...] = (),
+    widgets: tuple[dict[str, object], ...] = (),
     **values: object,
 ) -> Settings:
     """Settings of a test gateway: the test key, the scripted model, Portico's own rows behind the given ones."""
-    rows = {"upstreams": upstreams or {}, "routes": [*routes, *LOCAL_ROUTES]}
+    rows = {"upstreams": upstreams or {}, "routes": [*routes, *LOCAL_ROUTES], "widgets": widgets}
     given: dict[str, object] = {
         "mode": "TEST",
         "postgres_dsn": dsn,

@@ -51,7 +51,7 @@ class Turn:
     `history` is oldest first, without what the user left out of the prompt, and ends before `text`.
     `chat_id` is None outside of a chat, as in a task. `caller` is whose authority every tool call has. `is_attended`
     tells whether a person follows the turn and can be asked. `context` and `channel` are what the client says about
-    this turn, in its name and not in the user's.
+    this turn, in its name and not in the user's. Where the caller may not write, no tool is offered that does.
     """
 
     chat_id: ChatId | None
@@ -62,6 +62,7 @@ class Turn:
     is_attended: bool = True
     context: Mapping[str, Json] = field(default_factory=dict)
     channel: str = ""
+    may_write: bool = True
 
 
 type Show = Callable[[str], Awaitable[None]]

@@ -5,7 +5,7 @@ Rule: nothing is imported or started here that takes time. `AgentRunner.prepare`
 """
 
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
@@ -24,11 +24,13 @@ from app.agents.mcp_client.source import McpTools
 from app.agents.presence import MCP, REPORT_S, Presence, Reception
 from app.agents.runner import AgentRunner
 from app.agents.tools.interceptors import Interceptors
+from app.agents.tools.reading import writing_offers
 from app.infra.durable.options import WorkerOptions
 from app.infra.durable.ports import Crew
 from app.infra.observability.background import Background, every
 from app.infra.observability.health import INTERVAL_S, Check, HealthRegistry, NotWell
 from app.mcp_rows import McpServerRow
+from app.setting_types import WidgetRow
 from app.settings import ConfigProblem, Settings
 
 
@@ -158,6 +160,25 @@ def mcp_flaws(servers: Mapping[str, McpServerRow]) -> Iterable[ConfigProblem]:
     if any(not row.disabled for row in servers.values()) and find_spec("mcp") is None:
         mend = "install portico-gateway[mcp]"
         yield ConfigProblem("gateway.toml", "mcp_servers", "needs a library that is not installed", mend)
+
+
+def widget_flaws(widgets: Sequence[WidgetRow]) -> Iterable[ConfigProblem]:
+    """Tell which chats for visitors cannot be opened: of an agent that is not there, or may change something."""
+    with suppress(AgentBroken):  # that is told elsewhere
+        agents = AgentFactory.discover().agents if widgets else {}
+        for number, row in enumerate(widgets):
+            where = f"widgets.{row.name}"
+            if row.name in {one.name for one in widgets[:number]}:
+                yield ConfigProblem("gateway.toml", where, "stands there twice", "rename one of them")
+            if row.agent not in agents:
+                mend = f"name one of {', '.join(agents)}"
+                yield ConfigProblem("gateway.toml", where, f"there is no agent {row.agent}", mend)
+                continue
+            writing = list(writing_offers(agents[row.agent]))
+            if writing:
+                words = f"the agent {row.agent} is offered what may change something: {', '.join(writing)}"
+                mend = "give visitors an agent whose tools are all marked @tool(risk=Risk.READS), and no MCP server"
+                yield ConfigProblem("gateway.toml", where, words, mend)
 
 
 def _watch_agents(health: HealthRegistry, runner: AgentRunner) -> None:

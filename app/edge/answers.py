@@ -4,7 +4,9 @@ from app.edge.answer_head import AnswerHead
 from app.edge.headers import Headers, field_lines, fields_of
 from app.edge.middleware.cors import cors_headers
 from app.edge.record import Answer, Record
-from app.infra.wire.problems import problem_of
+from app.edge.routes import ErrorShape
+from app.infra.wire import openai
+from app.infra.wire.problems import ProblemAnswer, problem_of
 from app.kernel.errors import Fault
 
 
@@ -34,12 +36,19 @@ def completed(record: Record, headers: Headers) -> Headers:
 
 
 def refusal(record: Record, fault: Fault) -> Answer:
-    """Make a problem of a fault, and note in the record why."""
+    """Make an answer of a fault, and note in the record why."""
     note_refusal(record, fault)
-    problem = problem_of(fault, instance=record.path.decode("latin-1"), request_id=record.id)
+    problem = document_of(record, fault)
     return Answer(
         problem.status, [(name.encode(), value.encode()) for name, value in problem.headers.items()], problem.body
     )
+
+
+def document_of(record: Record, fault: Fault) -> ProblemAnswer:
+    """Say what is wrong in the words of the row's clients."""
+    if record.route is not None and record.route.errors is ErrorShape.OPENAI:
+        return openai.refusal_of(fault)
+    return problem_of(fault, instance=record.path.decode("latin-1"), request_id=record.id)
 
 
 def note_refusal(record: Record, fault: Fault) -> None:

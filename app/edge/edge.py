@@ -7,7 +7,6 @@ from app.edge.access_log import AccessLog, StructlogAccessLog
 from app.edge.gauges import Gauges
 from app.edge.keys import KeySource, KeysStale
 from app.edge.line import Line
-from app.edge.live_runs import RunsStale
 from app.edge.load import Load
 from app.edge.metrics import RequestMetrics
 from app.edge.middleware.client_address import ResolveClient
@@ -78,20 +77,17 @@ class Edge:
         return self.table.upstreams
 
     async def decide(self, record: Record) -> Answer | None:
-        """Run the chain; fetch the keys, at most once, where a token names one that is not known yet."""
-        try:
-            return decide(self.stages, record)
-        except KeysStale as stale:
-            await self.refresh(stale)
-            record.are_keys_fresh = True
-            return decide(self.stages, record)
+        """Run the chain; fetch what a token is checked with where that is not known yet: each at most once."""
+        while True:
+            try:
+                return decide(self.stages, record)
+            except KeysStale as stale:
+                await self.refresh(stale)
+                record.are_keys_fresh = True
 
     async def refresh(self, stale: KeysStale) -> None:
         """Fetch what a token could not be checked without."""
-        if isinstance(stale, RunsStale) and self.tokens.runs is not None:
-            await self.tokens.runs.live.refresh()
-        else:
-            await self.keys.refresh()
+        await self.tokens.fetch(stale, self.keys)
 
     def line_of(self, plan: Plan) -> Line | Turnstile | None:
         """Tell where a request with a known head has to wait, if it has to."""

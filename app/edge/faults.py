@@ -72,6 +72,11 @@ class RoleNotAllowed(Forbidden):
     title = "Your role does not open this door"
 
 
+class ScopeNotGranted(Forbidden):
+    type = "scope-not-granted"
+    title = "The key is not for this door"
+
+
 class RevocationNotFound(NotFound):
     type = "revocation-not-found"
     title = "There is no such revocation in force"

@@ -10,6 +10,7 @@ from functools import partial
 from dishka import Provider, Scope, provide, provide_all
 
 from app.edge.access_log import BATCH_S, READABLE_BATCH_S, AccessLog, BatchedAccessLog, as_json, as_readable
+from app.edge.api_keys import ApiKeys, ApiKeySource
 from app.edge.claims import TokenRules
 from app.edge.described_fleet import DescribedFleet
 from app.edge.edge import Edge, OnRequest
@@ -27,14 +28,15 @@ from app.edge.rate_limit_counts import RateLimiter
 from app.edge.rate_limit_ledger import QuotaLedger
 from app.edge.reload import HEALTH_TYPE, Draft, OnReload, ReloadAsked, TableRefused, TableReload
 from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
-from app.edge.routes import CompiledRows, RouteRegistry, RouteTableInvalid
+from app.edge.routes import CompiledRows, RouteProblem, RouteRegistry, RouteTableInvalid
 from app.edge.run_tokens import RunTokenVerifier
+from app.edge.session_tokens import Sessions, SessionSigner
 from app.edge.spans import RequestSpans
 from app.edge.table import Table
 from app.edge.tokens import TokenVerifier
 from app.edge.upstream_rows import upstream_flaws
 from app.edge.upstreams import open_upstreams
-from app.edge.withdrawals import LiftRevocation, ListRevocations, WithdrawTokens
+from app.edge.withdrawals import LiftRevocation, ListRevocations, OnWithdrawing, WithdrawMark, WithdrawTokens
 from app.infra.http_client.client import HttpClient
 from app.infra.observability.background import Background, every
 from app.infra.observability.health import HealthRegistry
@@ -45,8 +47,10 @@ from app.infra.openapi.ports import Fleet
 from app.kernel.audit import AuditTrail
 from app.kernel.clock import Clock
 from app.kernel.draining import Draining
+from app.kernel.errors import Fault
 from app.kernel.identity import Access, RoleTable
 from app.kernel.run_tokens import AUDIENCE
+from app.kernel.session_tokens import LIFE_S as SESSION_LIFE_S
 from app.kernel.toml_elements import KnownElements
 from app.kernel.transaction import Begin
 from app.kernel.worker import WorkerPlace
@@ -75,7 +79,23 @@ def compile_table(
         made.append(RouteRegistry.compile(rows.routes, rows.upstreams, known))
     except RouteTableInvalid as invalid:
         found += invalid.problems
+    else:
+        found += _widget_row_flaws(rows, made[-1])
     return [ConfigProblem("gateway.toml", problem.row, problem.message, problem.mend) for problem in found]
+
+
+def _widget_row_flaws(rows: GatewayFile, registry: RouteRegistry) -> Iterable[RouteProblem]:
+    """Tell whether visitors would come through: by a row for everybody, and one that counts what an address asks."""
+    if not rows.widgets:
+        return
+    try:
+        route = registry.match(b"POST", b"/api/v1/public/chat/any")
+    except Fault:
+        route = None
+    if route is None or not route.is_public or route.upstream is not None or route.limit is None:
+        words = "there is no PUBLIC row with a rate_limit for POST /api/v1/public/chat"
+        mend = 'write prefix = "/api/v1/public/chat", methods = ["POST"], local = true, access = "PUBLIC", '
+        yield RouteProblem("widgets", words, f'{mend}rate_limit = "20/minute" under [[routes]]')
 
 
 @dataclass(slots=True)
@@ -119,7 +139,8 @@ class DraftReader:
 def _differences(one: Settings, other: Settings) -> list[str]:
     names = sorted(set(Settings.model_fields) - FROM_THE_FILE)
     settings = [name for name in names if getattr(one, name) != getattr(other, name)]
-    return settings if one.gateway.mcp_servers == other.gateway.mcp_servers else [*settings, "mcp_servers"]
+    at_start = ("mcp_servers", "widgets")
+    return settings + [name for name in at_start if getattr(one.gateway, name) != getattr(other.gateway, name)]
 
 
 def key_flaws(pem: str) -> Iterable[ConfigProblem]:
@@ -155,9 +176,34 @@ class EdgeProvider(Provider):
         known: Revocations,
         clock: Clock,
         audit: AuditTrail,
+        on_withdrawing: OnWithdrawing,
     ) -> WithdrawTokens:
         life, leeway = timedelta(seconds=settings.jwt_max_life_s), timedelta(seconds=settings.jwt_leeway_s)
-        return WithdrawTokens(begin, store, known, clock, audit, longest_life=life, leeway=leeway)
+        return WithdrawTokens(begin, store, known, clock, audit, life, leeway, on_withdrawing)
+
+    @provide
+    def withdraw_mark(self, store: RevocationStore, known: Revocations, clock: Clock) -> WithdrawMark:
+        return WithdrawMark(store, known, clock, timedelta(seconds=2 * SESSION_LIFE_S))
+
+    @provide
+    def api_keys(
+        self,
+        source: ApiKeySource,
+        clock: Clock,
+        revocations: Revocations,
+        health: HealthRegistry,
+        background: Background,
+    ) -> ApiKeys:
+        keys = ApiKeys(source, clock, revocations)
+        background.add("uses of keys", keys.keep_uses)
+        health.add("edge", "api keys", keys.health)
+        return keys
+
+    @provide
+    def sessions(
+        self, settings: Settings, signer: SessionSigner, keys: ApiKeys, live: LiveRuns, clock: Clock
+    ) -> Sessions:
+        return Sessions(signer, keys, live, clock, settings.jwt_audience or AUDIENCE)
 
     @provide
     def keys(self, settings: Settings, fetch: Fetch, clock: Clock, background: Background) -> KeySource:
@@ -176,7 +222,13 @@ class EdgeProvider(Provider):
 
     @provide
     def tokens(
-        self, settings: Settings, keys: KeySource, clock: Clock, revocations: Revocations, live: LiveRuns
+        self,
+        settings: Settings,
+        keys: KeySource,
+        clock: Clock,
+        revocations: Revocations,
+        live: LiveRuns,
+        sessions: Sessions,
     ) -> TokenVerifier:
         rules = TokenRules(
             roles=role_table(settings),
@@ -186,7 +238,7 @@ class EdgeProvider(Provider):
             leeway_s=settings.jwt_leeway_s,
         )
         runs = RunTokenVerifier(live, settings.jwt_audience or AUDIENCE)
-        return TokenVerifier(rules, keys.current, clock, revocations, runs)
+        return TokenVerifier(rules, keys.current, clock, revocations, runs, sessions)
 
     @provide
     async def access_log(self, settings: Settings, siblings: Siblings) -> AsyncIterator[AccessLog]:

@@ -8,6 +8,7 @@ single row in `route_flaws.py`.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from app.edge.faults import PathNotAllowed, RouteMethodNotAllowed, RouteNotFound
 from app.edge.rate_limit import RateLimit, read_limit
@@ -19,6 +20,13 @@ from app.kernel.identity import Access, Principal
 PERCENT, SEMICOLON = b"%;"  # numbers: a byte is found in bytes ten times as fast as a text of one byte
 DEFAULT_MAX_BODY_BYTES = 2 * 1024**3
 DEFAULT_MAX_LOCAL_BODY_BYTES = 4 * 1024**2
+
+
+class ErrorShape(StrEnum):
+    """In whose words a row's clients are told what is wrong."""
+
+    PROBLEM = "problem"
+    OPENAI = "openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class Route:
     guarded_by: str = ""
     limit: RateLimit | None = None
     websocket: bool = False
+    errors: ErrorShape = ErrorShape.PROBLEM
 
     @property
     def is_public(self) -> bool:
@@ -226,6 +235,7 @@ def _compile(row: RouteRow, upstreams: Mapping[str, UpstreamRow]) -> Route:
         forward_token=row.forward_token,
         forward_cookies=frozenset(name.encode() for name in row.forward_cookies),
         websocket=row.websocket,
+        errors=ErrorShape(row.errors),
         limit=read_limit(row.rate_limit, row.burst, name=_label(row)),
         base_path=base_path(upstreams[row.upstream]) if row.upstream else b"",
     )

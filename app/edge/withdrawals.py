@@ -3,7 +3,7 @@
 What a revocation stops besides requests (open tunnels, runs) subscribes to `Revocations`; nothing of it is named here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,13 +18,20 @@ from app.kernel.identity import Principal
 from app.kernel.ids import UserId
 from app.kernel.paging import ListFields, ListQuery, Page
 from app.kernel.revocation import ALWAYS, MAX_NAME_LENGTH, Mark, NewRevocation, Revocation
-from app.kernel.transaction import Begin
+from app.kernel.transaction import Begin, Tx
 
 MAX_REVOCATIONS = 100_000  # about 50 MB in each worker
 MAX_AHEAD = timedelta(minutes=1)
 REVOCATION_FIELDS = ListFields(searchable=frozenset(), sortable=frozenset({"id", "created_at", "updated_at"}))
 
 log = structlog.get_logger()
+
+type OnWithdrawing = Callable[[Tx, NewRevocation], Awaitable[None]]
+"""Is told of a withdrawal in its transaction: for what is to be gone for good, however long that is kept."""
+
+
+async def _nothing(tx: Tx, withdrawn: NewRevocation) -> None:
+    del tx, withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +59,18 @@ class WithdrawTokens:
     audit: AuditTrail
     longest_life: timedelta
     leeway: timedelta
+    on_withdrawing: OnWithdrawing = _nothing
     limit: int = MAX_REVOCATIONS
 
     async def __call__(self, who: Principal, wish: Wish, *, request_id: str = "") -> Revocation:
         now = self.clock.now()
         _refuse_invalid(wish, now)
         async with self.begin() as tx:
-            made = await self.store.add(tx, self._draft(who, wish, now), limit=self.limit)
+            draft = self._draft(who, wish, now)
+            made = await self.store.add(tx, draft, limit=self.limit)
             if made is None:
                 raise RevocationsFull(f"{self.limit} revocations are in force; none is forgotten before its time.")
+            await self.on_withdrawing(tx, draft)
             await self.audit.record(tx, _act(who, "revocation.made", made))
         self.known.apply([made])
         log.info("revocation.made", **_told(made), by=who.user_id, request_id=request_id)
@@ -70,6 +80,34 @@ class WithdrawTokens:
         before = wish.before or (now if wish.mark is Mark.SUBJECT else ALWAYS)
         last_expiry = wish.token_expires_at or max(now, wish.before or now) + self.longest_life
         return NewRevocation(wish.mark, wish.name, before, last_expiry + self.leeway, who.user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawMark:
+    """Withdraw what has one `jti`, in somebody else's transaction: an API key that is deleted.
+
+    What it names is gone with that transaction, and only what is under way has to hear of it: so it is kept for as long
+    as `life`, and where no more may be kept, processes find out by themselves when they read the key again.
+    """
+
+    store: RevocationStore
+    known: Revocations
+    clock: Clock
+    life: timedelta
+    limit: int = MAX_REVOCATIONS
+
+    async def withdraw(self, tx: Tx, mark: str, *, by: UserId) -> Callable[[], None]:
+        """Give what refuses it here; it is called behind the commit."""
+        draft = NewRevocation(Mark.JWT_ID, mark, ALWAYS, self.clock.now() + self.life, by)
+        made = await self.store.add(tx, draft, limit=self.limit)
+        if made is None:
+            log.warning("revocations.full", mark=mark)
+
+        def refuse_here() -> None:
+            if made is not None:
+                self.known.apply([made])
+
+        return refuse_here
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from app.kernel.api_keys import ApiKey
 from app.kernel.ids import RunId, UserId
 
 
@@ -63,7 +64,8 @@ class Principal:
     `expires_at` is in seconds since the epoch; nothing may be done in this name after it. `issued_at` too; a token that
     does not say counts as issued before everything. With `acting` it is a run that calls: `issued_at` and `token_id`
     are those of the token it was asked for with, so that to withdraw that one is to withdraw both. `request_id` names
-    the request that is being answered, for who writes down what was done in it.
+    the request that is being answered, for who writes down what was done in it. `key` is the API key that was shown, or
+    for which the token that was shown was given (`is_exchanged`): `issued_at` and `token_id` are the key's.
     """
 
     user_id: UserId
@@ -76,6 +78,8 @@ class Principal:
     roles: tuple[str, ...] = ()
     acting: Acting | None = None
     request_id: str = ""
+    key: ApiKey | None = None
+    is_exchanged: bool = False
 
     def may_enter(self, access: Access) -> bool:
         return access is Access.PUBLIC or access in self.groups

@@ -9,6 +9,9 @@ from uuid import UUID
 UserId = NewType("UserId", str)
 """The token's `sub`: opaque, up to 255 characters, no control characters."""
 
+RESERVED = "portico:"
+"""begins the names that work and spend here and that nobody logs in under: no token may have such a `sub`"""
+
 MAX_ID = 2**63 - 1
 """PostgreSQL's bigint: no chat and no message can have a higher one"""
 
@@ -24,6 +27,9 @@ TaskId = NewType("TaskId", UUID)
 ApprovalId = NewType("ApprovalId", UUID)
 
 NotificationId = NewType("NotificationId", UUID)
+
+KeyId = NewType("KeyId", UUID)
+"""Of an API key: a UUIDv7, of the same count."""
 
 _COUNTER_BITS = 12
 _lock = threading.Lock()

@@ -136,6 +136,7 @@ def test_each_request_leaves_one_structured_log_line(caller: Caller, demo: Progr
     assert user.headers["authorization"].partition(" ")[2] not in demo.complained()
 
 
+@pytest.mark.soak
 def test_production_takes_the_developer_role_out_of_every_group(caller: Caller, production: Program) -> None:
     paths = (CHATS, MESSAGES, CALENDARS, "/api/v1/nobody/x")
 
@@ -195,6 +196,7 @@ def test_one_turn_at_a_time_holds_across_gateways(home: Path, caller: Caller, pr
     assert free["content"] == "it is there"
 
 
+@pytest.mark.soak
 def test_uvicorn_serves_the_same_system(home: Path, data_dir: Path, fleet: Fleet, caller: Caller) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"

@@ -97,6 +97,7 @@ def test_an_ordinary_user_has_the_same_life_cycle(empty_home: Path) -> None:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root's server runs as another account")
+@pytest.mark.soak
 def test_binaries_in_a_folder_closed_to_the_servers_account_are_copied_once(empty_home: Path) -> None:
     closed = empty_home.parent / "closed"
     packages = Path(sysconfig.get_path("purelib"))

@@ -103,6 +103,7 @@ async def test_lanes_hold_over_three_workers_of_which_one_is_killed(database: Da
 @pytest.mark.parametrize(
     ("kills", "runs"), [pytest.param(1, 60, id="once"), pytest.param(5, 400, id="five-times", marks=pytest.mark.soak)]
 )
+@pytest.mark.soak
 async def test_a_server_that_is_killed_under_load_loses_nothing(kills: int, runs: int) -> None:
     with an_empty_home() as home:
         server = EmbeddedPostgres(home)
@@ -226,6 +227,7 @@ async def test_work_that_keeps_the_event_loop_for_itself_keeps_its_run(database:
         assert [tuple(row) for row in await attack.rows("SELECT epoch, crashes FROM runs")] == [(1, 0)]
 
 
+@pytest.mark.soak
 async def test_workers_that_are_told_to_end_hand_their_runs_on_at_once(database: Database) -> None:
     """Ten runs over a rolling restart of three workers, with a lease that nobody has the time to wait for."""
     async with attacked(database, lease_s=300.0, slots=4) as attack:

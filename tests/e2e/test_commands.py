@@ -151,6 +151,7 @@ def test_what_owners_were_told_long_ago_is_counted_and_forgotten(home: Path, mig
     assert done.stdout == "deleted 1 notifications\n"
 
 
+@pytest.mark.soak
 def test_tasks_are_listed_and_what_ran_of_them_long_ago_is_forgotten(home: Path, migrated_dsn: str) -> None:
     fleet = dict.fromkeys(("AUTH_SERVICE_URL", "AGENDA_SERVICE_URL", "SNAPSHOT_SERVICE_URL"), "http://127.0.0.1:9")
     given = fleet | {"POSTGRES_DSN": migrated_dsn, "JWT_PUBLIC_KEY": public_pem()}

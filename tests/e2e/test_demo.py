@@ -167,6 +167,7 @@ def test_a_folder_that_cannot_be_made_is_one_line_that_names_the_mend(home: Path
     assert "--data-dir" in refused.stderr
 
 
+@pytest.mark.soak
 def test_a_demo_without_a_model_says_so_and_leaves_no_process_behind_ctrl_c() -> None:
     with a_home() as home, a_demo(home / "data", "--no-model") as demo:
         refused = first_exchange(demo)

@@ -70,6 +70,7 @@ def test_an_answer_goes_to_stdout_and_nothing_else_does(home: Path, env: dict[st
     assert (home / STATE / "postgres").is_dir()
 
 
+@pytest.mark.soak
 def test_ctrl_c_cancels_the_run_and_says_so(home: Path, env: dict[str, str]) -> None:
     code, complained = ended_while_speaking(home, env, signal.SIGINT)
 

@@ -106,6 +106,7 @@ def test_without_a_worker_everything_is_accepted_and_health_says_that_nobody_ans
     assert "portico serve --role worker" in next(one["health"] for one in agents if one["name"] == "echo")
 
 
+@pytest.mark.soak
 def test_web_and_worker_are_two_programs_before_one_database(
     home: Path, migrated_dsn: str, web: Program, client: httpx.Client
 ) -> None:

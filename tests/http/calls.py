@@ -52,6 +52,13 @@ def make_batch(client: httpx.Client, sub: str, *tasks: Mapping[str, object]) -> 
     return found
 
 
+def make_key(client: httpx.Client, sub: str, role: str = "user", **fields: object) -> Json:
+    answer = client.post("/api/v1/keys", json={"name": "laptop", **fields}, headers=as_(sub, role))
+    assert answer.status_code == 201, answer.text
+    found: Json = answer.json()
+    return found
+
+
 def withdraw(client: httpx.Client, **fields: object) -> Json:
     answer = client.post("/api/v1/revocations", json=fields, headers=as_("root", "admin"))
     assert answer.status_code == 201, answer.text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.http.calls import make_batch, make_task, open_chat, say, somebody, write
+from tests.http.calls import make_batch, make_key, make_task, open_chat, say, somebody, write
 from tests.http.endpoints import ID, Endpoint
 from tests.http.running import a_notification, a_put_call, an_approval
 
@@ -49,5 +49,6 @@ def a_desk(caller: httpx.Client, *, dsn: str = "") -> Desk:
     batch_id = make_batch(caller, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "approval_id": approval_id}
     ids |= {"task_id": task_id, "batch_id": batch_id, "job_id": f"job_{run_id}"}
-    ids |= {"revocation_id": 1, "notification_id": notification_id}
+    key_id = make_key(caller, owner)["id"]
+    ids |= {"key_id": key_id, "revocation_id": 1, "notification_id": notification_id}
     return Desk(owner, ids, a_put_call(dsn, owner) if dsn else {"tool_call_id": "call-1"})

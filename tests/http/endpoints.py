@@ -32,7 +32,7 @@ class Endpoint:
     @property
     def noun(self) -> str | None:
         """What of a person's it is about."""
-        nouns = ("chat", "message", "run", "task", "batch", "job")
+        nouns = ("chat", "message", "run", "task", "batch", "job", "key")
         return next((noun for noun in nouns if f"{{{noun}_id}}" in self.path), None)
 
     @property
@@ -164,6 +164,12 @@ ENDPOINTS = (
         flawed="before",
     ),
     Endpoint("DELETE", "/api/v1/revocations/{revocation_id}", wrong_role="manager", flawed="revocation_id"),
+    Endpoint("GET", "/api/v1/keys/", malformed="pageSize=0", flawed="pageSize"),
+    Endpoint(
+        "POST", "/api/v1/keys/", body={"name": "laptop"}, malformed={"name": "laptop", "role": "king"}, flawed="role"
+    ),
+    Endpoint("DELETE", "/api/v1/keys/{key_id}", flawed="key_id"),
+    Endpoint("POST", "/api/v1/sessions/", malformed=None),
     Endpoint("GET", "/api/v1/agents/", malformed=None),
     Endpoint("GET", "/api/v1/operations/", malformed=None),
     Endpoint("GET", "/api/v1/agents/{name}", malformed=None),
@@ -178,6 +184,16 @@ OPEN_TO_ALL = (
     Endpoint("GET", "/openapi.json"),
     Endpoint("GET", "/.well-known/jwks.json"),
 )
+
+# Described by OpenAI, whose errors these have: `test_openai.py` has who is refused.
+OPENAI = (
+    Endpoint("GET", "/v1/models"),
+    Endpoint("GET", "/v1/models/{name}"),
+    Endpoint("POST", "/v1/chat/completions"),
+)
+
+# Nobody has a token here, and widgets have to be set up: `test_widgets.py`.
+VISITED = (Endpoint("POST", "/api/v1/public/chat/{widget}"),)
 
 # Nobody has a token here: what is delivered is signed, and `test_webhooks.py` has who is refused.
 SIGNED = (Endpoint("POST", "/api/v1/tasks/webhooks/{task_id}"),)

@@ -98,15 +98,13 @@ class Cutting:
         headers = {**as_(self.sub), "accept": "text/event-stream"}
         if self.events:
             headers["last-event-id"] = str(self.events[-1]["seq"])
-        with client.stream("GET", f"/api/v1/runs/{self.run_id}/events", headers=headers) as answer:
-            if answer.status_code == 204:
-                return
-            whole = bytearray()
-            with suppress(httpx.ReadTimeout):
-                for piece in answer.iter_raw():
-                    whole += piece
-                    if limit_bytes is not None and len(whole) >= limit_bytes:
-                        break
+        whole = bytearray()
+        path = f"/api/v1/runs/{self.run_id}/events"
+        with suppress(httpx.ReadTimeout), client.stream("GET", path, headers=headers) as answer:
+            for piece in answer.iter_raw():
+                whole += piece
+                if limit_bytes is not None and len(whole) >= limit_bytes:
+                    break
         kept = bytes(whole if limit_bytes is None else whole[:limit_bytes])
         self.events += events_in(httpx.Response(200, content=kept[: kept.rfind(b"\n\n") + 2]))
 

@@ -1,14 +1,14 @@
 """`/openapi.json` says what the endpoints really do: each is there, with every answer it may give."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import httpx
 import pytest
 
 from app.kernel.ids import UserId, new_run_id
-from tests.http.calls import Json, as_, make_batch, make_task, open_chat, say, somebody, withdraw, write
-from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, WITH_BODY, Endpoint
+from tests.http.calls import Json, as_, make_batch, make_key, make_task, open_chat, say, somebody, withdraw, write
+from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, VISITED, WITH_BODY, Endpoint
 from tests.http.running import Workplace, a_notification, a_put_call, an_approval
 from tests.http.streams import followed
 
@@ -55,7 +55,7 @@ def references(part: object) -> Iterator[str]:
 def test_it_is_openapi_3_1(document: Json) -> None:
     assert document["openapi"].startswith("3.1.")
     assert set(document["info"]) >= {"title", "version"}
-    assert len(list(operations(document))) == len(DESCRIBED) + len(SIGNED)
+    assert len(list(operations(document))) == len(DESCRIBED) + len(SIGNED) + len(VISITED)
 
 
 def test_every_reference_leads_somewhere(document: Json) -> None:
@@ -86,7 +86,7 @@ def test_ids_are_described_as_what_they_are(document: Json) -> None:
     parameters = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
     ids = {one["name"]: one["schema"] for one in parameters if one["name"].endswith("_id") and one["in"] == "path"}
 
-    uuids = ("run_id", "approval_id", "task_id", "batch_id", "notification_id")
+    uuids = ("run_id", "approval_id", "task_id", "batch_id", "notification_id", "key_id")
     assert ids.pop("job_id")["type"] == "string"
     assert {ids.pop(name)["format"] for name in uuids} == {"uuid"}
     assert ids.pop("tool_call_id")["type"] == "string"  # a provider's word
@@ -111,7 +111,7 @@ def test_a_body_that_takes_no_other_fields_is_described_so(document: Json, endpo
 def test_options_names_every_method_of_a_path(client: httpx.Client, document: Json, endpoint: Endpoint) -> None:
     path = endpoint.path.format(
         **dict.fromkeys(("chat_id", "message_id", "revocation_id"), 1),
-        **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id", "notification_id"), new_run_id()),
+        **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id", "notification_id", "key_id"), new_run_id()),
         job_id=f"job_{new_run_id()}",
         name="echo",
         tool_call_id="call-1",
@@ -186,6 +186,7 @@ def test_what_an_endpoint_answers_is_what_is_described(
         "run_id": run_id,
         "job_id": f"job_{run_id}",
         "revocation_id": revocation_id,
+        "key_id": make_key(client, owner)["id"],
     }
     if "approval_id" in endpoint.path:
         ids["approval_id"] = an_approval(migrated_dsn, owner)
@@ -205,6 +206,7 @@ def test_what_an_endpoint_answers_is_what_is_described(
         ids["notification_id"] = a_notification(migrated_dsn, owner)
     path = endpoint.path.format(name="echo", **ids)
     headers = {**as_(owner, endpoint.right_role), "accept": "application/json"}
+    headers |= a_key_for(client, owner, endpoint)
 
     answer = client.request(endpoint.method, path, json=endpoint.body, headers=headers)
 
@@ -216,6 +218,12 @@ def test_what_an_endpoint_answers_is_what_is_described(
         media_type = answer.headers["content-type"].partition(";")[0]
         for value in values_in(answer, media_type):
             assert_fits(value, described["content"][media_type]["schema"], document)
+
+
+def a_key_for(client: httpx.Client, owner: str, endpoint: Endpoint) -> Mapping[str, str]:
+    """A token is not exchanged for another."""
+    shows_key = "sessions" in endpoint.path
+    return {"authorization": f"Bearer {make_key(client, owner)['key']}"} if shows_key else {}
 
 
 def values_in(answer: httpx.Response, media_type: str) -> list[object]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -48,7 +49,7 @@ class Gate:
         return self.upstream.requests[-1]
 
 
-def settings_of(folder: Path, dsn: str, upstream: Recording, **values: object) -> Settings:
+def settings_of(folder: Path, dsn: str, upstream: Recording, **values: Any) -> Settings:
     upstreams: dict[str, object] = {"there": {"url": upstream.url}, "down": {"url": "http://127.0.0.1:9"}}
     return some_settings(folder, dsn=dsn, upstreams=upstreams, routes=ROWS, cors_origins=(LISTED,), **values)
 

@@ -206,6 +206,7 @@ def test_many_uploads_nobody_reads_take_little_memory(gateway: Program, bulk: Bu
         client.close()
 
 
+@pytest.mark.soak
 def test_many_clients_that_do_not_read_take_little_memory(gateway: Program, bulk: Bulk) -> None:
     bulk.sent_bytes = 0
     with watched(gateway, SLOW_CLIENTS * SLOW_CLIENT_LIMIT_BYTES):

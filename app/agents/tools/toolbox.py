@@ -27,6 +27,7 @@ from app.agents.contract import (
 )
 from app.agents.tools import outputs, search
 from app.agents.tools.arguments import overridden
+from app.agents.tools.reading import only_reads
 from app.agents.work import Work
 from app.kernel.values import Json
 
@@ -100,7 +101,11 @@ async def _given(source: ToolSource, asked: Asked) -> Sequence[Tool]:
 
 
 def _has_somebody(tool: Tool, turn: Turn) -> bool:
-    """Tell whether there is somebody to run it: a client's tool needs one that follows, and a run that can wait."""
+    """Tell whether there is somebody to run it: a client's tool needs one that follows, and a run that can wait; and
+    one who may, where it changes something.
+    """
+    if not (turn.may_write or only_reads(tool)):
+        return False
     return not tool.is_the_clients or (turn.is_attended and turn.caller.acting is not None)
 
 

@@ -15,6 +15,7 @@ from app.features.usage.use_cases.meter_run import MeterRun
 from app.infra.observability.background import Background, every
 from app.kernel.clock import Clock
 from app.kernel.transaction import Begin
+from app.kernel.widgets import owner_of
 from app.setting_types import Limits as Written
 from app.settings import Settings
 
@@ -50,6 +51,7 @@ class UsageProvider(Provider):
             user=_limits(settings.budget_user),
             day=_limits(settings.budget_day),
             agents={agent: _limits(written) for agent, written in settings.budget_agents.items()},
+            users={owner_of(row.name): _limits(row.budget) for row in settings.gateway.widgets},
         )
         return MeterRun(ledger, budgets, clock)
 

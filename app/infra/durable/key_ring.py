@@ -60,6 +60,8 @@ class KeyRing:
 
     published: SigningKeys
     clock: Clock
+    prefix: str = KEY_ID_PREFIX
+    """of the keys' names: it says what they sign"""
     _keys: list[SigningKey] = field(default_factory=list, repr=False)
     _tried_at_s: float = float("-inf")
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -94,7 +96,7 @@ class KeyRing:
         """Errors: Unavailable, when there is no other key to go on with."""
         self._tried_at_s = now_s = self.clock.time_s()
         private = await asyncio.to_thread(generate_private_key, 65537, _KEY_BITS)
-        public = public_key_of(private)
+        public = public_key_of(private, prefix=self.prefix)
         try:
             await self.published.publish(public, life_s=PUBLISHED_S)
         except Unavailable as fault:
@@ -107,12 +109,12 @@ class KeyRing:
         log.info("signing_key.published", key_id=public.id)
 
 
-def public_key_of(private: RSAPrivateKey) -> PublicKey:
+def public_key_of(private: RSAPrivateKey, *, prefix: str = KEY_ID_PREFIX) -> PublicKey:
     """Name a key by its thumbprint (RFC 7638 §3)."""
     numbers = private.public_key().public_numbers()
     n, e = _number(numbers.n), _number(numbers.e)
     members = json.dumps({"e": e, "kty": "RSA", "n": n}, separators=(",", ":"))
-    return PublicKey(KEY_ID_PREFIX + _base64url(hashlib.sha256(members.encode()).digest()), n, e)
+    return PublicKey(prefix + _base64url(hashlib.sha256(members.encode()).digest()), n, e)
 
 
 def _number(value: int) -> str:

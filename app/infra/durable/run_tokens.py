@@ -49,7 +49,7 @@ class RunTokens:
         if caller.token_id is not None:
             claims["orig_jti"] = caller.token_id
         roles = caller.roles or (caller.role,)
-        return claims | _at(self.role_claim, roles[0] if len(roles) == 1 else list(roles))
+        return claims | at_claim(self.role_claim, roles[0] if len(roles) == 1 else list(roles))
 
 
 def _act(agents: Sequence[str]) -> Json:
@@ -59,6 +59,7 @@ def _act(agents: Sequence[str]) -> Json:
     return {**actor, "act": _act(others)} if others else actor
 
 
-def _at(dotted: str, value: Json) -> dict[str, Json]:
+def at_claim(dotted: str, value: Json) -> dict[str, Json]:
+    """Write a claim at a dotted path."""
     first, _, rest = dotted.partition(".")
-    return {first: _at(rest, value) if rest else value}
+    return {first: at_claim(rest, value) if rest else value}

@@ -12,6 +12,7 @@ from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
 from app.features.approvals.controller import ApprovalController
 from app.features.audit.controller import AuditController
 from app.features.chats.controller import CONTROLLERS as CHATS
+from app.features.keys.controller import KeysController
 from app.features.notifications.controller import NotificationController
 from app.features.runs.controller import CONTROLLERS as RUNS
 from app.features.tasks.controller import CONTROLLERS as TASKS
@@ -27,14 +28,17 @@ from app.surfaces.api.jwks import JwksController
 from app.surfaces.api.operations import OperationsController
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
+from app.surfaces.api.sessions import SessionsController
 from app.surfaces.api.task_history import TaskHistoryController
 from app.surfaces.jobs.controller import JobsController
+from app.surfaces.openai.controller import OpenAIController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
 from app.surfaces.streams.chat_events import chat_events
 from app.surfaces.streams.exchange import ExchangeController
 from app.surfaces.streams.run_events import RunEventsController
 from app.surfaces.streams.task_socket import task_events
+from app.surfaces.widgets.controller import WidgetsController
 
 VERSION = "0.1.0"
 
@@ -45,6 +49,8 @@ CONTROLLERS: Sequence[type[Controller]] = (
     AgentsController,
     OperationsController,
     RevocationsController,
+    KeysController,
+    SessionsController,
     *CHATS,
     UsageController,
     AuditController,
@@ -56,6 +62,8 @@ CONTROLLERS: Sequence[type[Controller]] = (
     ExchangeController,
     RunEventsController,
     JobsController,
+    OpenAIController,
+    WidgetsController,
 )
 
 

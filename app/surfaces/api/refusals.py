@@ -15,11 +15,10 @@ import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 
-from app.edge.answers import note_refusal
+from app.edge.answers import document_of, note_refusal
 from app.edge.asgi_client import ClientGone
 from app.edge.faults import BodyTooLarge, InternalFault, RouteMethodNotAllowed, RouteNotFound
 from app.edge.record import Record
-from app.infra.wire.problems import problem_of
 from app.kernel.errors import Fault, FieldError, Malformed, ValidationFailed
 from app.surfaces.api.dependencies import AnyRequest
 
@@ -41,7 +40,7 @@ def refuse(request: AnyRequest, error: Exception) -> Response[bytes]:
     if isinstance(fault, InternalFault):
         log.error("request.failed", request_id=record.id, path=path, exc_info=error)
     note_refusal(record, fault)
-    problem = problem_of(fault, instance=path, request_id=record.id)
+    problem = document_of(record, fault)
     headers = {name: value for name, value in problem.headers.items() if name != "content-type"}
     return Response(
         problem.body, status_code=problem.status, headers=headers, media_type=problem.headers["content-type"]

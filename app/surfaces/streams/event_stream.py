@@ -38,6 +38,8 @@ _WORDS = {
 
 type OnGone = Callable[[], Awaitable[None]]
 type Write = Callable[[RunEvent], bytes]
+type Farewell = Callable[[Ending, int], bytes]
+"""Says why a stream ends, and behind which event."""
 
 
 async def _nothing() -> None:
@@ -49,8 +51,19 @@ def write_event(event: RunEvent) -> bytes:
     return sse.event(event_json(event), id_=str(event.seq), type_=event.type)
 
 
+def say_farewell(ending: Ending, seq: int) -> bytes:
+    words = _WORDS.get(ending)
+    if words is None:
+        return b""
+    # readers that are all sent away at once come back one after another
+    retry_ms = RETRY_MS + random.randrange(RETRY_MS)  # noqa: S311 - no secret
+    return sse.comment(words.format(seq=seq), retry_ms=retry_ms)
+
+
 class EventStream(Response[None]):
-    """`on_gone` is called when the reader left before the run was over; `write` says an event in other words."""
+    """`on_gone` is called when the reader left before the run was over; `write` says an event in other words, and
+    `farewell` the end of a stream that is not the run's.
+    """
 
     def __init__(
         self,
@@ -61,9 +74,10 @@ class EventStream(Response[None]):
         on_gone: OnGone = _nothing,
         headers: dict[str, str] | None = None,
         write: Write = write_event,
+        farewell: Farewell = say_farewell,
     ) -> None:
         super().__init__(None, status_code=200, media_type=sse.CONTENT_TYPE, headers={**_HEADERS, **(headers or {})})
-        self._flow = EventFlow(events, streams, after, write)
+        self._flow = EventFlow(events, streams, after, write, farewell)
         self._on_gone = on_gone
 
     # Any: Litestar's own parameters, most of which are for answers that have a content
@@ -97,6 +111,7 @@ class EventFlow:
     streams: OpenStreams
     seq: int = 0
     write: Write = write_event
+    farewell: Farewell = say_farewell
     _ending: Ending | None = None
     _waiting: bytearray = field(default_factory=bytearray)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -158,7 +173,7 @@ class EventFlow:
                 await send(_piece(piece))
             ending = Ending.DRAINED if self.streams.are_to_end and self._ending is None else self._ending
             if ending is not None and not self._waiting:
-                await send({**_piece(self._farewell(ending)), "more_body": False})
+                await send({**_piece(self.farewell(ending, self.seq)), "more_body": False})
                 return ending
 
     async def _is_woken(self) -> bool:
@@ -169,14 +184,6 @@ class EventFlow:
             return False
         self._wake.clear()
         return True
-
-    def _farewell(self, ending: Ending) -> bytes:
-        words = _WORDS.get(ending)
-        if words is None:
-            return b""
-        # readers that are all sent away at once come back one after another
-        retry_ms = RETRY_MS + random.randrange(RETRY_MS)  # noqa: S311 - no secret
-        return sse.comment(words.format(seq=self.seq), retry_ms=retry_ms)
 
 
 def _piece(body: bytes) -> dict[str, Any]:  # Any: an ASGI message

@@ -104,13 +104,16 @@ def fits(claim: Claim, *, spent: int, held: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """Every limit there is; `agents` holds those of single agents' runs, which stand in place of `run`'s."""
+    """Every limit there is; `agents` holds those of single agents' runs, which stand in place of `run`'s, and `users`
+    those of single users, in place of `user`'s.
+    """
 
     run: Limits = field(default_factory=dict)
     chat: Limits = field(default_factory=dict)
     user: Limits = field(default_factory=dict)
     day: Limits = field(default_factory=dict)
     agents: Mapping[str, Limits] = field(default_factory=dict)
+    users: Mapping[str, Limits] = field(default_factory=dict)
 
     def claims(self, payer: Payer, amounts: Amounts, today: date) -> Sequence[Claim]:
         """List what has to be set aside where; nothing where nothing is limited."""
@@ -138,7 +141,7 @@ class Budgets:
         purses = [
             (Purse(Scope.RUN, str(payer.run_id)), self._of_run(payer.agent)),
             *((Purse(Scope.RUN, str(one.run_id)), self._of_ancestor(one.agent)) for one in payer.ancestors),
-            (Purse(Scope.USER, payer.user_id, today), self.user),
+            (Purse(Scope.USER, payer.user_id, today), self.users.get(payer.user_id, self.user)),
             (Purse(Scope.DAY, "", today), self.day),
         ]
         if payer.chat_id is not None:
