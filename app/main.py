@@ -21,7 +21,7 @@ from app.edge.provider import key_flaws, table_flaws
 from app.edge.reload import ReloadAsked
 from app.infra.durable.ports import Worker
 from app.infra.observability.background import Background
-from app.infra.observability.logs import configure_logs
+from app.infra.observability.logs import SetUpLogs, configure_logs
 from app.kernel.worker import ProcessRole, WorkerPlace
 from app.settings import ConfigProblem, ConfigurationInvalid, Settings, find_config, load_dotenv, read_settings
 from app.surfaces.api.assembly import assemble
@@ -50,12 +50,8 @@ def load_settings(config: Path | None = None) -> Settings:
 def check_settings(settings: Settings) -> None:
     """Errors: ConfigurationInvalid."""
     values = _value_flaws(settings.jwt_public_key, settings.default_model, gguf=settings.local_model_gguf)
-    flaws = [
-        *table_flaws(settings.gateway),
-        *values,
-        *mcp_flaws(settings.gateway.mcp_servers),
-        *widget_flaws(settings.gateway.widgets),
-    ]
+    rows = settings.gateway
+    flaws = [*table_flaws(rows), *values, *mcp_flaws(rows.mcp_servers), *widget_flaws(rows.widgets)]
     if flaws:
         raise ConfigurationInvalid(flaws)
 
@@ -64,13 +60,15 @@ def _value_flaws(pem: str, model: str, *, gguf: Path | None) -> list[ConfigProbl
     return [*key_flaws(pem.replace("\\n", "\n")), *agent_flaws(model, gguf)]
 
 
-def create_app(settings: Settings, *overrides: Provider, role: ProcessRole = ProcessRole.ALL) -> Litestar:
-    """Build the gateway; nothing is opened before its lifespan begins.
-
-    It works on runs too, unless told that others do (`ProcessRole.WEB`). Errors: ConfigurationInvalid.
-    """
+def create_app(
+    settings: Settings,
+    *overrides: Provider,
+    role: ProcessRole = ProcessRole.ALL,
+    set_up_logs: SetUpLogs = configure_logs,
+) -> Litestar:
+    """Build the gateway, which its lifespan opens; it works on runs too, but as `WEB`. Errors: ConfigurationInvalid."""
     check_settings(settings)
-    configure_logs(level=settings.log_level, as_json=settings.logs_are_json)
+    set_up_logs(level=settings.log_level, as_json=settings.logs_are_json)
     container = _container(settings, role, overrides)
     door = Door()
     app = assemble(

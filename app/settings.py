@@ -256,6 +256,10 @@ def find_config(explicit: Path | None = None) -> Path:
         return named
     if (here := Path("gateway.toml")).exists():
         return here
+    return shipped_config()
+
+
+def shipped_config() -> Path:
     beside = Path(__file__).with_name("gateway.toml")
     return beside if beside.exists() else Path(__file__).parent.parent / "gateway.toml"
 

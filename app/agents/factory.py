@@ -53,8 +53,17 @@ class AgentFactory:
 
         Errors: AgentBroken, AgentDuplicate: the first that is met, in the order of the modules' names.
         """
+        return cls._of((*_in_library(library), *_installed(installed)))
+
+    @classmethod
+    def of(cls, *members: Member, where: str) -> "AgentFactory":
+        """Take these and no others. Errors: AgentBroken, AgentDuplicate."""
+        return cls._of((where, member) for member in members)
+
+    @classmethod
+    def _of(cls, members: Iterable[tuple[str, Member]]) -> "AgentFactory":
         found: dict[str, tuple[str, Member]] = {}
-        for where, member in (*_in_library(library), *_installed(installed)):
+        for where, member in members:
             name = _checked(where, member)
             first = found.setdefault(name, (where, member))
             if first[1] is not member:

@@ -33,7 +33,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.edge is None or self.inner is None:
             raise RuntimeError("the front door is shut: run the application's lifespan")
-        self.edge.on_request(scope.get("server"), scope.get("scheme", "http"))
+        self.edge.on_request(scope.get("server"), scope.get("scheme", "http").replace("ws", "http"))
         await EdgeMiddleware(self.inner, self.edge)(scope, receive, send)
 
 

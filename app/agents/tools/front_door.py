@@ -32,16 +32,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class FrontDoorAddress:
-    """Where our own listener is: set by `FRONT_DOOR_URL`, else by the edge when its first request arrives."""
+    """Where our own listener is: set by `FRONT_DOOR_URL`, else by the edge when its first request arrives.
+
+    `root_path` is where another program has mounted us.
+    """
 
     url: str = ""
+    root_path: str = ""
 
     def learn(self, server: tuple[str, int | None] | None, scheme: str) -> None:
         """Take the socket's own address, never a client's Host field; a configured address stays."""
         if self.url or server is None or server[1] is None:
             return
         host = server[0] if ":" not in server[0] else f"[{server[0]}]"
-        self.url = f"{scheme}://{host}:{server[1]}"
+        self.url = f"{scheme}://{host}:{server[1]}{self.root_path}"
 
 
 class _Listed(msgspec.Struct, frozen=True):

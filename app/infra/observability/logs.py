@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import MutableMapping
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import structlog
 
@@ -47,33 +47,54 @@ class Unfailing:
             self._stream.flush()
 
 
+class SetUpLogs(Protocol):
+    def __call__(self, *, level: int, as_json: bool) -> None: ...
+
+
 def configure_logs(*, level: int, as_json: bool) -> None:
     """Set up structlog and take over the standard library's loggers."""
     stderr = Unfailing(sys.stderr)
-    shared: list[Any] = [  # processors are callables of structlog's own untyped kind
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        redact,
-    ]
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else readable()
-    exceptions: list[Any] = [structlog.processors.format_exc_info] if as_json else []
-    structlog.configure(
-        processors=[*shared, *exceptions, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stderr),  # type: ignore[arg-type]  # more than is called
-        cache_logger_on_first_use=False,
-    )
+    _configure_structlog(stderr, level=level, as_json=as_json)
     handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *exceptions, renderer],
+            foreign_pre_chain=_shared(),
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendered(as_json=as_json)],
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def configure_logs_of_a_guest(*, level: int, as_json: bool) -> None:
+    """Set up structlog unless the program we are part of has; leave the standard library's loggers to it."""
+    if not structlog.is_configured():
+        _configure_structlog(Unfailing(sys.stderr), level=level, as_json=as_json)
+
+
+def _configure_structlog(stderr: Unfailing, *, level: int, as_json: bool) -> None:
+    structlog.configure(
+        processors=[*_shared(), *_rendered(as_json=as_json)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=stderr),  # type: ignore[arg-type]  # more than is called
+        cache_logger_on_first_use=False,
+    )
+
+
+def _shared() -> list[Any]:  # processors are callables of structlog's own untyped kind
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redact,
+    ]
+
+
+def _rendered(*, as_json: bool) -> list[Any]:  # as above
+    if as_json:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [readable()]
 
 
 def readable() -> structlog.dev.ConsoleRenderer:

@@ -6,6 +6,8 @@ scripts' digits for numbers, and answer anything else as if there were no such e
 waits for nothing: others are run in a thread, and the loop waits for its turn twice in each request.
 """
 
+from typing import Any
+
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
@@ -45,7 +47,12 @@ def provide_front_url(request: AnyRequest) -> str:
     if record.is_peer_trusted:
         scheme = record.first(b"x-forwarded-proto") or scheme
         host = record.first(b"x-forwarded-host") or host
-    return f"{scheme.decode('latin-1')}://{host.decode('latin-1')}"
+    return f"{scheme.decode('latin-1')}://{host.decode('latin-1')}{mounted_at(request)}"
+
+
+def mounted_at(request: Request[Any, Any, Any]) -> str:  # Any: of whichever request
+    """Tell the path below which another program has mounted us; "" where none has."""
+    return str(request.scope["state"].get("mounted_at", ""))
 
 
 DEPENDENCIES = {

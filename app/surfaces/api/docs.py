@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 from dishka import AsyncContainer
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Litestar, Request, Response, Router, get
@@ -21,7 +22,7 @@ from app.edge.edge import Edge
 from app.edge.faults import RouteNotFound
 from app.infra.openapi.fleet import FleetDescription
 from app.infra.openapi.operations import Joined
-from app.surfaces.api.dependencies import AnyRequest
+from app.surfaces.api.dependencies import AnyRequest, mounted_at
 from app.surfaces.api.description import describe_own
 
 DESCRIPTION_PATH = "/openapi.json"
@@ -36,7 +37,16 @@ async def describe(request: AnyRequest, description: FromDishka[FleetDescription
     headers = {"etag": joined.etag, "cache-control": "no-cache"}
     if _has_it(request, joined):
         return Response(b"", status_code=304, headers=headers)
-    return Response(joined.body, media_type="application/json", headers=headers)
+    body = _at(mounted_at(request), joined.body)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def _at(root_path: str, description: bytes) -> bytes:
+    """Say where the paths begin, if another program has mounted us."""
+    if not root_path:
+        return description
+    document: dict[str, object] = msgspec.json.decode(description)
+    return msgspec.json.encode({**document, "servers": [{"url": root_path}]})
 
 
 def _has_it(request: AnyRequest, joined: Joined) -> bool:
@@ -80,13 +90,12 @@ def _operation_id(handler: HTTPRouteHandler, method: Method, path: Sequence[str 
 class _ScalarPage(ScalarRenderPlugin):
     @staticmethod
     def get_openapi_json_route(request: Request[Any, Any, Any]) -> str:  # Any: as in what it overrides
-        del request
-        return DESCRIPTION_PATH
+        return mounted_at(request) + DESCRIPTION_PATH
 
 
 class _SwaggerPage(OpenAPIRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # Any: as above
-        del request
+        url = mounted_at(request) + DESCRIPTION_PATH
         return f"""<!DOCTYPE html>
 <html>
   <head>
@@ -99,7 +108,7 @@ class _SwaggerPage(OpenAPIRenderPlugin):
   <body>
     <div id="docs"></div>
     <script src="{SWAGGER}/swagger-ui-bundle.js" crossorigin></script>
-    <script>SwaggerUIBundle({{url: "{DESCRIPTION_PATH}", dom_id: "#docs", deepLinking: true}})</script>
+    <script>SwaggerUIBundle({{url: "{url}", dom_id: "#docs", deepLinking: true}})</script>
   </body>
 </html>
 """.encode()

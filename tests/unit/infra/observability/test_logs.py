@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from app.infra.observability.logs import configure_logs, redact
+from app.infra.observability.logs import configure_logs, configure_logs_of_a_guest, redact
 
 SECRET = "swordfish"
 
@@ -125,3 +125,28 @@ def test_talkative_libraries_are_heard_only_when_they_warn(name: str) -> None:
 @pytest.mark.parametrize("key", ["token", "Authorization", "set_cookie", "POSTGRES_DSN", "api_key", "user_password"])
 def test_what_is_named_like_a_secret_is_blanked(key: str) -> None:
     assert redact(None, "info", {key: SECRET, "chat_id": 7}) == {key: "[redacted]", "chat_id": 7}
+
+
+def test_a_guest_leaves_its_hosts_logs_as_they_are() -> None:
+    handlers, level = logging.root.handlers[:], logging.root.level
+    structlog.configure(processors=[structlog.processors.JSONRenderer(sort_keys=True)])
+    theirs = structlog.get_config()
+
+    configure_logs_of_a_guest(level=logging.ERROR, as_json=False)
+
+    assert structlog.get_config() == theirs
+    assert (logging.root.handlers, logging.root.level) == (handlers, level)
+
+
+def test_a_guest_of_a_host_without_any_logs_as_we_do() -> None:
+    handlers, buffer = logging.root.handlers[:], io.StringIO()
+    structlog.reset_defaults()
+
+    with redirect_stderr(buffer):
+        configure_logs_of_a_guest(level=logging.WARNING, as_json=True)
+    structlog.get_logger().info("chat.exchanged")
+    structlog.get_logger().warning("caller.refused", token=SECRET)
+
+    assert json.loads(buffer.getvalue())["event"] == "caller.refused"
+    assert SECRET not in buffer.getvalue()
+    assert logging.root.handlers == handlers
