@@ -70,11 +70,15 @@ from app.kernel.ids import UserId
 from app.kernel.transaction import Begin
 from app.kernel.values import Json
 from app.kernel.worker import ProcessRole, WorkerPlace
-from app.settings import Settings
+from app.settings import FROM_THE_FILE, Settings
 from app.surfaces.api.keyed_requests import KeyedRequests
 from app.surfaces.api.provider import ApiProvider
 from app.surfaces.headless.provider import HeadlessProvider
 from app.surfaces.jobs.provider import JobsProvider
+from app.surfaces.mcp.controller import AllowedOrigins
+from app.surfaces.mcp.provider import McpProvider
+from app.surfaces.mcp.shown_settings import shown
+from app.surfaces.mcp.system_tools import ShownSettings
 from app.surfaces.streams.open_streams import OpenStreams
 from app.surfaces.streams.provider import StreamsProvider
 
@@ -126,6 +130,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         ApiProvider(),
         StreamsProvider(),
         JobsProvider(),
+        McpProvider(),
     )
     work = (
         AgentsProvider(),
@@ -231,6 +236,17 @@ class DoorWiring(Provider):
                 later.note(_act_of(reload))
 
         return note
+
+    @provide
+    def allowed_origins(self, settings: Settings) -> AllowedOrigins:
+        return AllowedOrigins(frozenset(settings.cors_origins))
+
+    @provide
+    def shown_settings(self, settings: Settings) -> ShownSettings:
+        rows = settings.gateway
+        values = {name: getattr(settings, name) for name in Settings.model_fields if name not in FROM_THE_FILE}
+        upstreams = {name: row.urls or (row.url,) for name, row in rows.upstreams.items()}
+        return shown(values, upstreams, mcp_servers=sorted(rows.mcp_servers), routes=len(rows.routes))
 
     @provide
     def fetch_keys(self, http: HttpClient) -> Fetch:

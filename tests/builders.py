@@ -95,6 +95,7 @@ LOCAL_ROUTES = (
         "max_body_bytes": 256 * 1024,
     },
     {"path": "/execute", "local": True, "access": "COMMON"},
+    {"path": "/mcp", "local": True, "access": "COMMON", "max_body_bytes": 1024 * 1024},
     {"prefix": "/api/v1", "local": True, "access": "COMMON"},
 )
 

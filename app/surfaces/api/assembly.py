@@ -29,6 +29,7 @@ from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.api.task_history import TaskHistoryController
 from app.surfaces.jobs.controller import JobsController
+from app.surfaces.mcp.controller import McpController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
 from app.surfaces.streams.chat_events import chat_events
@@ -56,6 +57,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     ExchangeController,
     RunEventsController,
     JobsController,
+    McpController,
 )
 
 
