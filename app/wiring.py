@@ -24,6 +24,7 @@ from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.features.approvals.provider import ApprovalsAtWork, ApprovalsProvider, ApprovalStores
 from app.features.audit.provider import AuditProvider
 from app.features.audit.use_cases.record_later import RecordLater
+from app.features.backups.provider import BackupsProvider
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers, TurnsElsewhere, TurnsProvider
@@ -126,6 +127,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         WebhooksProvider(),
         ApprovalsProvider(),
         NotificationsProvider(),
+        BackupsProvider(),
         RunsAtTheDoor(),
         ApiProvider(),
         StreamsProvider(),
