@@ -49,14 +49,15 @@ def load_settings(config: Path | None = None) -> Settings:
 
 def check_settings(settings: Settings) -> None:
     """Errors: ConfigurationInvalid."""
-    values = _value_flaws(settings.jwt_public_key, settings.default_model, gguf=settings.local_model_gguf)
-    flaws = [*table_flaws(settings.gateway), *values, *mcp_flaws(settings.gateway.mcp_servers)]
+    gguf, folder = settings.local_model_gguf, settings.agents_dir
+    values = _value_flaws(settings.jwt_public_key, settings.default_model, gguf=gguf, folder=folder)
+    flaws = [*table_flaws(settings.gateway), *values, *mcp_flaws(settings.gateway.mcp_servers, folder=folder)]
     if flaws:
         raise ConfigurationInvalid(flaws)
 
 
-def _value_flaws(pem: str, model: str, *, gguf: Path | None) -> list[ConfigProblem]:
-    return [*key_flaws(pem.replace("\\n", "\n")), *agent_flaws(model, gguf)]
+def _value_flaws(pem: str, model: str, *, gguf: Path | None, folder: Path | None = None) -> list[ConfigProblem]:
+    return [*key_flaws(pem.replace("\\n", "\n")), *agent_flaws(model, gguf, folder=folder)]
 
 
 def create_app(settings: Settings, *overrides: Provider, role: ProcessRole = ProcessRole.ALL) -> Litestar:

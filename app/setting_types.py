@@ -106,6 +106,7 @@ type ApprovalRules = Annotated[str, AfterValidator(_rules)]
 class AgentSettings(BaseModel):
     """What agents may spend, and what they are to ask before."""
 
+    agents_dir: Path | None = None
     budget_run: Limits = Field(default=RUN_BUDGET, validate_default=True)
     budget_chat: Limits = Field(default_factory=dict)
     budget_user: Limits = Field(default_factory=dict)

@@ -8,6 +8,7 @@ from dishka import AnyOf, Provider, Scope, alias, provide
 from app.agents.approvals.guard import AskFirst
 from app.agents.contract import AgentDirectory
 from app.agents.front_door import Credentials, FrontDoor
+from app.agents.installing import InstallTemplates
 from app.agents.presence import Presence
 from app.agents.provider import AgentsElsewhere, AgentsProvider
 from app.agents.runner import AgentRunner
@@ -242,6 +243,10 @@ class DoorWiring(Provider):
     @provide
     def allowed_origins(self, settings: Settings) -> AllowedOrigins:
         return AllowedOrigins(frozenset(settings.cors_origins))
+
+    @provide
+    def install_templates(self, settings: Settings) -> InstallTemplates:
+        return InstallTemplates(settings.agents_dir)
 
     @provide
     def shown_settings(self, settings: Settings) -> ShownSettings:

@@ -36,8 +36,8 @@ class FoundAgents(Provider):
     scope = Scope.APP
 
     @provide
-    def agent_factory(self) -> AgentFactory:
-        return AgentFactory.discover()
+    def agent_factory(self, settings: Settings) -> AgentFactory:
+        return AgentFactory.discover(folder=settings.agents_dir)
 
 
 class AgentsElsewhere(FoundAgents):
@@ -131,11 +131,11 @@ class AgentsProvider(FoundAgents):
         return runner
 
 
-def agent_flaws(default_model: str, gguf: Path | None) -> Iterable[ConfigProblem]:
+def agent_flaws(default_model: str, gguf: Path | None, *, folder: Path | None = None) -> Iterable[ConfigProblem]:
     """Tell what would keep the agents from starting: a broken or duplicate file, a model that cannot be used."""
     models = {("environment", "DEFAULT_MODEL"): default_model}
     try:
-        agents = AgentFactory.discover().agents.values()
+        agents = AgentFactory.discover(folder=folder).agents.values()
     except AgentBroken as broken:
         yield ConfigProblem("agents", type(broken).__name__, str(broken))
     else:
@@ -147,10 +147,10 @@ def agent_flaws(default_model: str, gguf: Path | None) -> Iterable[ConfigProblem
             yield ConfigProblem(where, key, str(wrong))
 
 
-def mcp_flaws(servers: Mapping[str, McpServerRow]) -> Iterable[ConfigProblem]:
+def mcp_flaws(servers: Mapping[str, McpServerRow], *, folder: Path | None = None) -> Iterable[ConfigProblem]:
     """Tell what would keep agents from their MCP servers: a name nobody knows, a library that is not installed."""
     with suppress(AgentBroken):  # that is told elsewhere
-        for agent in AgentFactory.discover().agents.values():
+        for agent in AgentFactory.discover(folder=folder).agents.values():
             named = agent.mcp_servers if isinstance(agent, Agent) else ()
             for name in sorted(set(named) - set(servers)):
                 mend = f"write [mcp_servers.{name}] in gateway.toml, or put it into the file of MCP_CONFIG"

@@ -11,6 +11,7 @@ import pytest
 from mcp.client.client import ConnectMode
 from mcp.shared.exceptions import MCPError
 
+from app.agents.factory import AgentFactory
 from tests.builders import some_settings
 from tests.gateway import running_gateway
 from tests.http.calls import history, open_chat, somebody, write
@@ -18,7 +19,9 @@ from tests.http.mcp_client import ERAS, mcp_client, refused, use
 from tests.http.moody import Moody
 from tests.http.running import an_approval
 
-FOR_ADMINS = {"system_config", "set_environment"}
+FOR_ADMINS = {
+    "system_config", "set_environment", "install_agent_templates", "backup", "list_backups", "restore",
+}  # fmt: skip
 FOR_ALL = {
     "list_agents", "get_agent", "validate_agents", "run_agent_stateless", "run_agent_in_chat", "start_session",
     "read_chat", "clear_chat", "unclear_chat", "list_runs", "get_run", "cancel_run", "list_approvals",
@@ -35,9 +38,17 @@ SECRETS = {
 
 
 @pytest.fixture(scope="module")
-def gateway_url(migrated_dsn: str, agent: Moody, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("gateway")
-    with running_gateway(some_settings(folder, dsn=migrated_dsn, **SECRETS), agent.provider()) as url:
+def agents_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("agents")
+
+
+@pytest.fixture(scope="module")
+def gateway_url(
+    migrated_dsn: str, agent: Moody, agents_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("gateway")
+    settings = some_settings(folder, dsn=migrated_dsn, agents_dir=agents_dir, **SECRETS)
+    with running_gateway(settings, agent.provider()) as url:
         yield url
 
 
@@ -76,7 +87,7 @@ async def test_an_agent_is_run_alone(gateway_url: str) -> None:
 
     assert (done["answer"], done["run"]["status"]) == ("hello, after: nothing", "completed")
     assert "agent-failed: The agent refused." in failed
-    assert unknown.startswith("validation-failed") and "agent" in unknown
+    assert unknown.startswith("validation-failed")
     assert flaw.startswith("validation-failed")
 
 
@@ -94,7 +105,8 @@ async def test_what_takes_longer_goes_on_as_a_run_and_is_cancelled(
     async with mcp_client(gateway_url, other) as client:
         unseen = [await refused(client, name, run_id=run_id) for name in ("get_run", "cancel_run")]
 
-    assert begun["answer"] is None and "get_run" in begun["hint"]
+    assert begun["answer"] is None
+    assert "get_run" in begun["hint"]
     assert [run["id"] for run in listed["items"]] == [run_id]
     assert stopped["status"] == again["status"] == "interrupted"
     assert not_theirs.startswith("forbidden")
@@ -192,6 +204,40 @@ async def test_the_environment_is_refused_with_where_it_is_set(gateway_url: str)
     assert "LOG_LEVEL in .env" in words
 
 
+async def test_templates_are_installed_once_and_what_is_there_is_kept(gateway_url: str, agents_dir: Path) -> None:
+    async with mcp_client(gateway_url, "root", "admin") as client:
+        first = await use(client, "install_agent_templates", names=["reviewer"])
+        (agents_dir / "reviewer.py").write_text("# mine\n")
+        rest = await use(client, "install_agent_templates")
+        unknown = await refused(client, "install_agent_templates", names=["../evil"])
+
+    assert (first["installed"], first["kept"]) == (["reviewer"], [])
+    assert (rest["installed"], rest["kept"]) == (["planner", "support"], ["reviewer"])
+    assert (agents_dir / "reviewer.py").read_text() == "# mine\n"
+    assert unknown.startswith("validation-failed")
+    (agents_dir / "reviewer.py").unlink()
+    assert {"planner", "support"} <= AgentFactory.discover(installed=(), folder=agents_dir).agents.keys()
+
+
+async def test_a_backup_is_made_listed_and_brought_back(gateway_url: str, client: httpx.Client) -> None:
+    open_chat(client, somebody())
+
+    async with mcp_client(gateway_url, "root", "admin") as admin:
+        made = await use(admin, "backup")
+        listed = await use(admin, "list_backups")
+        back = await use(admin, "restore", name=made["name"])
+        missing = await refused(admin, "restore", name="portico-20260101T000000Z-00000000.zip")
+        elsewhere = await refused(admin, "restore", name="../../etc/passwd")
+        flaw = await refused(admin, "backup", file="/etc/passwd")
+
+    assert made["rows"]["chats"] >= 1
+    assert made["name"] in [one["name"] for one in listed["items"]]
+    assert back["tables"]["chats"] == {"restored": 0, "same": made["rows"]["chats"], "newer": 0}
+    assert missing.startswith("backup-not-found")
+    assert elsewhere.startswith("backup-not-found")
+    assert flaw.startswith("validation-failed")
+
+
 @pytest.mark.parametrize("name", sorted(FOR_ADMINS))
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_tool_for_others_is_as_unknown_as_one_that_is_not_there(
@@ -206,7 +252,7 @@ async def test_a_tool_for_others_is_as_unknown_as_one_that_is_not_there(
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_without_a_token_the_client_is_refused(gateway_url: str, mode: ConnectMode) -> None:
-    with pytest.raises(BaseExceptionGroup) as failed:  # noqa: PT012 - where it fails is the client's business
+    with pytest.raises(BaseExceptionGroup) as failed:
         async with mcp_client(gateway_url, "", mode=mode, headers={}) as client:
             await client.list_tools()
 

@@ -33,6 +33,12 @@ TEXT_LIMIT_CHARS = 200_000
 KEPT_MS = 60_000
 VERSION = "1"
 """of what these tools are, not of the program"""
+EMPTY_LISTS: Mapping[str, str] = {
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+"""what there is none of here; clients ask all the same, and some take a refusal for a broken server"""
 INSTRUCTIONS = (
     "Portico: the front door of a fleet of services, with agents at its desk. Tools named after a service call it with "
     "your own rights; the others ask agents, read and clear chats, follow runs and decide approvals."
@@ -81,6 +87,8 @@ class McpDesk:
                 return {**await self._page(call, asking), **_kept(era)}
             case "tools/call", _:
                 return await self._called(call, asking)
+            case method, _ if method in EMPTY_LISTS:
+                return {EMPTY_LISTS[method]: [], **_kept(era)}
             case _:
                 raise Refused(METHOD_NOT_FOUND, f"There is no method {call.method[:100]!r} here.")
 

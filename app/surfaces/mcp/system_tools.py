@@ -6,6 +6,7 @@ from typing import Annotated, NewType
 
 from msgspec import Meta, Struct
 
+from app.agents.installing import Installed, InstallTemplates, template_names
 from app.infra.observability.health import HealthRegistry, Wellness
 from app.kernel.errors import Forbidden
 from app.kernel.identity import Access
@@ -19,6 +20,10 @@ ShownSettings = NewType("ShownSettings", Mapping[str, Json])
 class EnvironmentIn(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=255)]
     value: Annotated[str, Meta(max_length=10_000)]
+
+
+class TemplatesIn(Struct, frozen=True, forbid_unknown_fields=True):
+    names: Annotated[Sequence[str], Meta(max_length=50)] = ()
 
 
 class DependencyOut(Struct, frozen=True):
@@ -44,6 +49,7 @@ class EnvironmentIsTheOperators(Forbidden):
 class SystemTools:
     health: HealthRegistry
     settings: ShownSettings
+    install: InstallTemplates
 
     def tools(self) -> Sequence[McpTool]:
         return (
@@ -61,6 +67,14 @@ class SystemTools:
                 self._config,
                 access=Access.ADMIN,
                 reads_only=True,
+            ),
+            McpTool(
+                "install_agent_templates",
+                f"Put agents that are shipped as examples ({', '.join(template_names())}) into AGENTS_DIR, all for no "
+                "names. What is there is not changed; they are found at the next start.",
+                TemplatesIn,
+                self._install,
+                access=Access.ADMIN,
             ),
             McpTool(
                 "set_environment",
@@ -87,6 +101,9 @@ class SystemTools:
     async def _config(self, asking: Asking, _: Nothing) -> Mapping[str, Json]:
         del asking
         return self.settings
+
+    async def _install(self, asking: Asking, given: TemplatesIn) -> Installed:
+        return await self.install(asking.who, given.names)
 
     async def _set_environment(self, asking: Asking, given: EnvironmentIn) -> None:
         del asking
