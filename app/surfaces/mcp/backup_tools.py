@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from app.features.backups.domain.backup import Brought
-from app.features.backups.use_cases.back_up import Backup, BackUp, ListBackups
+from app.features.backups.use_cases.back_up import BackUp, Backup, ListBackups
 from app.features.backups.use_cases.restore import Restore
 from app.kernel.identity import Access
 from app.surfaces.mcp.tool import Asking, McpTool, Nothing

@@ -57,8 +57,8 @@ class TableRows:
             line = left.pop(self._key_of(found))
             if any(found[name] != line[name] for name in self.kept.identity if name in line):
                 raise BackupOfOthers(
-                    f"{self.name} {'/'.join(map(str, self._key_of(line)))} is something else here. Nothing was changed; "
-                    "bring the archive back into the database it is of, or into an empty one."
+                    f"{self.name} {'/'.join(map(str, self._key_of(line)))} is something else here. Nothing was "
+                    "changed; bring the archive back into the database it is of, or into an empty one."
                 )
             same += found == line
         if left:  # there is no such row, and yet it could not be added: something unique in it is taken
@@ -89,7 +89,7 @@ class TableRows:
     def _insert(self, columns: Sequence[str]) -> str:
         names = ", ".join(f'"{name}"' for name in columns)
         return (
-            f'INSERT INTO "{self.name}" ({names}) OVERRIDING SYSTEM VALUE '
+            f'INSERT INTO "{self.name}" ({names}) OVERRIDING SYSTEM VALUE '  # noqa: S608 - our own names
             f"SELECT {', '.join(self._typed(name) for name in columns)} FROM {_given(columns)} "
             f"ON CONFLICT DO NOTHING RETURNING {', '.join(_text(name) for name in self.key)}"
         )
@@ -107,7 +107,7 @@ class TableRows:
         return f'CAST(given."{name}" AS {column.type.compile(dialect=_DIALECT)})'
 
     def counters(self) -> Mapping[str, str]:
-        """Give, for each column that the database counts up, the statement that lets it count on behind what is there."""
+        """Give, for each column that is counted up, the statement that lets it count on behind what is there."""
         return {
             column.name: (
                 f"SELECT setval(counter, greatest(coalesce(pg_sequence_last_value(counter), 1), "  # noqa: S608 - as above

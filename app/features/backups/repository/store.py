@@ -1,5 +1,7 @@
-"""Backups of the tables of `KEPT`, in archives. A transaction here lasts as long as the work: what it reads is one moment,
-what it writes is there as a whole or not at all; it waits for nobody but the disk.
+"""Backups of the tables of `KEPT`, in archives.
+
+A transaction here lasts as long as the work: what it reads is of one moment, what it writes is there as a whole or not
+at all. It waits for the disk, and for nobody else.
 """
 
 import asyncio
