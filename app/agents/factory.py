@@ -1,5 +1,5 @@
-"""Finds the agents: a file in `app/agents/library/` or in the operator's folder (`AGENTS_DIR`), or an entry point of the
-group `portico.agents`, registers them.
+"""Finds the agents: a file in `app/agents/library/` or in the operator's folder (`AGENTS_DIR`) registers them, or an
+entry point of the group `portico.agents`.
 
 Which names of a module count, in the order they stand there; names that start with `_` never do:
     1. an `Agent`, wherever it was made;

@@ -1,6 +1,8 @@
-"""Backups: what was there is there again, row by row; an archive that is not what it says is refused, and changes nothing."""
+"""Backups: what was there is there again, row by row; an archive that is not what it says changes nothing."""
 
+import asyncio
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,32 +25,32 @@ TASK = UUID("01890000-0000-7000-8000-000000000003")
 OTHER_TASK = UUID("01890000-0000-7000-8000-000000000004")
 # what JSON can say, and jsonb cannot; numbers that change when they are read; text of every kind
 ODD = r"""{"big": 1e308,   "small": 0.1, "nul": "\u0000", "half": "\ud800", "text": "Zoë\n\\N \"quoted\" 🐙"}"""
-FILL = (
-    "INSERT INTO chats (user_id, title, agent, metadata, deleted_at) VALUES ('ann', 'Zoë''s \"talk\"\n', 'echo', :odd, null)",
-    "INSERT INTO chats (user_id, title, agent, metadata, deleted_at) VALUES ('bob', null, null, '{}', now())",
-    "INSERT INTO tasks (id, owner, task_type, prompt, authority, context_data, issued_at)"
-    " VALUES (:task, 'ann', 'triggered', E'two\nlines', '{}', :odd, 1700000000.1234567), "
-    "(:other, 'bob', 'research', 'p', '{}', '{}', null)",
-    "INSERT INTO task_dependencies (task_id, needs, state) VALUES (:other, :task, 'completed')",
-    "INSERT INTO webhook_secrets (task_id, sealed) VALUES (:task, '\\x736563726574')",
-    "INSERT INTO runs (id, kind, owner, trigger, chat_id, input, state, is_ready, max_attempts, result, usage, cost,"
-    " finished_at) VALUES (:run, 'turn', 'ann', 'exchange', 1, :odd, 'completed', false, 3, :odd,"
-    " '{\"requests\": 1}', 0.000000001, now())",
-    "INSERT INTO runs (id, kind, owner, trigger, chat_id, input, state, is_ready, max_attempts)"
-    " VALUES (:live, 'turn', 'ann', 'exchange', 1, '{}', 'queued', true, 3)",
-    "INSERT INTO run_events (run_id, seq, chat_id, type, data) VALUES (:run, 1, 1, 'run_completed', :odd),"
-    " (:live, 1, 1, 'run_queued', '{}')",
-    "INSERT INTO messages (chat_id, role, content, status, run_id) VALUES (1, 'user', '', 'complete', :run)",
-    "INSERT INTO messages (chat_id, role, content, status, run_id, question_id, in_prompt)"
-    " SELECT 1, 'assistant', 'answer ' || n, 'complete', :run, 1, n % 2 = 0 FROM generate_series(1, 450) AS n",
-    "INSERT INTO messages (chat_id, role, content, status, run_id) VALUES (1, 'user', 'wait', 'pending', :live)",
-)
+FILL = r"""
+INSERT INTO chats (user_id, title, agent, metadata) VALUES ('ann', E'Zoë''s "talk"\n', 'echo', :odd);
+INSERT INTO chats (user_id, metadata, deleted_at) VALUES ('bob', '{}', now());
+INSERT INTO tasks (id, owner, task_type, prompt, authority, context_data, issued_at)
+VALUES (:task, 'ann', 'triggered', E'two\nlines', '{}', :odd, 1700000000.1234567),
+(:other, 'bob', 'research', 'p', '{}', '{}', null);
+INSERT INTO task_dependencies (task_id, needs, state) VALUES (:other, :task, 'completed');
+INSERT INTO webhook_secrets (task_id, sealed) VALUES (:task, '\x736563726574');
+INSERT INTO runs (id, kind, owner, trigger, chat_id, input, state, is_ready, max_attempts, result, usage, cost,
+finished_at) VALUES (:run, 'turn', 'ann', 'exchange', 1, :odd, 'completed', false, 3, :odd, '{"requests": 1}',
+0.000000001, now());
+INSERT INTO runs (id, kind, owner, trigger, chat_id, input, state, is_ready, max_attempts)
+VALUES (:live, 'turn', 'ann', 'exchange', 1, '{}', 'queued', true, 3);
+INSERT INTO run_events (run_id, seq, chat_id, type, data) VALUES (:run, 1, 1, 'run_completed', :odd),
+(:live, 1, 1, 'run_queued', '{}');
+INSERT INTO messages (chat_id, role, content, status, run_id) VALUES (1, 'user', '', 'complete', :run);
+INSERT INTO messages (chat_id, role, content, status, run_id, question_id, in_prompt)
+SELECT 1, 'assistant', 'answer ' || n, 'complete', :run, 1, n % 2 = 0 FROM generate_series(1, 450) AS n;
+INSERT INTO messages (chat_id, role, content, status, run_id) VALUES (1, 'user', 'wait', 'pending', :live)
+"""
 
 
 async def fill(database: Database) -> None:
     values = {"odd": ODD, "task": TASK, "other": OTHER_TASK, "run": RUN, "live": LIVE}
     async with database.engine.begin() as connection:
-        for statement in FILL:
+        for statement in FILL.split(";\n"):
             wanted = {name: value for name, value in values.items() if f":{name}" in statement}
             await connection.execute(text(statement), wanted)
 
@@ -217,7 +219,7 @@ async def test_one_backup_is_made_at_a_time_and_one_that_fails_leaves_no_file(
         with pytest.raises(BackupBusy):
             await backups.save(tmp_path / "all.zip", agents=[])
 
-    assert list(tmp_path.iterdir()) == []
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
 
 
 async def test_no_secret_is_in_an_archive(database: Database, backups: PostgresBackups, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -27,7 +28,7 @@ FOR_ALL = {
     "read_chat", "clear_chat", "unclear_chat", "list_runs", "get_run", "cancel_run", "list_approvals",
     "decide_approval", "system_status",
 }  # fmt: skip
-SECRETS = {
+SECRETS: dict[str, Any] = {  # Any: settings of whatever type
     "smtp_password": "planted-smtp-password",
     "telegram_bot_token": "planted:telegram-token",
     "slack_webhook_url": "https://hooks.slack.example/planted-slack",

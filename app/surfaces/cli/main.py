@@ -8,6 +8,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from app.surfaces.cli import backup_command
+
 EXIT_USAGE = 2
 
 
@@ -215,11 +217,7 @@ def _add_tasks(commands: Commands) -> None:
 def _add_small(commands: Commands) -> None:
     agents = commands.add_parser("agents", help="the agents that were found")
     agents.set_defaults(run=_agents)
-    kept = {"backup": "write chats, messages, tasks and finished runs into an archive", "restore": "bring one back"}
-    for action, words in kept.items():
-        command = commands.add_parser(action, help=words)
-        command.add_argument("file", metavar="FILE", type=Path)
-        command.set_defaults(run=_backup, action=action)
+    backup_command.add_to(commands)
     doctor = commands.add_parser("doctor", help="check everything the gateway needs, and name each mend")
     doctor.set_defaults(run=_doctor)
     token = commands.add_parser("token", help="sign a token with the demo's key (never one of a real auth service)")
@@ -371,15 +369,6 @@ def _tasks(chosen: argparse.Namespace) -> int:
         asyncio.run(tasks.show(chosen.limit, as_json=chosen.json))
     else:
         asyncio.run((tasks.count_forgettable if chosen.dry_run else tasks.forget)(chosen.older_than))
-    return 0
-
-
-def _backup(chosen: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415
-
-    from app.surfaces.cli import backup  # noqa: PLC0415
-
-    asyncio.run((backup.save if chosen.action == "backup" else backup.bring_back)(chosen.file))
     return 0
 
 

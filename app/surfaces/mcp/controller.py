@@ -3,7 +3,7 @@
 Facts
 - A server may answer a request with JSON instead of a stream, a notification with 202, and GET and DELETE with 405
   where it has neither stream nor session (2025-11-25, Transports, "Streamable HTTP").
-- It must look at `Origin`, against DNS rebinding (the same, "Security Warning"): browsers send it, other clients do not.
+- It must look at `Origin`, against DNS rebinding (the same, "Security Warning"): browsers send it, others do not.
 """
 
 from collections.abc import Awaitable

@@ -1,8 +1,8 @@
 """Which versions of MCP are spoken here, and what a request must say in each of the two eras. Pure.
 
 Facts
-- Until 2025-11-25 a client opens with `initialize`, and names the version it got in `MCP-Protocol-Version` from then on;
-  without the field it is 2025-03-26 (2025-11-25, Transports, "Protocol Version Header").
+- Until 2025-11-25 a client opens with `initialize`, and names the version it got in `MCP-Protocol-Version` from then
+  on; without the field it is 2025-03-26 (2025-11-25, Transports, "Protocol Version Header").
 - From 2026-07-28 on there is no handshake: each request says its version and its client's capabilities in
   `params._meta`, and repeats version, method and name in fields, which must agree (2026-07-28, Transports).
 - A value that no field can carry is sent as `=?base64?...?=` (the same, "Custom Headers").

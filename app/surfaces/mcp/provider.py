@@ -1,4 +1,4 @@
-"""What the MCP door adds to the container. It asks others for use cases, the fleet's description and `ShownSettings`."""
+"""What the MCP door adds to the container. It asks others for use cases, the fleet and `ShownSettings`."""
 
 from dishka import Provider, Scope, provide, provide_all
 

@@ -110,8 +110,8 @@ class SystemTools:
         name = given.name.upper()
         where = f"{name} in .env or the environment, or [settings] in gateway.toml" if self._knows(name) else name
         raise EnvironmentIsTheOperators(
-            f"Settings are read once, checked as a whole, and the same in every process: have the operator set {where}, "
-            "and start Portico again. Rows of gateway.toml are taken up as soon as the file is saved."
+            f"Settings are read once, checked as a whole, and the same in every process: have the operator set "
+            f"{where}, and start Portico again. Rows of gateway.toml are taken up as soon as the file is saved."
         )
 
     def _knows(self, name: str) -> bool:
