@@ -14,7 +14,7 @@ from dishka import AsyncContainer, Provider, Scope, make_async_container
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
 
-from app.agents.provider import agent_flaws, mcp_flaws, widget_flaws
+from app.agents.provider import agent_flaws, row_flaws
 from app.edge.asgi import Door
 from app.edge.edge import Edge
 from app.edge.provider import key_flaws, table_flaws
@@ -49,15 +49,15 @@ def load_settings(config: Path | None = None) -> Settings:
 
 def check_settings(settings: Settings) -> None:
     """Errors: ConfigurationInvalid."""
-    values = _value_flaws(settings.jwt_public_key, settings.default_model, gguf=settings.local_model_gguf)
-    rows = settings.gateway
-    flaws = [*table_flaws(rows), *values, *mcp_flaws(rows.mcp_servers), *widget_flaws(rows.widgets)]
+    gguf, folder, rows = settings.local_model_gguf, settings.agents_dir, settings.gateway
+    values = _value_flaws(settings.jwt_public_key, settings.default_model, gguf=gguf, folder=folder)
+    flaws = [*table_flaws(rows), *values, *row_flaws(rows, folder=folder)]
     if flaws:
         raise ConfigurationInvalid(flaws)
 
 
-def _value_flaws(pem: str, model: str, *, gguf: Path | None) -> list[ConfigProblem]:
-    return [*key_flaws(pem.replace("\\n", "\n")), *agent_flaws(model, gguf)]
+def _value_flaws(pem: str, model: str, *, gguf: Path | None, folder: Path | None = None) -> list[ConfigProblem]:
+    return [*key_flaws(pem.replace("\\n", "\n")), *agent_flaws(model, gguf, folder=folder)]
 
 
 def create_app(

@@ -107,6 +107,7 @@ type ApprovalRules = Annotated[str, AfterValidator(_rules)]
 class AgentSettings(BaseModel):
     """What agents may spend, and what they are to ask before."""
 
+    agents_dir: Path | None = None
     budget_run: Limits = Field(default=RUN_BUDGET, validate_default=True)
     budget_chat: Limits = Field(default_factory=dict)
     budget_user: Limits = Field(default_factory=dict)
@@ -175,3 +176,7 @@ class NotificationSettings(BaseModel):
             msg = "is missing: SMTP_HOST is set, so say who sends, as portico@example.org"
             raise ValueError(msg)
         return sender
+
+
+class FeatureSettings(AgentSettings, SandboxSettings, NotificationSettings):
+    """The settings of what is behind the front door."""

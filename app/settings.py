@@ -31,18 +31,7 @@ from app.kernel.folders import default_data_dir
 from app.kernel.toml_elements import Document, KnownElements, read_elements
 from app.kernel.variables import expand_variables
 from app.mcp_rows import McpServerRow, RowFlaw, ServerName, read_mcp_json, variable_flaws
-from app.setting_types import (
-    AgentSettings,
-    Dsn,
-    Keys,
-    Names,
-    Networks,
-    NotificationSettings,
-    Origins,
-    Pem,
-    SandboxSettings,
-    WidgetRow,
-)
+from app.setting_types import Dsn, FeatureSettings, Keys, Names, Networks, Origins, Pem, WidgetRow
 from app.tool_rows import ToolRuleRow, unset
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
@@ -160,7 +149,7 @@ class TableSource:
     content: bytes
 
 
-class Settings(BaseSettings, AgentSettings, SandboxSettings, NotificationSettings):
+class Settings(BaseSettings, FeatureSettings):
     """The frozen tree. Each field but those of `FROM_THE_FILE` is an environment variable of the same name in capitals.
 
     Without `table_source` the rows were handed in, and do not change.

@@ -8,6 +8,7 @@ from dishka import AnyOf, Provider, Scope, alias, provide
 from app.agents.approvals.guard import AskFirst
 from app.agents.contract import AgentDirectory
 from app.agents.front_door import Credentials, FrontDoor
+from app.agents.installing import InstallTemplates
 from app.agents.presence import Presence
 from app.agents.provider import AgentsElsewhere, AgentsProvider
 from app.agents.runner import AgentRunner
@@ -27,6 +28,7 @@ from app.edge.withdrawals import OnWithdrawing, WithdrawMark
 from app.features.approvals.provider import ApprovalsAtWork, ApprovalsProvider, ApprovalStores
 from app.features.audit.provider import AuditProvider
 from app.features.audit.use_cases.record_later import RecordLater
+from app.features.backups.provider import BackupsProvider
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers, TurnsElsewhere, TurnsProvider
@@ -95,11 +97,15 @@ from app.kernel.session_tokens import KEY_ID_PREFIX
 from app.kernel.transaction import Begin
 from app.kernel.values import Json
 from app.kernel.worker import ProcessRole, WorkerPlace
-from app.settings import Settings
+from app.settings import FROM_THE_FILE, Settings
 from app.surfaces.api.keyed_requests import KeyedRequests
 from app.surfaces.api.provider import ApiProvider
 from app.surfaces.headless.provider import HeadlessProvider
 from app.surfaces.jobs.provider import JobsProvider
+from app.surfaces.mcp.controller import AllowedOrigins
+from app.surfaces.mcp.provider import McpProvider
+from app.surfaces.mcp.shown_settings import shown
+from app.surfaces.mcp.system_tools import ShownSettings
 from app.surfaces.openai.provider import OpenAIProvider
 from app.surfaces.streams.open_streams import OpenStreams
 from app.surfaces.streams.provider import StreamsProvider
@@ -155,10 +161,12 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         WebhooksProvider(),
         ApprovalsProvider(),
         NotificationsProvider(),
+        BackupsProvider(),
         RunsAtTheDoor(),
         ApiProvider(),
         StreamsProvider(),
         JobsProvider(),
+        McpProvider(),
     )
     work = (
         AgentsProvider(),
@@ -287,6 +295,21 @@ class DoorWiring(Provider):
                 later.note(_act_of(reload))
 
         return note
+
+    @provide
+    def allowed_origins(self, settings: Settings) -> AllowedOrigins:
+        return AllowedOrigins(frozenset(settings.cors_origins))
+
+    @provide
+    def install_templates(self, settings: Settings) -> InstallTemplates:
+        return InstallTemplates(settings.agents_dir)
+
+    @provide
+    def shown_settings(self, settings: Settings) -> ShownSettings:
+        rows = settings.gateway
+        values = {name: getattr(settings, name) for name in Settings.model_fields if name not in FROM_THE_FILE}
+        upstreams = {name: row.urls or (row.url,) for name, row in rows.upstreams.items()}
+        return shown(values, upstreams, mcp_servers=sorted(rows.mcp_servers), routes=len(rows.routes))
 
     @provide
     def fetch_keys(self, http: HttpClient) -> Fetch:

@@ -104,6 +104,7 @@ LOCAL_ROUTES = (
         "rate_limit": "20/minute",
     },
     {"prefix": "/v1", "local": True, "access": "COMMON", "errors": "openai"},
+    {"path": "/mcp", "local": True, "access": "COMMON", "max_body_bytes": 1024 * 1024},
     {"prefix": "/api/v1", "local": True, "access": "COMMON"},
 )
 

@@ -1,4 +1,5 @@
-"""Finds the agents: a file in `app/agents/library/`, or an entry point of the group `portico.agents`, registers them.
+"""Finds the agents: a file in `app/agents/library/` or in the operator's folder (`AGENTS_DIR`) registers them, or an
+entry point of the group `portico.agents`.
 
 Which names of a module count, in the order they stand there; names that start with `_` never do:
     1. an `Agent`, wherever it was made;
@@ -9,15 +10,19 @@ A module whose own name starts with `_` is not looked at; any other must hold at
 Rule: a broken or duplicate agent stops start-up; nothing is skipped in silence.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import get_type_hints
 
@@ -36,6 +41,7 @@ from app.agents.tools.toolbox import RESERVED
 
 LIBRARY = "app.agents.library"
 ENTRY_POINT_GROUP = "portico.agents"
+FOLDER_PREFIX = "portico_agents_"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 type Member = Agent | Responder
@@ -48,12 +54,14 @@ class AgentFactory:
     agents: Mapping[str, Member]
 
     @classmethod
-    def discover(cls, *, library: str = LIBRARY, installed: Iterable[EntryPoint] | None = None) -> "AgentFactory":
-        """Import every module of the library and every entry point, and collect what they define.
+    def discover(
+        cls, *, library: str = LIBRARY, installed: Iterable[EntryPoint] | None = None, folder: Path | None = None
+    ) -> "AgentFactory":
+        """Import every module of the library and of the folder, and every entry point; collect what they define.
 
         Errors: AgentBroken, AgentDuplicate: the first that is met, in the order of the modules' names.
         """
-        return cls._of((*_in_library(library), *_installed(installed)))
+        return cls._of((*_in_library(library), *_in_folder(folder), *_installed(installed)))
 
     @classmethod
     def of(cls, *members: Member, where: str) -> "AgentFactory":
@@ -78,6 +86,21 @@ def _in_library(package_name: str) -> Iterator[tuple[str, Member]]:
         if not info.name.startswith("_"):
             where = _file_of(f"{package_name}.{info.name}")
             yield from _members(where, _load(where, f"{package_name}.{info.name}"))
+
+
+def _in_folder(folder: Path | None) -> Iterator[tuple[str, Member]]:
+    """Import each file of the folder under a name that no package has; one that was imported is the same again."""
+    for file in sorted(folder.glob("[!_]*.py")) if folder is not None else ():
+        name = f"{FOLDER_PREFIX}{hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:16]}_{file.stem}"
+        spec = importlib.util.spec_from_file_location(name, file)
+        if name not in sys.modules and spec is not None:
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            try:
+                spec.loader.exec_module(sys.modules[name])  # type: ignore[union-attr] # a file's spec has one
+            except (Exception, SystemExit) as error:  # as in _load
+                del sys.modules[name]
+                raise AgentBroken(str(file), _blame(str(file), error)) from error
+        yield from _members(str(file), sys.modules[name])
 
 
 def _installed(points: Iterable[EntryPoint] | None) -> Iterator[tuple[str, Member]]:

@@ -37,15 +37,15 @@ from app.infra.observability.background import Background, every
 from app.infra.observability.health import INTERVAL_S, Check, HealthRegistry, NotWell
 from app.mcp_rows import McpServerRow
 from app.setting_types import WidgetRow
-from app.settings import ConfigProblem, Settings
+from app.settings import ConfigProblem, GatewayFile, Settings
 
 
 class FoundAgents(Provider):
     scope = Scope.APP
 
     @provide
-    def agent_factory(self) -> AgentFactory:
-        return AgentFactory.discover()
+    def agent_factory(self, settings: Settings) -> AgentFactory:
+        return AgentFactory.discover(folder=settings.agents_dir)
 
 
 class AgentsElsewhere(FoundAgents):
@@ -175,11 +175,11 @@ class AgentsProvider(FoundAgents):
         return runner
 
 
-def agent_flaws(default_model: str, gguf: Path | None) -> Iterable[ConfigProblem]:
+def agent_flaws(default_model: str, gguf: Path | None, *, folder: Path | None = None) -> Iterable[ConfigProblem]:
     """Tell what would keep the agents from starting: a broken or duplicate file, a model that cannot be used."""
     models = {("environment", "DEFAULT_MODEL"): default_model}
     try:
-        agents = AgentFactory.discover().agents.values()
+        agents = AgentFactory.discover(folder=folder).agents.values()
     except AgentBroken as broken:
         yield ConfigProblem("agents", type(broken).__name__, str(broken))
     else:
@@ -191,10 +191,10 @@ def agent_flaws(default_model: str, gguf: Path | None) -> Iterable[ConfigProblem
             yield ConfigProblem(where, key, str(wrong))
 
 
-def mcp_flaws(servers: Mapping[str, McpServerRow]) -> Iterable[ConfigProblem]:
+def mcp_flaws(servers: Mapping[str, McpServerRow], *, folder: Path | None = None) -> Iterable[ConfigProblem]:
     """Tell what would keep agents from their MCP servers: a name nobody knows, a library that is not installed."""
     with suppress(AgentBroken):  # that is told elsewhere
-        for agent in AgentFactory.discover().agents.values():
+        for agent in AgentFactory.discover(folder=folder).agents.values():
             named = agent.mcp_servers if isinstance(agent, Agent) else ()
             for name in sorted(set(named) - set(servers)):
                 mend = f"write [mcp_servers.{name}] in gateway.toml, or put it into the file of MCP_CONFIG"
@@ -204,10 +204,16 @@ def mcp_flaws(servers: Mapping[str, McpServerRow]) -> Iterable[ConfigProblem]:
         yield ConfigProblem("gateway.toml", "mcp_servers", "needs a library that is not installed", mend)
 
 
-def widget_flaws(widgets: Sequence[WidgetRow]) -> Iterable[ConfigProblem]:
+def row_flaws(file: GatewayFile, *, folder: Path | None = None) -> Iterable[ConfigProblem]:
+    """Tell what is wrong with the rows of `gateway.toml` that are about agents."""
+    yield from mcp_flaws(file.mcp_servers, folder=folder)
+    yield from widget_flaws(file.widgets, folder=folder)
+
+
+def widget_flaws(widgets: Sequence[WidgetRow], *, folder: Path | None = None) -> Iterable[ConfigProblem]:
     """Tell which chats for visitors cannot be opened: of an agent that is not there, or may change something."""
     with suppress(AgentBroken):  # that is told elsewhere
-        agents = AgentFactory.discover().agents if widgets else {}
+        agents = AgentFactory.discover(folder=folder).agents if widgets else {}
         for number, row in enumerate(widgets):
             where = f"widgets.{row.name}"
             if row.name in {one.name for one in widgets[:number]}:

@@ -354,6 +354,32 @@ class TestHistory:
         assert await self.read(stores, now, limit_bytes=3) == []
 
 
+class TestClearing:
+    async def test_what_was_taken_out_at_a_moment_is_put_back_and_nothing_else(self, stores: Stores) -> None:
+        chat, other = await stores.chat(), await stores.chat()
+        hidden, *rest = [await stores.message(chat.id, text) for text in ("hidden", "one", "two")]
+        untouched = await stores.message(other.id)
+        async with stores.begin() as tx:
+            await stores.messages.update(tx, hidden.id, MessageChange(in_prompt=False))
+
+        async with stores.begin() as tx:
+            count, at = await stores.messages.take_all_out(tx, chat.id)
+        async with stores.begin() as tx:
+            again = await stores.messages.take_all_out(tx, chat.id)
+            cleared = [one.in_prompt for one in await stores.messages.read_after(tx, chat.id, after=0, limit=9)]
+        assert at is not None
+        async with stores.begin() as tx:
+            back = await stores.messages.put_back(tx, chat.id, taken_out_at=at)
+        async with stores.begin() as tx:
+            twice = await stores.messages.put_back(tx, chat.id, taken_out_at=at)
+            found = await stores.messages.read_after(tx, chat.id, after=0, limit=9)
+            elsewhere = await stores.messages.read_after(tx, other.id, after=0, limit=9)
+
+        assert (count, again, cleared, back, twice) == (2, (0, None), [False] * 3, 2, 0)
+        assert [one.id for one in found if one.in_prompt] == [one.id for one in rest]
+        assert [one.in_prompt for one in elsewhere if one.id == untouched.id] == [True]
+
+
 class TestTurns:
     async def test_an_answer_is_read_with_its_question(self, stores: Stores) -> None:
         chat, run, other = await stores.chat(), new_run_id(), new_run_id()

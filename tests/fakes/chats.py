@@ -158,6 +158,20 @@ class FakeMessageStore:
             answer = self.world.state.messages[answer_id]
             self.world.state.messages[answer_id] = replace(answer, in_prompt=False)
 
+    async def take_all_out(self, tx: Tx, chat_id: ChatId) -> tuple[int, datetime | None]:
+        now, messages = self.world.now(), self.world.state.messages
+        taken = [one for one in messages.values() if one.chat_id == chat_id and one.in_prompt]
+        for one in taken:
+            messages[one.id] = replace(one, in_prompt=False, updated_at=now)
+        return len(taken), now if taken else None
+
+    async def put_back(self, tx: Tx, chat_id: ChatId, *, taken_out_at: datetime) -> int:
+        now, messages = self.world.now(), self.world.state.messages
+        found = [one for one in messages.values() if one.chat_id == chat_id and one.updated_at == taken_out_at]
+        for one in found:
+            messages[one.id] = replace(one, in_prompt=True, updated_at=now)
+        return len(found)
+
     async def read_turn(self, tx: Tx, chat_id: ChatId, question: MessageId, run_id: RunId) -> Sequence[Message]:
         questions = self.world.state.questions
         return [

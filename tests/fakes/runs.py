@@ -52,6 +52,13 @@ class FakeRunStore:
             runs.reverse()
         return Page(runs[query.offset :][: query.limit], len(runs), query.limit, query.offset)
 
+    async def list_of_owner(
+        self, tx: Tx, query: ListQuery, *, owner: UserId, status: RunState | None = None
+    ) -> Page[Run]:
+        found = sorted(self.kept.runs.values(), key=lambda run: run.new.id, reverse=query.sort_order == "desc")
+        runs = [run_of(run) for run in found if run.new.owner == owner and status in (None, run.state)]
+        return Page(runs[query.offset :][: query.limit], len(runs), query.limit, query.offset)
+
     def _of_task(self, task_id: TaskId) -> list[Run]:
         runs = sorted(self.kept.runs.values(), key=lambda run: run.new.id)
         return [run_of(run) for run in runs if run.new.task_id == task_id and run.new.parent_id is None]

@@ -199,3 +199,6 @@ VISITED = (Endpoint("POST", "/api/v1/public/chat/{widget}"),)
 SIGNED = (Endpoint("POST", "/api/v1/tasks/webhooks/{task_id}"),)
 
 WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint.body is not None)
+
+# of protocols that have no place in the description; `test_mcp_wire.py` holds each to what it refuses
+PROTOCOLS = (Endpoint("POST", "/mcp", malformed=None),)

@@ -11,7 +11,7 @@ from app.main import create_app
 from tests.builders import some_settings
 from tests.http.calls import as_, fields_of, open_chat, somebody
 from tests.http.desk import Desk, a_desk
-from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, OPENAI, SIGNED, VISITED, Endpoint
+from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, OPENAI, PROTOCOLS, SIGNED, VISITED, Endpoint
 
 ABOUT_ONE = [endpoint for endpoint in ENDPOINTS if endpoint.is_about_one]
 NO_IDS = (
@@ -38,7 +38,9 @@ def test_every_endpoint_has_a_row_in_the_table(app: Litestar) -> None:
     routes = [route for route in app.routes if isinstance(route, HTTPRoute) and not route.path.startswith("/docs")]
     served = {(method, route.path_format) for route in routes for method in route.methods if method != "OPTIONS"}
 
-    listed = {(one.method, one.path.rstrip("/")) for one in (*ENDPOINTS, *OPEN_TO_ALL, *OPENAI, *SIGNED, *VISITED)}
+    listed = {
+        (one.method, one.path.rstrip("/")) for one in (*ENDPOINTS, *OPEN_TO_ALL, *OPENAI, *SIGNED, *VISITED, *PROTOCOLS)
+    }
 
     assert served == listed
 

@@ -9,12 +9,27 @@ again. Portico's own endpoints are no tools: an agent must not decide on its own
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from app.agents.contract import Asked, Tool, ToolContext, Traits
+from app.agents.front_door import FleetAnswer
 from app.agents.tools.requests import IDEMPOTENT_METHODS, as_told, fields, filled, risk_of
 from app.infra.openapi.calls import OperationCall
 from app.kernel.values import Json
+
+
+class CallFleet(Protocol):
+    """How a request is sent through the front door, in whoever's name it is."""
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        form: Mapping[str, str | Sequence[str]] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
+    ) -> FleetAnswer: ...
 
 
 class Fleet:
@@ -36,18 +51,26 @@ def tool_of(operation: OperationCall) -> Tool:
         call=partial(_call, operation),
         traits=Traits(risk=risk_of(operation.method), is_idempotent=operation.method in IDEMPOTENT_METHODS),
         origin=f"fleet:{operation.upstream}",
-        check=partial(_check, operation),
+        check=partial(check, operation),
     )
 
 
 async def _call(operation: OperationCall, ctx: ToolContext, arguments: Mapping[str, Any]) -> object:
+    return await ask_for(operation, ctx.call, arguments)
+
+
+async def ask_for(operation: OperationCall, call: CallFleet, arguments: Mapping[str, Any]) -> object:
+    """Call the operation with arguments that `check` took, and tell what came back. Errors: ToolRefused.
+
+    Any: arguments are as the operation's schema says.
+    """
     path = filled(operation.path, _placed(operation, arguments, "path"))
     query = fields(_placed(operation, arguments, "query"))
     body = _placed(operation, arguments, "body").get("body")
     if operation.media == "form":
-        answer = await ctx.call(operation.method, path, form=fields(body or {}), query=query)
+        answer = await call(operation.method, path, form=fields(body or {}), query=query)
     else:
-        answer = await ctx.call(operation.method, path, json=body, query=query)
+        answer = await call(operation.method, path, json=body, query=query)
     return as_told(answer)
 
 
@@ -59,7 +82,7 @@ def _placed(operation: OperationCall, arguments: Mapping[str, Any], place: str) 
     }
 
 
-def _check(operation: OperationCall, said: Mapping[str, Json]) -> Mapping[str, Any]:  # Any: as the schema says
+def check(operation: OperationCall, said: Mapping[str, Json]) -> Mapping[str, Any]:  # Any: as the schema says
     """See that the request can be made; whether the service takes it, it says itself."""
     unknown = sorted(said.keys() - operation.arguments.keys())
     missing = [name for name in operation.schema["required"] if name not in said]

@@ -5,6 +5,7 @@ Rule: a store never decides who may see what. Use cases do, before they change a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from app.features.chats.domain.chat import Chat, ChatChange, NewChat
@@ -94,6 +95,14 @@ class MessageStore(Protocol):
         ...
 
     async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None: ...
+
+    async def take_all_out(self, tx: Tx, chat_id: ChatId) -> tuple[int, datetime | None]:
+        """Take every message that is in the prompt out of it; tell how many, and the moment they all changed."""
+        ...
+
+    async def put_back(self, tx: Tx, chat_id: ChatId, *, taken_out_at: datetime) -> int:
+        """Put those into the prompt again that were taken out and last changed at that moment; tell how many."""
+        ...
 
     async def settle(self, tx: Tx, message_id: MessageId, status: MessageStatus) -> Message | None:
         """Write down what became of the message's turn, even when the message was deleted meanwhile.

@@ -13,6 +13,7 @@ from app.features.chats.repository.messages import PostgresMessageStore
 from app.features.chats.use_cases.add_message import AddMessage
 from app.features.chats.use_cases.answer_turn import AnswerTurn
 from app.features.chats.use_cases.await_turn import AwaitTurn
+from app.features.chats.use_cases.clear_chat import ClearChat, UnclearChat
 from app.features.chats.use_cases.create_chat import CreateChat
 from app.features.chats.use_cases.delete_chat import DeleteChat
 from app.features.chats.use_cases.delete_message import DeleteMessage
@@ -54,6 +55,8 @@ class ChatsProvider(ChatStores):
         UpdateChat,
         DeleteChat,
         RestoreChat,
+        ClearChat,
+        UnclearChat,
         ListMessages,
         ReadMessages,
         ReadInteractions,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from app.features.runs.domain.run import Run
+from app.infra.durable.ports import RunState
 from app.infra.events.ports import EventType, RunEvent
 from app.kernel.ids import ChatId, RunId, TaskId, UserId
 from app.kernel.paging import ListQuery, Page
@@ -45,6 +46,12 @@ class RunStore(Protocol):
 
     async def list_of_task(self, tx: Tx, task_id: TaskId, query: ListQuery) -> Page[Run]:
         """List the runs of a task but those a run began; one was changed last when it was made, begun or ended."""
+        ...
+
+    async def list_of_owner(
+        self, tx: Tx, query: ListQuery, *, owner: UserId, status: RunState | None = None
+    ) -> Page[Run]:
+        """List the runs of a person, those in whichever state for None; the newest first unless ordered otherwise."""
         ...
 
     async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:

@@ -9,6 +9,7 @@ from app.features.runs.use_cases.ask_agent import AskAgent
 from app.features.runs.use_cases.await_run import AwaitRun
 from app.features.runs.use_cases.cancel_run import CancelRun
 from app.features.runs.use_cases.follow_run import FollowRun
+from app.features.runs.use_cases.list_runs import ListRuns
 from app.features.runs.use_cases.post_tool_result import PostToolResult
 from app.features.runs.use_cases.read_events import ReadEvents
 from app.features.runs.use_cases.read_run import ReadRun
@@ -26,7 +27,7 @@ class RunsProvider(Provider):
     scope = Scope.APP
 
     runs = provide(PostgresRunStore, provides=RunStore)
-    use_cases = provide_all(ReadRun, ReadEvents, FollowRun, AwaitRun, RerunRun)
+    use_cases = provide_all(ReadRun, ListRuns, ReadEvents, FollowRun, AwaitRun, RerunRun)
 
     @provide
     def cancel(self, begin: Begin, runs: RunStore, engine: Engine, log: EventLog, audit: AuditTrail) -> CancelRun:

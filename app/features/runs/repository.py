@@ -116,6 +116,15 @@ class PostgresRunStore:
         rows, total = await page_of(tx, select(*_SHOWN, ANSWER), _COLUMNS, wanted, query)
         return Page([_run(row) for row in rows], total, query.limit, query.offset)
 
+    async def list_of_owner(
+        self, tx: Tx, query: ListQuery, *, owner: UserId, status: RunState | None = None
+    ) -> Page[Run]:
+        wanted = [RUNS.c.owner == owner, *conditions(_COLUMNS, query)]
+        if status is not None:
+            wanted.append(RUNS.c.state == status.value)
+        rows, total = await page_of(tx, select(*_SHOWN, ANSWER), _COLUMNS, wanted, query)
+        return Page([_run(row) for row in rows], total, query.limit, query.offset)
+
     async def events(self, tx: Tx, run_id: RunId, types: Sequence[EventType]) -> Sequence[RunEvent]:
         rows = await session_of(tx).execute(_EVENTS, {"run": run_id, "types": [type_.value for type_ in types]})
         return [event_of(row) for row in rows]

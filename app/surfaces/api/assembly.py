@@ -31,6 +31,7 @@ from app.surfaces.api.revocations import RevocationsController
 from app.surfaces.api.sessions import SessionsController
 from app.surfaces.api.task_history import TaskHistoryController
 from app.surfaces.jobs.controller import JobsController
+from app.surfaces.mcp.controller import McpController
 from app.surfaces.openai.controller import OpenAIController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
@@ -64,6 +65,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     JobsController,
     OpenAIController,
     WidgetsController,
+    McpController,
 )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from app.surfaces.cli import backup_command
+
 EXIT_USAGE = 2
 
 
@@ -215,6 +217,7 @@ def _add_tasks(commands: Commands) -> None:
 def _add_small(commands: Commands) -> None:
     agents = commands.add_parser("agents", help="the agents that were found")
     agents.set_defaults(run=_agents)
+    backup_command.add_to(commands)
     doctor = commands.add_parser("doctor", help="check everything the gateway needs, and name each mend")
     doctor.set_defaults(run=_doctor)
     token = commands.add_parser("token", help="sign a token with the demo's key (never one of a real auth service)")

@@ -72,7 +72,7 @@ def test_a_default_that_cannot_be_used_is_a_flaw_of_the_configuration(default: s
 
 def test_a_model_an_agent_names_for_itself_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     factory = AgentFactory({"bad": an_agent("bad", model="nobody:model")})
-    monkeypatch.setattr(AgentFactory, "discover", lambda: factory)
+    monkeypatch.setattr(AgentFactory, "discover", lambda **_: factory)
 
     flaws = list(agent_flaws("scripted", None))
 
@@ -80,7 +80,7 @@ def test_a_model_an_agent_names_for_itself_is_checked_too(monkeypatch: pytest.Mo
 
 
 def test_a_broken_agent_is_a_flaw_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> AgentFactory:
+    def broken(**_: object) -> AgentFactory:
         raise AgentBroken("some.py", "line 3: NameError")
 
     monkeypatch.setattr(AgentFactory, "discover", broken)
@@ -92,7 +92,7 @@ def test_a_broken_agent_is_a_flaw_of_the_configuration(monkeypatch: pytest.Monke
 
 def test_an_agent_that_names_an_mcp_server_nobody_knows_is_a_flaw(monkeypatch: pytest.MonkeyPatch) -> None:
     factory = AgentFactory({"one": an_agent("one", mcp_servers=["here", "nowhere"])})
-    monkeypatch.setattr(AgentFactory, "discover", lambda: factory)
+    monkeypatch.setattr(AgentFactory, "discover", lambda **_: factory)
 
     flaws = list(mcp_flaws({"here": McpServerRow(command="a")}))
 

@@ -1,6 +1,7 @@
 """Messages in PostgreSQL."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from advanced_alchemy.filters import ComparisonFilter, NullFilter
@@ -87,6 +88,24 @@ _REPLACE = (
         MESSAGES.c.in_prompt,
     )
     .values(in_prompt=False)
+)
+# every one of them gets the transaction's own moment, by which they are found again
+_TAKE_OUT = (
+    update(MESSAGES)
+    .where(MESSAGES.c.chat_id == bindparam("chat"), MESSAGES.c.in_prompt, MESSAGES.c.deleted_at.is_(None))
+    .values(in_prompt=False, updated_at=func.now())
+    .returning(MESSAGES.c.updated_at)
+)
+_PUT_BACK = (
+    update(MESSAGES)
+    .where(
+        MESSAGES.c.chat_id == bindparam("chat"),
+        ~MESSAGES.c.in_prompt,
+        MESSAGES.c.updated_at == bindparam("at"),
+        MESSAGES.c.deleted_at.is_(None),
+    )
+    .values(in_prompt=True, updated_at=func.now())
+    .returning(MESSAGES.c.id)
 )
 _TURN = (
     select(*_SHOWN)
@@ -216,6 +235,14 @@ class PostgresMessageStore:
             owned = await self.find(tx, message_id)
             return owned.message if owned else None
         return await self._write(tx, message_id, values)
+
+    async def take_all_out(self, tx: Tx, chat_id: ChatId) -> tuple[int, datetime | None]:
+        changed = (await session_of(tx).execute(_TAKE_OUT, {"chat": chat_id})).scalars().all()
+        return len(changed), changed[0] if changed else None
+
+    async def put_back(self, tx: Tx, chat_id: ChatId, *, taken_out_at: datetime) -> int:
+        values = {"chat": chat_id, "at": taken_out_at}
+        return len((await session_of(tx).execute(_PUT_BACK, values)).scalars().all())
 
     async def settle(self, tx: Tx, message_id: MessageId, status: MessageStatus) -> Message | None:
         row = (await session_of(tx).execute(_SETTLE, {"message": message_id, "status": status})).first()

@@ -1,0 +1,41 @@
+"""Which tables a backup holds, and which of their rows: one line each.
+
+Rules
+- Whatever a row refers to stands above it. Within a table the order is that of the primary key.
+- `identity` are the columns by which a row here is the same thing as the row of that id in the archive; where they
+  differ, the archive is of another database, and bringing it back would mix up two people's things.
+- What is under way is left out: an unfinished run would begin anew wherever it is brought back.
+- Nothing secret: `webhook_secrets` and the keys stay where they are, and so do tokens, quotas and workers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Table, select
+
+from app.features.chats.tables import CHATS, MESSAGES
+from app.features.tasks.tables import DEPENDENCIES, TASKS
+from app.infra.durable.ports import RunState
+from app.infra.durable.tables import RUNS
+from app.infra.events.tables import EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """`only` is the rows that are kept, all for None."""
+
+    table: Table
+    identity: Sequence[str] = ()
+    only: ColumnElement[bool] | None = None
+
+
+_IS_OVER = RUNS.c.state.in_([state.value for state in RunState if state.is_final])
+
+KEPT: Sequence[Kept] = (
+    Kept(CHATS, identity=("user_id", "created_at")),
+    Kept(TASKS, identity=("owner", "created_at")),
+    Kept(DEPENDENCIES),
+    Kept(RUNS, identity=("owner", "created_at"), only=_IS_OVER),
+    Kept(EVENTS, identity=("type", "at"), only=EVENTS.c.run_id.in_(select(RUNS.c.id).where(_IS_OVER))),
+    Kept(MESSAGES, identity=("chat_id", "created_at"), only=MESSAGES.c.status != "pending"),
+)
