@@ -181,21 +181,18 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
     )
     match role:
         case ProcessRole.WEB:
-            return (
-                *shared,
-                *door,
-                AgentsElsewhere(),
-                TurnsElsewhere(),
-                CompletionsElsewhere(),
-                WidgetsElsewhere(),
-                TasksElsewhere(),
-            )
+            return (*shared, *door, *_elsewhere())
         case ProcessRole.WORKER:
             return (*shared, ChatStores(), *work)
         case ProcessRole.HEADLESS:
             return (*shared, ChatStores(), *work, TasksProvider(), HeadlessProvider())
         case ProcessRole.ALL:
             return (*shared, *door, *work)
+
+
+def _elsewhere() -> Sequence[Provider]:
+    """List what stands in the place of agents where others work."""
+    return (AgentsElsewhere(), TurnsElsewhere(), CompletionsElsewhere(), WidgetsElsewhere(), TasksElsewhere())
 
 
 class Wiring(Provider):

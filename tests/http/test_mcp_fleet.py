@@ -25,6 +25,7 @@ DESCRIPTION = {
                 "parameters": [{"name": "event_id", "in": "path", "required": True, "schema": {"type": "integer"}}],
             }
         },
+        "/api/v1/orders": {"post": {"operationId": "make_order"}},
         **{f"/api/v1/many/{n}": {"get": {"operationId": f"many_{n}"}} for n in range(120)},
     },
 }
@@ -65,7 +66,7 @@ async def test_a_long_list_comes_in_pages_and_has_what_the_role_may_use(gateway_
     of_user = await _all_names(gateway_url, "user")
     of_staff = await _all_names(gateway_url, "manager")
 
-    assert [len(page) for page in of_user] == [100, 15 + 121 - 100]
+    assert [len(page) for page in of_user] == [100, 15 + 122 - 100]
     names = {name for page in of_user for name in page}
     assert "agenda_read_event" in names
     assert not any(name.startswith("billing_") for name in names)
@@ -77,9 +78,11 @@ async def test_an_operation_is_called_as_the_caller(gateway_url: str) -> None:
         found = await use(client, "agenda_read_event", event_id=7)
         missing = await refused(client, "agenda_read_event")
         odd = await refused(client, "agenda_read_event", event_id="..")
+        not_done = await refused(client, "agenda_make_order")  # the service knows no POST
         with pytest.raises(MCPError, match="Unknown tool: billing_read_event"):
             await client.call_tool("billing_read_event", {"event_id": 7})
 
     assert found == {"path": "/api/v1/events/7"}
     assert missing.startswith("validation-failed: event_id is missing")
     assert odd.startswith("validation-failed")
+    assert not_done.startswith("operation-refused: ")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import app.main  # noqa: F401 - every slice, and with it every fault, is loaded
+import app.embedding  # noqa: F401 - every slice, and with it every fault, is loaded
 from app.infra.wire.problems import status_of
 from app.kernel.errors import Fault
 

@@ -39,7 +39,7 @@ class Monty:
     async def run(self, program: Program, show: Show) -> Ran:
         if find_spec("pydantic_monty") is None:
             raise BackendAway("Monty is not installed: install portico-gateway[monty]")
-        await asyncio.to_thread(shutil.copytree, program.folder, program.into, dirs_exist_ok=True)
+        await asyncio.to_thread(shutil.copytree, program.folder, program.into, dirs_exist_ok=True, ignore=_links)
         feed = _Feed(program, show)
         started_s = time.monotonic()
         try:
@@ -50,6 +50,11 @@ class Monty:
             await feed.show_new()
             return feed.ran(time.monotonic() - started_s)
         raise first  # outside the handler: the group would become the context of one of its own members
+
+
+def _links(folder: str, names: list[str]) -> list[str]:
+    """Name the links in a folder: to copy one would copy what it leads to."""
+    return [name for name in names if (Path(folder) / name).is_symlink()]
 
 
 async def _watched(feed: "_Feed") -> None:

@@ -22,6 +22,8 @@ from tests.unit.agents.sandbox.rig import SMALL, usable
 TIGHT = json.dumps({"files of the host": False, "the network": False})
 LEAKY = json.dumps({"files of the host": True, "the network": False})
 
+FOLDER = "/work"  # where programs find themselves
+
 
 class Scripted:
     """A backend that answers a probe with what it is told to, and a program with its name; or is away."""
@@ -158,7 +160,7 @@ async def test_a_file_that_can_be_read_is_found_by_the_probe(name: str, tmp_path
     folder.mkdir()
     (folder / "secret").write_text("x")
     (tmp_path / "out").mkdir()
-    code = Bait("/work/secret", 1, "HOME" if name != "monty" else "X").written_into(backend.probe)
+    code = Bait(f"{FOLDER}/secret", 1, "HOME" if name != "monty" else "X").written_into(backend.probe)
 
     ran = await backend.run(Program(code, folder, tmp_path / "out", SMALL), nobody)
 

@@ -132,7 +132,7 @@ async def test_a_turn_runs_code_streams_its_output_and_shows_the_model_the_resul
 
     assert said.text == "It is 42."
     assert [one.data["text"] for one in journal.of("tool_output_chunk")] == ["42\n"]
-    assert "'output': '42\\n'" in model.seen[-1].results[-1].replace('"', "'")
+    assert '"output":"42\\n"' in model.seen[-1].results[-1]
 
 
 async def test_a_cancelled_turn_ends_its_program(source: CodeExecution) -> None:
