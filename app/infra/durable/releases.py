@@ -62,8 +62,8 @@ class Wait:
     at_least: int = 0
 
     @classmethod
-    def for_children(cls, children: Sequence[RunId], at_least: int) -> Self:
-        return cls(CHILDREN, None, tuple(children), at_least)
+    def for_children(cls, children: Sequence[RunId], at_least: int, until: datetime | None = None) -> Self:
+        return cls(CHILDREN, until, tuple(children), at_least)
 
 
 async def hand_back(tx: Tx, job: Job) -> bool:
