@@ -14,7 +14,7 @@ from dishka import AsyncContainer, Provider, Scope, make_async_container
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
 
-from app.agents.provider import agent_flaws, mcp_flaws
+from app.agents.provider import agent_flaws, mcp_flaws, skill_flaws
 from app.edge.asgi import Door
 from app.edge.edge import Edge
 from app.edge.provider import key_flaws, table_flaws
@@ -51,6 +51,7 @@ def check_settings(settings: Settings) -> None:
     """Errors: ConfigurationInvalid."""
     values = _value_flaws(settings.jwt_public_key, settings.default_model, gguf=settings.local_model_gguf)
     flaws = [*table_flaws(settings.gateway), *values, *mcp_flaws(settings.gateway.mcp_servers)]
+    flaws += skill_flaws(settings.skills_dir, gguf=settings.local_model_gguf)
     if flaws:
         raise ConfigurationInvalid(flaws)
 

@@ -27,6 +27,8 @@ from app.features.audit.use_cases.record_later import RecordLater
 from app.features.chats.clients import PostJson
 from app.features.chats.ports import MessageHook
 from app.features.chats.provider import ChatsProvider, ChatStores, TurnHandlers, TurnsElsewhere, TurnsProvider
+from app.features.delegations.provider import DelegationHandlers, DelegationsAtWork, DelegationsElsewhere
+from app.features.memory.provider import MemoryAtWork, MemoryProvider, MemoryStores
 from app.features.notifications.ports import Preferences
 from app.features.notifications.provider import NotificationsAtWork, NotificationsProvider, NotificationStores
 from app.features.notifications.repository.watch import DeliveryWatch
@@ -112,6 +114,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         NotificationStores(),
         ApprovalStores(),
         TaskStores(),
+        MemoryStores(),
     )
     door = (
         EdgeProvider(),
@@ -122,6 +125,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         WebhooksProvider(),
         ApprovalsProvider(),
         NotificationsProvider(),
+        MemoryProvider(),
         RunsAtTheDoor(),
         ApiProvider(),
         StreamsProvider(),
@@ -135,10 +139,13 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         RunsAtWork(),
         TurnsProvider(),
         TasksAtWork(),
+        DelegationsAtWork(),
+        MemoryAtWork(),
     )
     match role:
         case ProcessRole.WEB:
-            return (*shared, *door, AgentsElsewhere(), TurnsElsewhere(), TasksElsewhere())
+            elsewhere = (AgentsElsewhere(), TurnsElsewhere(), TasksElsewhere(), DelegationsElsewhere())
+            return (*shared, *door, *elsewhere)
         case ProcessRole.WORKER:
             return (*shared, ChatStores(), *work)
         case ProcessRole.HEADLESS:
@@ -160,9 +167,9 @@ class Wiring(Provider):
         return TaskNotices(notify, tasks, runs)
 
     @provide
-    def handlers(self, turns: TurnHandlers, tasks: TaskHandlers) -> Handlers:
+    def handlers(self, turns: TurnHandlers, tasks: TaskHandlers, delegations: DelegationHandlers) -> Handlers:
         """Have every slice do its own kinds of runs."""
-        return Handlers({**turns, **tasks})
+        return Handlers({**turns, **tasks, **delegations})
 
     @provide
     def roles(self, settings: Settings) -> RoleTable:

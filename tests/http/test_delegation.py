@@ -1,0 +1,171 @@
+"""Work that agents hand to one another, over HTTP, with models that are asked over HTTP: what reaches whom, and when."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic_ai.models import override_allow_model_requests
+
+from tests.http.calls import as_, history, open_chat, say, somebody
+from tests.http.lead import a_family, by_agent, handing_on, of_type, results_in
+from tests.http.streams import begin, followed, read_run
+from tests.model_server import Call, Hold, ModelServer, Pause, running_model_server
+
+PATIENCE_S = 15
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ModelServer]:
+    with override_allow_model_requests(allow_model_requests=True), running_model_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _afresh(server: ModelServer) -> None:
+    server.begin_afresh()
+    server.hold_again()
+
+
+@pytest.fixture(scope="module")
+def client(server: ModelServer, migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with a_family(server, migrated_dsn, tmp_path_factory.mktemp("family")) as client:
+        yield client
+
+
+def asked_of(server: ModelServer, agent: str) -> list[float]:
+    return [request.arrived_s for request in server.requests if request.body["model"] == agent]
+
+
+def test_work_is_handed_on_and_its_answer_comes_back(server: ModelServer, client: httpx.Client) -> None:
+    server.answer_with = by_agent(lead=handing_on("middle"), middle=handing_on("leaf"), leaf=["It is seven."])
+    owner = somebody()
+
+    run = begin(client, owner, open_chat(client, owner)["id"], "How many?")
+    events = followed(client, owner, run["id"])
+
+    assert events[-1]["type"] == "run_completed"
+    (started,), (completed,) = of_type(events, "agent_started"), of_type(events, "agent_completed")
+    assert (started["agent"], started["depth"], started["background"]) == ("middle", 1, False)
+    assert (completed["run_id"], completed["status"], completed["error"]) == (started["run_id"], "completed", None)
+    assert completed["usage"]["requests"] == 2
+    below = followed(client, owner, started["run_id"])
+    (deeper,) = of_type(below, "agent_started")
+    assert (deeper["agent"], deeper["depth"]) == ("leaf", 2)
+    child = read_run(client, owner, deeper["run_id"])
+    assert (child["trigger"], child["agent"], child["status"]) == ("delegation", "leaf", "completed")
+    assert child["result"]["text"] == "It is seven."
+    assert "It is seven." in "".join(event["data"]["text"] for event in events if event["type"] == "text_delta")
+    # whoever follows it is the owner, and nobody else
+    stranger = client.get(f"/api/v1/runs/{deeper['run_id']}", headers=as_(somebody()))
+    assert stranger.status_code == 404
+
+
+def test_six_at_once_take_the_time_of_one(server: ModelServer, client: httpx.Client) -> None:
+    pause_s = 0.4
+    server.answer_with = by_agent(lead=handing_on(*["leaf"] * 6), leaf=lambda _: [Pause(pause_s), "Done."])
+    owner = somebody()
+
+    run = begin(client, owner, open_chat(client, owner)["id"], "All six!")
+    events = followed(client, owner, run["id"])
+
+    assert [one["status"] for one in of_type(events, "agent_completed")] == ["completed"] * 6
+    of_leaves = [request for request in server.requests if request.body["model"] == "leaf"]
+    ends = [request.ended_s or 0 for request in of_leaves]
+    took_s = max(ends) - min(request.arrived_s for request in of_leaves)
+    assert took_s < 3 * pause_s  # one after the other they take six times as long
+    assert len([one for one in of_type(events, "tool_call_complete") if not one["is_error"]]) == 6
+
+
+def test_a_cancel_reaches_two_levels_down(server: ModelServer, client: httpx.Client) -> None:
+    server.answer_with = by_agent(lead=handing_on("middle"), middle=handing_on("leaf"), leaf=["It is", Hold()])
+    owner = somebody()
+    run = begin(client, owner, open_chat(client, owner)["id"], "How many?")
+    assert server.awaits(lambda: bool(asked_of(server, "leaf")), within_s=PATIENCE_S)
+
+    client.post(f"/api/v1/runs/{run['id']}/cancel", headers=as_(owner))
+
+    assert server.awaits(lambda: len(server.aborted) == 1, within_s=PATIENCE_S)
+    assert server.aborted[0].body["model"] == "leaf"
+    (started,) = of_type(followed(client, owner, run["id"]), "agent_started")
+    below = followed(client, owner, started["run_id"])
+    (deeper,) = of_type(below, "agent_started")
+    last = followed(client, owner, deeper["run_id"])[-1]
+    assert (below[-1]["type"], last["type"]) == ("run_interrupted", "run_interrupted")
+    assert len(server.requests) == 3  # nobody asks a model any more
+
+
+def test_the_time_of_whoever_hands_on_is_that_of_all_below(server: ModelServer, client: httpx.Client) -> None:
+    server.answer_with = by_agent(
+        lead=handing_on("middle", timeout_s=1.5), middle=handing_on("leaf"), leaf=["It is", Hold()]
+    )
+    owner = somebody()
+
+    run = begin(client, owner, open_chat(client, owner)["id"], "How many?")
+    events = followed(client, owner, run["id"])
+
+    assert server.awaits(lambda: len(server.aborted) == 1, within_s=PATIENCE_S)
+    aborted = server.aborted[0]
+    assert aborted.body["model"] == "leaf"
+    assert (aborted.ended_s or 0) - asked_of(server, "middle")[0] < 5
+    (completed,) = of_type(events, "agent_completed")
+    assert (completed["status"], completed["error"]["type"]) == ("failed", "agent-timed-out")
+    # whoever handed it on goes on, and tells
+    assert events[-1]["type"] == "run_completed"
+    assert "agent-timed-out" in results_in(server.requests[-1])[0]
+
+
+def test_a_budget_is_shared_by_all_below(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> None:
+    endless = [Call("read_todos")]
+    server.answer_with = by_agent(lead=handing_on("middle"), middle=handing_on("leaf"), leaf=lambda _: endless)
+    owner = somebody()
+    with a_family(server, migrated_dsn, tmp_path, budget_run="requests=5") as client:
+        run = begin(client, owner, open_chat(client, owner)["id"], "How many?")
+        events = followed(client, owner, run["id"])
+        (started,) = of_type(events, "agent_started")
+        (deeper,) = of_type(followed(client, owner, started["run_id"]), "agent_started")
+        lowest = read_run(client, owner, deeper["run_id"])
+
+    assert len(server.requests) == 5  # of all three together
+    assert (events[-1]["type"], events[-1]["data"]["error"]["type"]) == ("run_failed", "budget-exhausted")
+    assert (lowest["status"], lowest["error"]["type"]) == ("failed", "budget-exhausted")
+    assert lowest["error"]["detail"] == "The run's budget of 5 model requests is used up."
+
+
+def test_more_than_may_work_at_once_take_their_turns(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> None:
+    server.answer_with = by_agent(lead=handing_on(*["leaf"] * 5), leaf=lambda _: [Pause(0.1), "Done."])
+    owner = somebody()
+    with a_family(server, migrated_dsn, tmp_path, delegation_at_once=2, delegation_depth=1) as client:
+        run = begin(client, owner, open_chat(client, owner)["id"], "All five!")
+        events = followed(client, owner, run["id"])
+
+    assert [one["status"] for one in of_type(events, "agent_completed")] == ["completed"] * 5
+    of_leaves = [request for request in server.requests if request.body["model"] == "leaf"]
+    marks = sorted((at, step) for r in of_leaves for at, step in ((r.arrived_s, 1), (r.ended_s or 0, -1)))
+    at_once = [sum(step for _, step in marks[: n + 1]) for n in range(len(marks))]
+    assert max(at_once) == 2
+    # as deep as it goes nobody is offered to hand on
+    assert "run_agent" not in str(of_leaves[0].body["tools"])
+
+
+def test_what_goes_on_in_the_background_is_asked_for_later(server: ModelServer, client: httpx.Client) -> None:
+    def lead(request: object) -> list[object]:
+        given = results_in(request)  # type: ignore[arg-type] # a request, as the server gives it
+        if not given:
+            return [*handing_on("leaf", "middle", background=True)]
+        if len(given) == 2:
+            ids = [part.split('"run_id":"')[1].split('"')[0] for part in given]
+            return [Call("agent_result", {"run_id": id_}) for id_ in reversed(ids)]
+        return ["; ".join(given[2:])]
+
+    server.answer_with = by_agent(lead=lead, middle=["From the middle."], leaf=["From the leaf."])  # type: ignore[arg-type] # as above
+    owner, chat = somebody(), None
+    chat = open_chat(client, owner)["id"]
+
+    answer = say(client, owner, chat, "Both!")
+
+    if answer.status_code == 202:  # it waited for its errands
+        followed(client, owner, answer.json()["run"]["id"])
+    text = history(client, owner, chat)[-1]["content"]
+    assert text.index("From the middle.") < text.index("From the leaf.")
