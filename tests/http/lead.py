@@ -23,6 +23,8 @@ from tests.gateway import running_gateway
 from tests.model_server import Call, ModelServer, Part, Request
 from tests.unit.agents.desk import no_local_model
 
+BUDGETS = {"frugal": {"requests": 5}}
+
 type Says = Callable[[Request], Sequence[Part]]
 
 
@@ -53,7 +55,7 @@ def by_agent(**says: Says | Sequence[Part]) -> Says:
 def a_family(
     server: ModelServer, dsn: str, folder: Path, *overrides: Provider, **settings: Any
 ) -> Iterator[httpx.Client]:
-    """Three agents, each may hand work to all. Any: settings."""
+    """Four agents, each may hand work to all; the frugal one has a budget. Any: settings."""
 
     def make(name: str) -> OpenAIChatModel:
         return OpenAIChatModel(name, provider=OpenAIProvider(base_url=server.url, api_key="none"))
@@ -61,13 +63,13 @@ def a_family(
     tools = [Delegation(), Skills(), Todo(), Memory()]
     agents = {
         name: Agent(name=name, description=f"Is the {name}.", instructions="Be brief.", tools=tools, model=name)
-        for name in ("lead", "middle", "leaf")
+        for name in ("lead", "frugal", "middle", "leaf")
     }
     provider = Provider(scope=Scope.APP)
     provider.provide(lambda: AgentFactory(MappingProxyType(agents)), provides=AgentFactory)
     provider.provide(lambda: Models("lead", no_local_model(), make=make), provides=Models)
     with (
-        running_gateway(some_settings(folder, dsn=dsn, **settings), provider, *overrides) as url,
+        running_gateway(some_settings(folder, dsn=dsn, budget_agents=BUDGETS, **settings), provider, *overrides) as url,
         httpx.Client(base_url=url, timeout=30) as client,
     ):
         yield client

@@ -1,17 +1,16 @@
 """Work that agents hand to one another, over HTTP, with models that are asked over HTTP: what reaches whom, and when."""
 
-import time
+import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from pydantic_ai.models import override_allow_model_requests
 
-from tests.http.calls import as_, history, open_chat, say, somebody
+from tests.http.calls import as_, open_chat, say, somebody
 from tests.http.lead import a_family, by_agent, handing_on, of_type, results_in
 from tests.http.streams import begin, followed, read_run
-from tests.model_server import Call, Hold, ModelServer, Pause, running_model_server
+from tests.model_server import Call, Hold, ModelServer, Part, Pause, Request, running_model_server
 
 PATIENCE_S = 15
 
@@ -63,7 +62,7 @@ def test_work_is_handed_on_and_its_answer_comes_back(server: ModelServer, client
 
 
 def test_six_at_once_take_the_time_of_one(server: ModelServer, client: httpx.Client) -> None:
-    pause_s = 0.4
+    pause_s = 0.3
     server.answer_with = by_agent(lead=handing_on(*["leaf"] * 6), leaf=lambda _: [Pause(pause_s), "Done."])
     owner = somebody()
 
@@ -98,7 +97,7 @@ def test_a_cancel_reaches_two_levels_down(server: ModelServer, client: httpx.Cli
 
 def test_the_time_of_whoever_hands_on_is_that_of_all_below(server: ModelServer, client: httpx.Client) -> None:
     server.answer_with = by_agent(
-        lead=handing_on("middle", timeout_s=1.5), middle=handing_on("leaf"), leaf=["It is", Hold()]
+        lead=handing_on("middle", timeout_s=1), middle=handing_on("leaf"), leaf=["It is", Hold()]
     )
     owner = somebody()
 
@@ -116,56 +115,101 @@ def test_the_time_of_whoever_hands_on_is_that_of_all_below(server: ModelServer, 
     assert "agent-timed-out" in results_in(server.requests[-1])[0]
 
 
-def test_a_budget_is_shared_by_all_below(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> None:
+def test_a_budget_is_shared_by_all_below(server: ModelServer, client: httpx.Client) -> None:
     endless = [Call("read_todos")]
-    server.answer_with = by_agent(lead=handing_on("middle"), middle=handing_on("leaf"), leaf=lambda _: endless)
+    server.answer_with = by_agent(frugal=handing_on("middle"), middle=handing_on("leaf"), leaf=lambda _: endless)
     owner = somebody()
-    with a_family(server, migrated_dsn, tmp_path, budget_run="requests=5") as client:
-        run = begin(client, owner, open_chat(client, owner)["id"], "How many?")
-        events = followed(client, owner, run["id"])
-        (started,) = of_type(events, "agent_started")
-        (deeper,) = of_type(followed(client, owner, started["run_id"]), "agent_started")
-        lowest = read_run(client, owner, deeper["run_id"])
 
+    run = begin(client, owner, open_chat(client, owner, agent="frugal")["id"], "How many?")
+    events = followed(client, owner, run["id"])
+
+    (started,) = of_type(events, "agent_started")
+    (deeper,) = of_type(followed(client, owner, started["run_id"]), "agent_started")
+    lowest = read_run(client, owner, deeper["run_id"])
     assert len(server.requests) == 5  # of all three together
     assert (events[-1]["type"], events[-1]["data"]["error"]["type"]) == ("run_failed", "budget-exhausted")
     assert (lowest["status"], lowest["error"]["type"]) == ("failed", "budget-exhausted")
     assert lowest["error"]["detail"] == "The run's budget of 5 model requests is used up."
 
 
-def test_more_than_may_work_at_once_take_their_turns(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> None:
-    server.answer_with = by_agent(lead=handing_on(*["leaf"] * 5), leaf=lambda _: [Pause(0.1), "Done."])
+def test_more_than_may_work_at_once_take_their_turns(server: ModelServer, client: httpx.Client) -> None:
+    server.answer_with = by_agent(lead=handing_on(*["leaf"] * 8), leaf=lambda _: [Pause(0.1), "Done."])
     owner = somebody()
-    with a_family(server, migrated_dsn, tmp_path, delegation_at_once=2, delegation_depth=1) as client:
-        run = begin(client, owner, open_chat(client, owner)["id"], "All five!")
-        events = followed(client, owner, run["id"])
 
-    assert [one["status"] for one in of_type(events, "agent_completed")] == ["completed"] * 5
+    run = begin(client, owner, open_chat(client, owner)["id"], "All eight!")
+    events = followed(client, owner, run["id"])
+
+    assert [one["status"] for one in of_type(events, "agent_completed")] == ["completed"] * 8
     of_leaves = [request for request in server.requests if request.body["model"] == "leaf"]
     marks = sorted((at, step) for r in of_leaves for at, step in ((r.arrived_s, 1), (r.ended_s or 0, -1)))
     at_once = [sum(step for _, step in marks[: n + 1]) for n in range(len(marks))]
-    assert max(at_once) == 2
-    # as deep as it goes nobody is offered to hand on
-    assert "run_agent" not in str(of_leaves[0].body["tools"])
+    assert 2 <= max(at_once) <= 6
+
+
+def test_as_deep_as_it_goes_nobody_can_hand_on(server: ModelServer, client: httpx.Client) -> None:
+    def middle(request: Request) -> list[Part]:
+        may = any(tool["function"]["name"] == "run_agent" for tool in request.body["tools"])
+        given = results_in(request)
+        if may and not given:
+            return handing_on("middle")
+        return ["; ".join(given) or "The lowest."]
+
+    server.answer_with = by_agent(middle=middle)
+    owner = somebody()
+
+    said = say(client, owner, open_chat(client, owner, agent="middle")["id"], "Deeper!")
+
+    assert said.status_code == 201  # a wait for other agents is none for a person
+    assert "The lowest." in said.json()[1]["content"]
+    assert len(server.requests) == 3 + 4  # three hand on and tell, the fourth is three below the first
 
 
 def test_what_goes_on_in_the_background_is_asked_for_later(server: ModelServer, client: httpx.Client) -> None:
-    def lead(request: object) -> list[object]:
-        given = results_in(request)  # type: ignore[arg-type] # a request, as the server gives it
+    def lead(request: Request) -> list[Part]:
+        given = results_in(request)
         if not given:
-            return [*handing_on("leaf", "middle", background=True)]
+            return handing_on("leaf", "middle", background=True)
         if len(given) == 2:
-            ids = [part.split('"run_id":"')[1].split('"')[0] for part in given]
+            ids = [json.loads(part)["run_id"] for part in given]
             return [Call("agent_result", {"run_id": id_}) for id_ in reversed(ids)]
         return ["; ".join(given[2:])]
 
-    server.answer_with = by_agent(lead=lead, middle=["From the middle."], leaf=["From the leaf."])  # type: ignore[arg-type] # as above
-    owner, chat = somebody(), None
-    chat = open_chat(client, owner)["id"]
+    server.answer_with = by_agent(lead=lead, middle=["From the middle."], leaf=["From the leaf."])
+    owner = somebody()
 
-    answer = say(client, owner, chat, "Both!")
+    answer = say(client, owner, open_chat(client, owner)["id"], "Both!")
 
-    if answer.status_code == 202:  # it waited for its errands
-        followed(client, owner, answer.json()["run"]["id"])
-    text = history(client, owner, chat)[-1]["content"]
+    text = answer.json()[1]["content"]
     assert text.index("From the middle.") < text.index("From the leaf.")
+
+
+def test_an_agent_that_fails_is_a_result_of_the_call(server: ModelServer, client: httpx.Client) -> None:
+    server.answer_with = by_agent(lead=handing_on("leaf"), leaf=["  "])
+    owner = somebody()
+
+    said = say(client, owner, open_chat(client, owner)["id"], "Try!")
+
+    assert said.status_code == 201
+    (result,) = results_in(server.requests[-1])
+    assert "The agent leaf did not finish: agent-failed: " in result
+
+
+def test_a_skill_is_done_with_its_text_and_its_tools_alone(server: ModelServer, client: httpx.Client) -> None:
+    server.answer_with = by_agent(lead=lead_with_a_skill)
+    owner = somebody()
+
+    said = say(client, owner, open_chat(client, owner)["id"], "Check it!")
+
+    assert said.json()[1]["content"].endswith("Checked.")
+    first, below = server.requests[0], server.requests[1]
+    system = first.messages[0][1]
+    assert "- fact-check: Takes a text apart" in system  # a line
+    assert "Give each a verdict" not in system  # not the text
+    assert "Give each a verdict" in below.messages[0][1]
+
+
+def lead_with_a_skill(request: Request) -> list[Part]:
+    if "Give each a verdict" in request.messages[0][1]:
+        return ["Checked."]
+    given = results_in(request)
+    return [json.loads(given[0])["answer"]] if given else handing_on("fact-check")

@@ -37,9 +37,6 @@ from app.kernel.ids import RunId, new_run_id
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
-CHILDREN = "children"
-"""what a run waits for that waits for its children, as it is told"""
-
 _LOCK = text("SELECT true FROM runs WHERE id = :id FOR UPDATE")
 _WAKE = text("""
 UPDATE runs SET state = 'queued', is_ready = true, run_at = now()

@@ -25,6 +25,10 @@ from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
 
+CHILDREN = "children"
+"""what a run waits for that waits for its children, as `run_waiting` tells it: for no person"""
+
+
 class RunState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
