@@ -53,10 +53,8 @@ class Turn:
 
     `history` is oldest first, without what the user left out of the prompt, and ends before `text`.
     `chat_id` is None outside of a chat, as in a task. `caller` is whose authority every tool call has. `is_attended`
-    tells whether a person follows the turn and can be asked. `context` and `channel` are what the client says about
-    this turn, in its name and not in the user's. `thread` names what this turn belongs to with others, for what is
-    written down for later ones: its chat, its task, or the run that began it all. `depth` is how many runs it was begun
-    below; `skill` names the one the agent is to go by.
+    tells whether a person follows the turn and can be asked. `context` and `channel` are what the client says of it.
+    `thread` names what notes belong to: a chat, or the run above all. `depth` counts those above; `skill` is gone by.
     """
 
     chat_id: ChatId | None
@@ -95,8 +93,8 @@ class ToolContext:
     """What a tool is handed besides the model's arguments.
 
     `idempotency_key` is of this one call of the tool, the same when the call is made again after a crash: a tool that
-    acts outside hands it on, `call` does so by itself. `show` tells who follows the turn what the tool is at, `progress`
-    how far the turn is: what it is told is a `run_progress` event, and stands in the run's row until the next.
+    acts outside hands it on, `call` does so by itself. `show` tells who follows the turn what the tool is at,
+    `progress` how far the turn is: a `run_progress` event, which stands in the run's row until the next.
     """
 
     turn: Turn

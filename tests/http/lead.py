@@ -11,7 +11,7 @@ from dishka import Provider, Scope
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from app.agents.contract import Agent
+from app.agents.contract import Agent, ToolSource
 from app.agents.factory import AgentFactory
 from app.agents.llm.models import Models
 from app.agents.skills.source import Skills
@@ -60,7 +60,7 @@ def a_family(
     def make(name: str) -> OpenAIChatModel:
         return OpenAIChatModel(name, provider=OpenAIProvider(base_url=server.url, api_key="none"))
 
-    tools = [Delegation(), Skills(), Todo(), Memory()]
+    tools: list[ToolSource] = [Delegation(), Skills(), Todo(), Memory()]
     agents = {
         name: Agent(name=name, description=f"Is the {name}.", instructions="Be brief.", tools=tools, model=name)
         for name in ("lead", "frugal", "middle", "leaf")

@@ -1,4 +1,4 @@
-"""Work that agents hand to one another, over HTTP, with models that are asked over HTTP: what reaches whom, and when."""
+"""Work that agents hand to one another, seen over HTTP and at the models, which are asked over HTTP as well."""
 
 import json
 from collections.abc import Iterator

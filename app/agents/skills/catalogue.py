@@ -93,7 +93,9 @@ def _read(file: Path) -> Skill:
         raise _at(where, matter, "name", f"{name!r} is not of the form {NAME.pattern}")
     description = " ".join((_one(where, matter, "description") or "").split())
     if not 0 < len(description) <= DESCRIPTION_LIMIT_CHARS:
-        mend = f"say in at most {DESCRIPTION_LIMIT_CHARS} characters what it is for: it is all that a model sees at first"
+        mend = (
+            f"say in at most {DESCRIPTION_LIMIT_CHARS} characters what it is for: it is all that a model sees at first"
+        )
         raise _at(where, matter, "description", mend)
     if not matter.body:
         raise SkillBroken(where, "has no text behind its front matter")

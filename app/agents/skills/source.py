@@ -139,7 +139,7 @@ def _checking(skills: Mapping[str, Skill], **others: Json) -> Any:
 
 def _check_state(state: Json, revision: Json) -> None:
     if not isinstance(state, Mapping):
-        raise ValueError("state is an object of JSON")
+        raise ValueError("state is an object of JSON")  # noqa: TRY004 - what is told to the model
     if len(json.dumps(state)) > NOTE_LIMIT_BYTES:
         raise ValueError(f"state is longer than {NOTE_LIMIT_BYTES} bytes; keep what matters")
     if revision is not None and (isinstance(revision, bool) or not isinstance(revision, int)):

@@ -21,8 +21,8 @@ PROMPT_LIMIT_CHARS = 32_000
 LONGEST_S = 3_600
 _TRAITS = Traits(risk=Risk.WRITES_INSIDE)  # what the other one does is judged where it does it
 _DESCRIPTION = (
-    "Have another agent do a piece of work, and get its answer. It knows nothing of this conversation: say in the prompt "
-    "all it needs. Several calls in one answer work side by side. With background it goes on while you do, and "
+    "Have another agent do a piece of work, and get its answer. It knows nothing of this conversation: say all that it "
+    "needs in the prompt. Several calls in one answer work side by side. With background it goes on while you do, and "
     f"{RESULT} gives its answer; it is stopped when you give yours. There are:\n"
 )
 
@@ -96,7 +96,7 @@ def _wanted(said: Mapping[str, Json], known: Any, skills: Mapping[str, Skill], *
         raise ValueError(f"say in prompt what is to be done, in at most {PROMPT_LIMIT_CHARS} characters")
     background, timeout_s = said.get("background") or False, said.get("timeout_s")
     if not isinstance(background, bool):
-        raise ValueError("background is true or false")
+        raise ValueError("background is true or false")  # noqa: TRY004 - what is told to the model
     if timeout_s is not None and (
         isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 1 <= timeout_s <= LONGEST_S
     ):

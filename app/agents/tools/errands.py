@@ -149,7 +149,9 @@ async def _result_of(call: ToolCall, interceptors: Interceptors) -> Outcome:
     return Outcome(run_id=run_id, end=ends[run_id])
 
 
-async def _follow(work: Work, runs: Sequence[RunId] | Mapping[RunId, str], *, at_least: int) -> Mapping[RunId, ErrandEnd]:
+async def _follow(
+    work: Work, runs: Sequence[RunId] | Mapping[RunId, str], *, at_least: int
+) -> Mapping[RunId, ErrandEnd]:
     """Wait until so many are over, and tell of each that is."""
     ids = list(runs)
     while ids:

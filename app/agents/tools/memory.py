@@ -1,6 +1,6 @@
 """What an agent remembers of a person beyond a chat: kept for that person alone, who may read and delete all of it.
 
-    agent = Agent(name="assistant", ..., tools=[Memory()])
+agent = Agent(name="assistant", ..., tools=[Memory()])
 """
 
 from collections.abc import Mapping, Sequence
@@ -117,7 +117,7 @@ def _check_memory(said: Mapping[str, Json]) -> Mapping[str, Any]:
 def _check_query(said: Mapping[str, Json]) -> Mapping[str, Any]:
     query = said.get("query") or ""
     if not isinstance(query, str):
-        raise ValueError("query is a text")
+        raise ValueError("query is a text")  # noqa: TRY004 - what is told to the model
     return {"query": query[:QUERY_LIMIT_CHARS]}
 
 

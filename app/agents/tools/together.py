@@ -33,9 +33,7 @@ def side_by_side(call: ToolCall, *, is_guarded: bool) -> Sequence[ToolCall]:
     return following(call, is_guarded=is_guarded, at_most=AT_ONCE, fits=_only_reads)
 
 
-def following(
-    call: ToolCall, *, is_guarded: bool, at_most: int, fits: Callable[[Tool], bool]
-) -> Sequence[ToolCall]:
+def following(call: ToolCall, *, is_guarded: bool, at_most: int, fits: Callable[[Tool], bool]) -> Sequence[ToolCall]:
     """Give the calls that stand right behind this one in its answer and are of a kind, itself first. Pure."""
     work, ids = call.work, [one.id for one in call.work.calls]
     if not fits(call.tool) or ids.count(call.id) != 1 or len(set(ids)) != len(ids):

@@ -55,7 +55,5 @@ class MemoryController(Controller):
 
     @delete("/{memory_id:str}", summary="Forget one thing", opt={"faults": (MemoryNotFound, StorageUnavailable)})
     @inject
-    async def forget_one(
-        self, memory_id: FromPath[int], principal: Who, use_case: FromDishka[ForgetMemory]
-    ) -> None:
+    async def forget_one(self, memory_id: FromPath[int], principal: Who, use_case: FromDishka[ForgetMemory]) -> None:
         await use_case(principal, memory_id)

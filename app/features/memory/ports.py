@@ -41,5 +41,5 @@ class NoteStore(Protocol):
     async def write(
         self, tx: Tx, owner: UserId, thread: str, name: str, document: Json, *, over: int | None, at_most: int
     ) -> Note:
-        """As `agents.house.Notes` says; of more than so many of an owner's the oldest are removed. Errors: NoteStale."""
+        """As `agents.house.Notes` says; of more than so many of an owner's the oldest go. Errors: NoteStale."""
         ...

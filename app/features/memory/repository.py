@@ -87,9 +87,7 @@ class PostgresMemoryStore:
         return gone.first() is not None
 
     async def forget_all(self, tx: Tx, owner: UserId) -> int:
-        gone = await session_of(tx).execute(
-            delete(MEMORIES).where(MEMORIES.c.owner == owner).returning(MEMORIES.c.id)
-        )
+        gone = await session_of(tx).execute(delete(MEMORIES).where(MEMORIES.c.owner == owner).returning(MEMORIES.c.id))
         return len(gone.all())
 
 

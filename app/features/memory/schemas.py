@@ -19,9 +19,7 @@ class MemoryOut(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, kept: Kept) -> Self:
-        return cls(
-            id=kept.id, text=kept.text, tags=kept.tags, created_at=kept.created_at, updated_at=kept.updated_at
-        )
+        return cls(id=kept.id, text=kept.text, tags=kept.tags, created_at=kept.created_at, updated_at=kept.updated_at)
 
 
 class MemoryPageOut(Struct, frozen=True):

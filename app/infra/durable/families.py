@@ -58,7 +58,8 @@ WITH RECURSIVE below AS (
   FROM runs JOIN below ON runs.parent_id = below.id
 )
 SELECT count(*) AS in_all, count(*) FILTER (
-  WHERE is_live AND id <> :id AND NOT EXISTS (SELECT FROM below AS other WHERE other.parent_id = one.id AND other.is_live)
+  WHERE is_live AND id <> :id
+    AND NOT EXISTS (SELECT FROM below AS other WHERE other.parent_id = one.id AND other.is_live)
 ) AS at_once FROM below AS one WHERE kind = :kind""")
 _ENDS = text("""
 SELECT id, state, error FROM runs
@@ -115,9 +116,7 @@ async def put_child(tx: Tx, parent: Job, key: StepKey, child: NewChild) -> RunId
     return await PostgresRunQueue().put(tx, new)
 
 
-async def _see_to_room(
-    session: AsyncSession, parent: Job, key: StepKey, child: NewChild, within: FamilyLimits
-) -> None:
+async def _see_to_room(session: AsyncSession, parent: Job, key: StepKey, child: NewChild, within: FamilyLimits) -> None:
     """Errors: FamilyFull. Concurrency: one after the other in a family, so taken before any row of it."""
     root = (await session.execute(_ROOT, {"id": parent.id})).scalar_one()
     await lanes.lock(session, [f"family:{root}"])

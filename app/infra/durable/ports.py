@@ -24,7 +24,6 @@ from app.kernel.ids import ChatId, RunId, TaskId, UserId
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
-
 CHILDREN = "children"
 """what a run waits for that waits for its children, as `run_waiting` tells it: for no person"""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -46,7 +46,7 @@ class AskAgent:
     meter: MeterRun
     batching: Callable[[RunContext], Batch]
     limit_s: float = LIMIT_S
-    limits: DelegationLimits = DelegationLimits()
+    limits: DelegationLimits = field(default_factory=DelegationLimits)
 
     def agent_of(self, job: Job) -> str:
         return job.agent or self.agents.default_name
