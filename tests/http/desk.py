@@ -49,5 +49,5 @@ def a_desk(caller: httpx.Client, *, dsn: str = "") -> Desk:
     batch_id = make_batch(caller, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "approval_id": approval_id}
     ids |= {"task_id": task_id, "batch_id": batch_id, "job_id": f"job_{run_id}"}
-    ids |= {"revocation_id": 1, "notification_id": notification_id}
+    ids |= {"revocation_id": 1, "notification_id": notification_id, "memory_id": 1}
     return Desk(owner, ids, a_put_call(dsn, owner) if dsn else {"tool_call_id": "call-1"})

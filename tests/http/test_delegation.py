@@ -208,6 +208,49 @@ def test_a_skill_is_done_with_its_text_and_its_tools_alone(server: ModelServer, 
     assert "Give each a verdict" in below.messages[0][1]
 
 
+def test_what_is_remembered_in_one_chat_is_recalled_in_another(server: ModelServer, client: httpx.Client) -> None:
+    def lead(request: Request) -> list[Part]:
+        if given := results_in(request):
+            return given[-1:]
+        if "Remember" in request.messages[-1][1]:
+            return [Call("remember", {"text": "Lives in Bern.", "tags": ["home"]})]
+        return [Call("recall", {"query": "home"})]
+
+    server.answer_with = by_agent(lead=lead)
+    owner = somebody()
+    say(client, owner, open_chat(client, owner)["id"], "Remember that I live in Bern.")
+
+    said = say(client, owner, open_chat(client, owner)["id"], "Where is my home?")
+    others = somebody()
+    not_said = say(client, others, open_chat(client, others)["id"], "Where is my home?")
+
+    assert "Lives in Bern." in said.json()[1]["content"]
+    assert "Lives in Bern." not in not_said.json()[1]["content"]
+    listed = client.get("/api/v1/memories/", headers=as_(owner)).json()
+    assert [(one["text"], one["tags"]) for one in listed["items"]] == [("Lives in Bern.", ["home"])]
+
+
+def test_a_plan_is_told_to_who_follows_and_read_in_the_next_turn(server: ModelServer, client: httpx.Client) -> None:
+    items = [{"text": "Look", "status": "in_progress"}, {"text": "Tell", "status": "pending"}]
+
+    def lead(request: Request) -> list[Part]:
+        if given := results_in(request):
+            return given[-1:]
+        is_first = "Plan" in request.messages[-1][1]
+        return [Call("write_todos", {"items": items, "revision": 0}) if is_first else Call("read_todos")]
+
+    server.answer_with = by_agent(lead=lead)
+    owner = somebody()
+    chat_id = open_chat(client, owner)["id"]
+    run = begin(client, owner, chat_id, "Plan it!")
+    events = followed(client, owner, run["id"])
+
+    said = say(client, owner, chat_id, "What is next?")
+
+    assert {"kind": "plan", "revision": 1, "items": items} in of_type(events, "run_progress")
+    assert json.loads(said.json()[1]["content"]) == {"revision": 1, "items": items}
+
+
 def lead_with_a_skill(request: Request) -> list[Part]:
     if "Give each a verdict" in request.messages[0][1]:
         return ["Checked."]
