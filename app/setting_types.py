@@ -105,7 +105,7 @@ type ApprovalRules = Annotated[str, AfterValidator(_rules)]
 
 
 class AgentSettings(BaseModel):
-    """What agents may spend, and what they are to ask before."""
+    """What agents may spend, what they are to ask before, their skills, and how they hand work on."""
 
     agents_dir: Path | None = None
     budget_run: Limits = Field(default=RUN_BUDGET, validate_default=True)
@@ -116,6 +116,9 @@ class AgentSettings(BaseModel):
     approval_rules: ApprovalRules = ""
     approval_expires_s: int = Field(default=24 * 3600, ge=10, le=90 * 24 * 3600)
     approval_unattended: Literal["deny", "park", "notify"] = "notify"
+    skills_dir: Path | None = None
+    delegation_depth: int = Field(default=3, ge=0, le=7)
+    delegation_at_once: int = Field(default=6, ge=1, le=100)
     usage_retention_days: int = Field(default=400, ge=1, le=36_500)
 
 

@@ -38,10 +38,12 @@ from app.features.completions.provider import (
     CompletionsElsewhere,
     CompletionsProvider,
 )
+from app.features.delegations.provider import DelegationHandlers, DelegationsAtWork, DelegationsElsewhere
 from app.features.keys.ports import Withdrawal
 from app.features.keys.provider import KeysProvider
 from app.features.keys.repository import PostgresApiKeySource
 from app.features.keys.use_cases.delete_key import DropWithdrawn
+from app.features.memory.provider import MemoryAtWork, MemoryProvider, MemoryStores
 from app.features.notifications.ports import Preferences
 from app.features.notifications.provider import NotificationsAtWork, NotificationsProvider, NotificationStores
 from app.features.notifications.repository.watch import DeliveryWatch
@@ -146,6 +148,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         ApprovalStores(),
         TaskStores(),
         WidgetStores(),
+        MemoryStores(),
     )
     door = (
         EdgeProvider(),
@@ -162,6 +165,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         ApprovalsProvider(),
         NotificationsProvider(),
         BackupsProvider(),
+        MemoryProvider(),
         RunsAtTheDoor(),
         ApiProvider(),
         StreamsProvider(),
@@ -178,6 +182,8 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         CompletionsAtWork(),
         WidgetsAtWork(),
         TasksAtWork(),
+        DelegationsAtWork(),
+        MemoryAtWork(),
     )
     match role:
         case ProcessRole.WEB:
@@ -192,7 +198,14 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
 
 def _elsewhere() -> Sequence[Provider]:
     """List what stands in the place of agents where others work."""
-    return (AgentsElsewhere(), TurnsElsewhere(), CompletionsElsewhere(), WidgetsElsewhere(), TasksElsewhere())
+    return (
+        AgentsElsewhere(),
+        TurnsElsewhere(),
+        CompletionsElsewhere(),
+        WidgetsElsewhere(),
+        TasksElsewhere(),
+        DelegationsElsewhere(),
+    )
 
 
 class Wiring(Provider):
@@ -209,10 +222,15 @@ class Wiring(Provider):
 
     @provide
     def handlers(
-        self, turns: TurnHandlers, tasks: TaskHandlers, completions: CompletionHandlers, widgets: WidgetHandlers
+        self,
+        turns: TurnHandlers,
+        tasks: TaskHandlers,
+        completions: CompletionHandlers,
+        widgets: WidgetHandlers,
+        delegations: DelegationHandlers,
     ) -> Handlers:
         """Have every slice do its own kinds of runs."""
-        return Handlers({**turns, **tasks, **completions, **widgets})
+        return Handlers({**turns, **tasks, **completions, **widgets, **delegations})
 
     @provide
     def roles(self, settings: Settings) -> RoleTable:

@@ -17,6 +17,7 @@ from structlog.dev import plain_traceback
 from app.features.approvals import tables as approvals_tables
 from app.features.audit import tables as audit_tables
 from app.features.chats import tables as chats_tables
+from app.features.memory import tables as memory_tables
 from app.features.notifications import tables as notifications_tables
 from app.features.usage import tables as usage_tables
 from app.infra.db import keyed_requests, quotas
@@ -43,6 +44,7 @@ TABLES = (
     durable_tables,
     events_tables,
     keyed_requests,
+    memory_tables,
     notifications_tables,
     quotas,
     signing_keys,

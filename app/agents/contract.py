@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from app.agents.errands import Errands, NobodyElse
 from app.agents.front_door import SAFE_METHODS, FleetAnswer, FrontDoor, Outgoing
+from app.agents.house import House
 from app.agents.rules import Risk as Risk  # noqa: PLC0414 - one of the words authors write against
 from app.agents.rules import Rule
 from app.agents.turns import Journal, Said, Spending, Unmetered
@@ -28,6 +30,7 @@ from app.kernel.values import Json
 
 DEFAULT_AGENT = "assistant"
 UNMETERED = Unmetered()
+ALONE = NobodyElse()
 
 TOOL_TIMEOUT_S = 60.0
 
@@ -53,8 +56,9 @@ class Turn:
 
     `history` is oldest first, without what the user left out of the prompt, and ends before `text`.
     `chat_id` is None outside of a chat, as in a task. `caller` is whose authority every tool call has. `is_attended`
-    tells whether a person follows the turn and can be asked. `context` and `channel` are what the client says about
-    this turn, in its name and not in the user's. Where the caller may not write, no tool is offered that does.
+    tells whether a person follows the turn and can be asked. `context` and `channel` are what the client says of it.
+    `thread` names what notes belong to: a chat, or the run above all. `depth` counts those above; `skill` is gone by.
+    Where the caller may not write, no tool is offered that does.
     """
 
     chat_id: ChatId | None
@@ -66,13 +70,27 @@ class Turn:
     context: Mapping[str, Json] = field(default_factory=dict)
     channel: str = ""
     may_write: bool = True
+    thread: str = ""
+    depth: int = 0
+    skill: str = ""
+
+    @property
+    def own_thread(self) -> str:
+        if self.thread or self.chat_id is not None:
+            return self.thread or f"chat:{self.chat_id}"
+        return "" if self.caller.acting is None else f"run:{self.caller.acting.run_id}"
 
 
 type Show = Callable[[str], Awaitable[None]]
+type Progress = Callable[[Mapping[str, Json]], Awaitable[None]]
 
 
 async def _show_nobody(text: str) -> None:
     """For a tool nobody watches."""
+
+
+async def _progress_for_nobody(how_far: Mapping[str, Json]) -> None:
+    """For the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +98,15 @@ class ToolContext:
     """What a tool is handed besides the model's arguments.
 
     `idempotency_key` is of this one call of the tool, the same when the call is made again after a crash: a tool that
-    acts outside hands it on, `call` does so by itself. `show` tells who follows the turn what the tool is at.
+    acts outside hands it on, `call` does so by itself. `show` tells who follows the turn what the tool is at,
+    `progress` how far the turn is: a `run_progress` event, which stands in the run's row until the next.
     """
 
     turn: Turn
     front_door: FrontDoor
     idempotency_key: str = ""
     show: Show = _show_nobody
+    progress: Progress = _progress_for_nobody
     _calls: Iterator[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
     async def call(
@@ -208,6 +228,7 @@ class Asked:
     agent: "Agent"
     turn: Turn
     front_door: FrontDoor
+    house: House = field(default_factory=House)
 
 
 @runtime_checkable
@@ -291,7 +312,14 @@ class Agents(AgentDirectory, Protocol):
     """The desk itself: what one of them answers."""
 
     async def answer(
-        self, name: str, turn: Turn, *, journal: Journal, timeout_s: float, spending: Spending = UNMETERED
+        self,
+        name: str,
+        turn: Turn,
+        *,
+        journal: Journal,
+        timeout_s: float,
+        spending: Spending = UNMETERED,
+        errands: Errands = ALONE,
     ) -> Said:
         """Ask an agent; what it says on the way goes through `journal.tell`, and is whole in what is given back.
 

@@ -17,6 +17,7 @@ from dishka import AnyOf, Provider, Scope, provide
 from app.agents.contract import Agent, AgentBroken, AgentDirectory, Agents, ModelMisconfigured
 from app.agents.factory import AgentFactory
 from app.agents.front_door import Credentials, FrontDoor
+from app.agents.house import House, Memories, Notes
 from app.agents.llm.local_model import LocalModel
 from app.agents.llm.models import Models, check_model
 from app.agents.mcp_client.server import Server
@@ -29,6 +30,7 @@ from app.agents.sandbox.making import make_sandbox
 from app.agents.sandbox.ports import MEGABYTE, Limits
 from app.agents.sandbox.sandbox import Sandbox
 from app.agents.sandbox.tools import CodeExecution
+from app.agents.skills.catalogue import SHIPPED, Catalogue, SkillBroken
 from app.agents.tools.interceptors import Interceptors
 from app.agents.tools.reading import writing_offers
 from app.infra.durable.options import WorkerOptions
@@ -46,6 +48,12 @@ class FoundAgents(Provider):
     @provide
     def agent_factory(self, settings: Settings) -> AgentFactory:
         return AgentFactory.discover(folder=settings.agents_dir)
+
+    @provide
+    def skills(self, factory: AgentFactory, settings: Settings) -> Catalogue:
+        catalogue = load_skills(settings.skills_dir)
+        catalogue.check(list(factory.agents))
+        return catalogue
 
 
 class AgentsElsewhere(FoundAgents):
@@ -70,7 +78,7 @@ class AgentsElsewhere(FoundAgents):
 class AgentsProvider(FoundAgents):
     """Where runs are worked on.
 
-    Needs `Settings`, a `Crew`, `WorkerOptions`, `Interceptors` and a `FrontDoor` from elsewhere.
+    Needs `Settings`, a `Crew`, `WorkerOptions`, `Interceptors`, `Notes`, `Memories` and a `FrontDoor` from elsewhere.
     """
 
     @provide
@@ -142,6 +150,13 @@ class AgentsProvider(FoundAgents):
         return folders
 
     @provide
+    def house(
+        self, factory: AgentFactory, catalogue: Catalogue, notes: Notes, memories: Memories, settings: Settings
+    ) -> House:
+        about = {name: getattr(member, "description", "") for name, member in factory.agents.items()}
+        return House(about, catalogue.skills, notes, memories, settings.delegation_depth)
+
+    @provide
     async def runner(
         self,
         factory: AgentFactory,
@@ -154,6 +169,7 @@ class AgentsProvider(FoundAgents):
         health: HealthRegistry,
         background: Background,
         interceptors: Interceptors,
+        house: House,
     ) -> AsyncIterator[AgentRunner]:
         runner = AgentRunner(
             factory.agents,
@@ -161,6 +177,7 @@ class AgentsProvider(FoundAgents):
             front_door=front_door,
             interceptors=interceptors,
             sources=(McpTools(servers), CodeExecution(sandbox, folders)),
+            house=house,
         )
         _watch_agents(health, runner)
         background.add("agents", partial(_prepare_agents, runner, health))
@@ -189,6 +206,34 @@ def agent_flaws(default_model: str, gguf: Path | None, *, folder: Path | None = 
             check_model(name, gguf=gguf)
         except ModelMisconfigured as wrong:
             yield ConfigProblem(where, key, str(wrong))
+
+
+def load_skills(folder: Path | None) -> Catalogue:
+    """Read the skills that are shipped and those of a folder. Errors: SkillBroken."""
+    return Catalogue.load(SHIPPED, *(() if folder is None else (folder,)))
+
+
+def skill_flaws(folder: Path | None, *, gguf: Path | None, agents: Path | None = None) -> Iterable[ConfigProblem]:
+    """Tell what would keep the skills from being used: a broken or duplicate file, an agent or a model that is not."""
+    try:
+        catalogue = load_skills(folder)
+        catalogue.check(_known_agents(agents) or [skill.agent or "" for skill in catalogue.skills.values()])
+    except SkillBroken as broken:
+        yield ConfigProblem("skills", type(broken).__name__, str(broken))
+        return
+    for skill in catalogue.skills.values():
+        if skill.model is not None:
+            try:
+                check_model(skill.model, gguf=gguf)
+            except ModelMisconfigured as wrong:
+                yield ConfigProblem("skills", skill.name, str(wrong))
+
+
+def _known_agents(folder: Path | None) -> list[str]:
+    """Name the agents; none where one is broken, which is told elsewhere."""
+    with suppress(AgentBroken):
+        return list(AgentFactory.discover(folder=folder).agents)
+    return []
 
 
 def mcp_flaws(servers: Mapping[str, McpServerRow], *, folder: Path | None = None) -> Iterable[ConfigProblem]:

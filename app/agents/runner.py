@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
@@ -18,6 +19,7 @@ from typing import Protocol, Self
 import structlog
 
 from app.agents.contract import (
+    ALONE,
     UNMETERED,
     Agent,
     AgentCard,
@@ -34,9 +36,13 @@ from app.agents.contract import (
     TurnTooLong,
     TurnUnreadable,
 )
+from app.agents.errands import Errands
 from app.agents.front_door import FrontDoor, FrontDoorUnavailable
+from app.agents.house import House, Skill
 from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models, names_in
 from app.agents.presence import card_of, default_of
+from app.agents.skills.going_by import going_by, introduced
+from app.agents.skills.source import LOAD
 from app.agents.tools.interceptors import UNGUARDED, Interceptors
 from app.agents.tools.toolbox import Toolbox
 from app.agents.turns import BudgetReached, Journal, Said, Spending
@@ -59,6 +65,9 @@ _NOT_CHECKED = "has not been checked yet"
 _NEEDS_TOOLS = f"This agent needs a model that can call tools, and the present one cannot. {HOW_TO_CONFIGURE}"
 
 log = structlog.get_logger(__name__)
+
+type _Seat = tuple[str, str]
+"""an agent, and the skill it goes by"""
 
 
 class Voice(Protocol):
@@ -93,15 +102,17 @@ class AgentRunner:
         front_door: FrontDoor,
         interceptors: Interceptors = UNGUARDED,
         sources: Sequence[ToolSource] = (),
+        house: House | None = None,
     ) -> None:
         """Stand `interceptors` around every call of a tool; ask `sources` for tools for every agent of a model."""
         self._agents = agents
+        self._house = house or House()
         self._interceptors = interceptors
         self._sources = tuple(sources)
-        self._toolboxes: dict[str, Toolbox] = {}
+        self._toolboxes: dict[_Seat, Toolbox] = {}
         self._models = models
         self._front_door = front_door
-        self._voices: dict[str, Voice] = {}
+        self._voices: dict[_Seat, Voice] = {}
         self._loaded: dict[str, object] = {}
         self._making = asyncio.Lock()
         self._open = AsyncExitStack()
@@ -125,13 +136,21 @@ class AgentRunner:
         return self._card(name)
 
     async def answer(
-        self, name: str, turn: Turn, *, journal: Journal, timeout_s: float, spending: Spending = UNMETERED
+        self,
+        name: str,
+        turn: Turn,
+        *,
+        journal: Journal,
+        timeout_s: float,
+        spending: Spending = UNMETERED,
+        errands: Errands = ALONE,
     ) -> Said:
         member = self._member(name)
         started_s = time.monotonic()
         try:
             async with asyncio.timeout(timeout_s):
-                said = await self._ask(name, member, Work(turn, self._front_door, journal, spending))
+                work = Work(turn, self._front_door, journal, spending, errands=errands)
+                said = await self._ask(name, member, work)
         except TimeoutError as error:  # the deadline's; an agent's own has become AgentFailed by now
             raise AgentTimedOut(f"The agent did not answer within {timeout_s:g} seconds.") from error
         except JournalLost as lost:
@@ -149,6 +168,9 @@ class AgentRunner:
         named = [spec for spec in self._specs() if self._model_name(spec) is not None]
         for spec in named:
             self._models.check(self._models.resolve(spec.model))
+        for skill in self._house.skills.values():
+            if skill.model is not None:
+                self._models.check(skill.model)
         for spec in named:
             await self._voice(spec)
         await self.check_health()
@@ -181,10 +203,12 @@ class AgentRunner:
 
     async def _ask(self, name: str, member: Agent | Responder, work: Work) -> Said:
         try:
+            skill = self._skill(work.turn.skill)
             if isinstance(member, Agent):
-                said = await self._ask_model(member, work)
+                said = await self._ask_model(member, skill, work)
             else:
-                said = await _speak(work, partial(_respond, member, work.turn))
+                turn = work.turn if skill is None else replace(work.turn, text=f"{skill.text}\n\n{work.turn.text}")
+                said = await _speak(work, partial(_respond, member, turn))
         except _KNOWN_FAILURES:
             raise
         except Exception as error:
@@ -194,15 +218,22 @@ class AgentRunner:
             raise AgentFailed("The agent gave no answer.")
         return said
 
-    async def _ask_model(self, spec: Agent, work: Work) -> Said:
+    def _skill(self, name: str) -> Skill | None:
+        """Errors: TurnUnreadable."""
+        if name and name not in self._house.skills:
+            raise TurnUnreadable(f"There is no skill {name} any more.")
+        return self._house.skills[name] if name else None
+
+    async def _ask_model(self, member: Agent, skill: Skill | None, work: Work) -> Said:
+        spec = going_by(member, skill)
         work.rules = spec.approvals
-        voice = await self._voice(spec) if self._model_name(spec) or spec.fallback is None else None
+        voice = await self._voice(spec, skill) if self._model_name(spec) or spec.fallback is None else None
         if spec.fallback is not None and (voice is None or not voice.calls_tools):
             return await _speak(work, partial(_fall_back, spec.fallback, work))
         if voice is None or (_needs_tools(spec) and not voice.calls_tools):
             raise ModelNotConfigured(_NEEDS_TOOLS)
         if voice.calls_tools:
-            await self._toolboxes[spec.name].open(work, window_tokens=voice.window_tokens)
+            await self._toolboxes[_seat(spec, skill)].open(work, window_tokens=voice.window_tokens)
         said = await voice.answer(work)
         log.info(
             "model.answered",
@@ -218,15 +249,16 @@ class AgentRunner:
 
     # --- making ready
 
-    async def _voice(self, spec: Agent) -> Voice:
+    async def _voice(self, spec: Agent, skill: Skill | None = None) -> Voice:
         """Errors: ModelNotConfigured, ModelMisconfigured, AgentBroken."""
+        seat = _seat(spec, skill)
         async with self._making:
-            if spec.name not in self._voices:
-                voice = await asyncio.to_thread(self._make, spec)
-                self._voices[spec.name] = await self._open.enter_async_context(voice)
-        return self._voices[spec.name]
+            if seat not in self._voices:
+                voice = await asyncio.to_thread(self._make, spec, skill)
+                self._voices[seat] = await self._open.enter_async_context(voice)
+        return self._voices[seat]
 
-    def _make(self, spec: Agent) -> Voice:
+    def _make(self, spec: Agent, skill: Skill | None) -> Voice:
         from app.agents.llm.model_agent import ModelAgent  # noqa: PLC0415 - imports the model library
         from app.agents.tools.binding import bind  # noqa: PLC0415 - as above
         from app.agents.tools.toolset import TurnToolset  # noqa: PLC0415 - as above
@@ -241,8 +273,9 @@ class AgentRunner:
                 sources.append(offer)
             else:
                 own.append(offer if isinstance(offer, Tool) else bind(offer))
-        self._toolboxes[spec.name] = Toolbox(spec, own, (*sources, *self._sources))
-        return ModelAgent(spec, self._loaded[name], TurnToolset(self._interceptors))
+        only = frozenset({*skill.tools, LOAD}) if skill is not None and skill.tools else frozenset[str]()
+        self._toolboxes[_seat(spec, skill)] = Toolbox(spec, own, (*sources, *self._sources), self._house, only)
+        return ModelAgent(introduced(spec, self._house), self._loaded[name], TurnToolset(self._interceptors))
 
     # --- health
 
@@ -264,7 +297,7 @@ class AgentRunner:
 
     async def _model_trouble(self, spec: Agent) -> str | None:
         name = self._model_name(spec)
-        voice = self._voices.get(spec.name)
+        voice = self._voices.get(_seat(spec, None))
         if spec.fallback is not None and (name is None or (voice is not None and not voice.calls_tools)):
             return None
         if name is None:
@@ -272,6 +305,10 @@ class AgentRunner:
         if _needs_tools(spec) and voice is not None and not voice.calls_tools:
             return "the configured model cannot call tools"
         return await self._models.trouble(name)
+
+
+def _seat(spec: Agent, skill: Skill | None) -> "_Seat":
+    return spec.name, "" if skill is None else skill.name
 
 
 def _needs_tools(spec: Agent) -> bool:

@@ -11,9 +11,11 @@ from typing import Any
 from uuid import UUID
 
 from app.agents.contract import AgentFailed, Tool, Turn
+from app.agents.errands import Errand, ErrandEnd, ErrandRefused, Errands, NobodyElse
 from app.agents.front_door import FrontDoor
 from app.agents.rules import Rule, Verdict
 from app.agents.turns import BudgetReached, InDoubt, Journal, Spending, TurnEvent, Usage
+from app.kernel.ids import RunId
 from app.kernel.values import Json
 
 ANSWER_LIMIT_CHARS = 256 * 1024
@@ -51,6 +53,15 @@ class Judged:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Work that a call of a tool handed to another agent."""
+
+    call: str
+    agent: str
+    skill: str = ""
+
+
 @dataclass(slots=True)
 class Work:
     """Concurrency: of one task; its steps come one after another. Within a step several tasks may tell.
@@ -60,6 +71,8 @@ class Work:
     names those its model has yet to search for, `outputs` are results that were too long to be shown whole. `calls` are
     those of the model's last response, `judged` what was said of them at `judged_request`; `rules` are the agent's
     about approvals. `ahead` is what calls came to that were made with one before them, by request and id.
+    `errands` is who has others work; `handed` is what was handed to whom, `told_ends` of which ends it was told, and
+    `outcomes` what became of calls that were put with one before them.
     """
 
     turn: Turn
@@ -79,6 +92,10 @@ class Work:
     judged_request: int = 0
     outputs: dict[str, str] = field(default_factory=dict)
     ahead: dict[tuple[int, str], Json] = field(default_factory=dict)
+    errands: Errands = field(default_factory=NobodyElse)
+    handed: dict[RunId, Handed] = field(default_factory=dict)
+    told_ends: set[RunId] = field(default_factory=set)
+    outcomes: dict[tuple[int, str], object] = field(default_factory=dict)
     _is_suspect: bool = False
 
     def __post_init__(self) -> None:
@@ -96,6 +113,21 @@ class Work:
         except Exception as error:
             raise JournalLost(error) from error
 
+    async def begin(self, errand: Errand) -> RunId:
+        """Errors: ErrandRefused, ErrandsFull."""
+        try:
+            return await self.errands.begin(errand)
+        except ErrandRefused:
+            raise
+        except Exception as error:
+            raise JournalLost(error) from error
+
+    async def join(self, runs: Sequence[RunId], *, at_least: int) -> Mapping[RunId, ErrandEnd]:
+        try:
+            return await self.errands.join(runs, at_least=at_least)
+        except Exception as error:
+            raise JournalLost(error) from error
+
     async def step(
         self,
         name: str,
@@ -105,7 +137,8 @@ class Work:
         also_said_under: Sequence[Mapping[str, Json]] = (),
         is_idempotent: bool = True,
     ) -> Json:
-        """Do something once. What an earlier process said of the step it was interrupted in is void.
+        """Do something once. What an earlier process said of the step it was interrupted in is void, unless it was said
+        under nothing.
 
         Errors: what the body raises; InDoubt.
         """
@@ -115,7 +148,7 @@ class Work:
             self.key = key
             if self._is_suspect:
                 self._is_suspect = False
-                for one in (said_under, *also_said_under):
+                for one in filter(None, (said_under, *also_said_under)):
                     await self.tell("stream_retry", **one, reason="resumed")
             try:
                 return await body(key)

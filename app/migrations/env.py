@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from app.features.approvals import tables as approvals_tables
 from app.features.audit import tables as audit_tables
 from app.features.chats import tables as chats_tables
+from app.features.memory import tables as memory_tables
 from app.features.notifications import tables as notifications_tables
 from app.features.tasks import tables as tasks_tables
 from app.features.usage import tables as usage_tables
@@ -39,6 +40,7 @@ TABLES = (
     durable_tables,
     events_tables,
     keyed_requests,
+    memory_tables,
     notifications_tables,
     quotas,
     revocations,

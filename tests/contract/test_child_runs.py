@@ -3,11 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from app.infra.durable.ports import ChildEnd, NewChild, RunContext, RunError, RunFailed, RunState
+from app.infra.durable.ports import (
+    ChildEnd,
+    FamilyFull,
+    FamilyLimits,
+    NewChild,
+    RunContext,
+    RunError,
+    RunFailed,
+    RunState,
+)
 from app.infra.events.ports import EventType
 from app.kernel.ids import RunId, UserId
 from app.kernel.values import Json
@@ -235,3 +245,74 @@ async def until_settled(rig: Rig, count: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while len(rig.handler.settled) < count:  # noqa: ASYNC110 - polled, with a deadline
             await asyncio.sleep(0.005)
+
+
+async def test_a_family_has_so_many_children_at_once_and_those_that_wait_for_theirs_do_not_count(rigs: Rigs) -> None:
+    limits = FamilyLimits(at_once=2, in_all=10)
+    grandchildren: list[Json] = []
+
+    async def parent(context: RunContext) -> Json:
+        begun = [await context.begin("part", within(limits, "middle")) for _ in range(2)]
+        with pytest.raises(FamilyFull) as full:
+            await context.begin("part", within(limits, "number"))
+        assert not full.value.is_for_good
+        await context.join(begun)
+        return None
+
+    async def middle(context: RunContext) -> Json:
+        mine = await context.begin("part", within(limits, "number"))  # the place is the one it leaves while it waits
+        await context.join([mine])
+        grandchildren.append(await context.read_child(mine))
+        return None
+
+    async with rigs() as rig, rig.working():
+        rig.handler.act = parts(parent=parent, middle=middle, number=say_its_number)
+        last = await rig.ended(await rig.put())
+
+    assert (last.type, grandchildren) == (EventType.RUN_COMPLETED, [1, 1])
+
+
+async def test_a_family_has_so_many_children_ever(rigs: Rigs) -> None:
+    refused: list[bool] = []
+
+    async def parent(context: RunContext) -> Json:
+        for _ in range(2):
+            await context.join([await context.begin("part", within(FamilyLimits(9, in_all=2), "number"))])
+        try:
+            await context.begin("part", within(FamilyLimits(9, in_all=2), "number"))
+        except FamilyFull as full:
+            refused.append(full.is_for_good)
+        return await context.wait("later")
+
+    async with rigs() as rig, rig.working():
+        rig.handler.act = parts(parent=parent, number=say_its_number)
+        run_id = await rig.put()
+        async for event in rig.log.follow(run_id):
+            if event.data.get("for") == "later":
+                break
+        await rig.engine.signal(run_id, "later", None)
+        await rig.ended(run_id)
+
+    assert len(refused) >= 2  # again in the next process, as it was kept
+    assert all(refused)
+
+
+async def test_a_parent_does_not_wait_for_its_children_for_longer_than_it_says(rigs: Rigs) -> None:
+    async def parent(context: RunContext) -> Json:
+        begun = [await context.begin("part", child(part, n=1)) for part in ("never", "number")]
+        until = datetime.fromisoformat(str(context.job.input["until"]))
+        ends = await context.join(begun, until=until)
+        return [begun.index(one) for one in ends]
+
+    async with rigs() as rig, rig.working():
+        rig.handler.act = parts(parent=parent, number=say_its_number, never=wait_for_ever)
+        soon = datetime.now(UTC) + timedelta(seconds=0.4)
+        run_id = await rig.put(input={"until": soon.isoformat()})
+        await rig.ended(run_id)
+
+    (end,) = [ended for ended in rig.handler.settled if ended.job.id == run_id]
+    assert end.result == [1]
+
+
+def within(limits: FamilyLimits, part: str) -> NewChild:
+    return NewChild("test", "research", {"part": part, "n": 1}, agent="echo", within=limits)

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.agents.contract import UNMETERED, AgentCard, AgentNotFound, Turn
+from app.agents.contract import ALONE, UNMETERED, AgentCard, AgentNotFound, Turn
+from app.agents.errands import Errands
 from app.agents.turns import Journal, Said, Spending, TurnEvent, Usage
 
 REQUEST = Usage(requests=1)
@@ -46,8 +47,16 @@ class ScriptedAgents:
         raise AgentNotFound(f"There is no agent {name!r}.")
 
     async def answer(
-        self, name: str, turn: Turn, *, journal: Journal, timeout_s: float, spending: Spending = UNMETERED
+        self,
+        name: str,
+        turn: Turn,
+        *,
+        journal: Journal,
+        timeout_s: float,
+        spending: Spending = UNMETERED,
+        errands: Errands = ALONE,
     ) -> Said:
+        del errands
         self.card(name)
         self.asked.append((name, turn))
         self.timeouts_s.append(timeout_s)

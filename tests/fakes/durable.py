@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID
 
-from app.infra.durable.families import word_of_step
+from app.infra.durable.families import read_begun, refusal, word_of_step
 from app.infra.durable.handling import handled
 from app.infra.durable.limits import MAX_INPUT_BYTES, MAX_SIGNAL_BYTES, MAX_STEP_BYTES, SHORT_SLEEP_S
 from app.infra.durable.options import WorkerOptions
@@ -21,6 +21,8 @@ from app.infra.durable.ports import (
     Body,
     ChildEnd,
     Ended,
+    FamilyFull,
+    FamilyLimits,
     Fenced,
     Handlers,
     Job,
@@ -147,6 +149,26 @@ class FakeRuns:
         found = [self.runs[child] for child in children if child in self.runs]
         mine = [run for run in found if run.new.parent_id == parent and run.state.is_final]
         return {run.new.id: ChildEnd(run.state, run.error) for run in mine}
+
+    def has_run(self, dedupe: str) -> bool:
+        return any(run.new.dedupe == dedupe for run in self.runs.values())
+
+    def see_to_room(self, parent: RunId, kind: str, within: FamilyLimits) -> None:
+        """Errors: FamilyFull."""
+        root = parent
+        while (above := self.runs[root].new.parent_id) is not None:
+            root = above
+        family = {root}
+        for run in self.runs.values():  # parents come before their children
+            if run.new.parent_id in family:
+                family.add(run.new.id)
+        below = [self.runs[one] for one in family if one != root and self.runs[one].new.kind == kind]
+        if len(below) >= within.in_all:
+            raise FamilyFull(is_for_good=True)
+        live = [run for run in below if not run.state.is_final]
+        have_others = {parent, *(run.new.parent_id for run in live)}
+        if sum(run.new.id not in have_others for run in live) >= within.at_once:
+            raise FamilyFull(is_for_good=False)
 
     def end_family(self, run: FakeRun) -> None:
         """Have its parent go on, if that waits for children, and tell its own to stop."""
@@ -339,6 +361,12 @@ class FakeRunContext:
     async def begin(self, name: str, child: NewChild) -> RunId:
         async def put(key: StepKey) -> Json:
             self._stand()
+            word = word_of_step(key)
+            if child.within is not None and not self.kept.has_run(word):
+                try:
+                    self.kept.see_to_room(self.job.id, child.kind, child.within)
+                except FamilyFull as full:
+                    return refusal(full)
             new = NewRun(
                 new_run_id(after=self.job.id),
                 child.kind,
@@ -350,18 +378,20 @@ class FakeRunContext:
                 agent=child.agent,
                 priority=self.run.new.priority,
                 max_attempts=child.max_attempts,
-                dedupe=word_of_step(key),
+                dedupe=word,
             )
             async with self.kept.begin() as tx:
                 return str(await FakeRunQueue(self.kept).put(tx, new))
 
-        return RunId(UUID(cast("str", await self.step(name, put))))
+        return read_begun(await self.step(name, put))
 
-    async def join(self, children: Sequence[RunId], *, at_least: int | None = None) -> Mapping[RunId, ChildEnd]:
+    async def join(
+        self, children: Sequence[RunId], *, at_least: int | None = None, until: datetime | None = None
+    ) -> Mapping[RunId, ChildEnd]:
         needed = len(children) if at_least is None else at_least
         ends = self.kept.ends(self.job.id, children)
-        if len(ends) < needed:
-            self.suspension = Wait.for_children(children, needed)
+        if len(ends) < needed and (until is None or datetime.now(UTC) < until):
+            self.suspension = Wait.for_children(children, needed, until)
             raise Suspended
         return ends
 

@@ -50,5 +50,5 @@ def a_desk(caller: httpx.Client, *, dsn: str = "") -> Desk:
     ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "approval_id": approval_id}
     ids |= {"task_id": task_id, "batch_id": batch_id, "job_id": f"job_{run_id}"}
     key_id = make_key(caller, owner)["id"]
-    ids |= {"key_id": key_id, "revocation_id": 1, "notification_id": notification_id}
+    ids |= {"key_id": key_id, "revocation_id": 1, "notification_id": notification_id, "memory_id": 1}
     return Desk(owner, ids, a_put_call(dsn, owner) if dsn else {"tool_call_id": "call-1"})

@@ -98,7 +98,7 @@ async def _called(key: str, call: ToolCall) -> object:
         raise ToolRefused(f"The arguments do not fit the tool: {error}") from error
     patience = anyio.CancelScope()
     output = _Output(call, patience)
-    context = ToolContext(work.turn, work.front_door, key, output.show)
+    context = ToolContext(work.turn, work.front_door, key, output.show, output.progress)
     with patience:
         output.is_alive()
         return await tool.call(context, arguments)
@@ -132,6 +132,10 @@ class _Output:
 
     def is_alive(self) -> None:
         self._patience.deadline = anyio.current_time() + self._call.tool.traits.timeout_s
+
+    async def progress(self, how_far: Mapping[str, Json]) -> None:
+        self.is_alive()
+        await self._call.work.tell("run_progress", **how_far)
 
     async def show(self, text: str) -> None:
         self.is_alive()

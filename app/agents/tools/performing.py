@@ -3,7 +3,7 @@
 Facts
 - Names of steps are kept in journals, so they never change: `tool.NAME` is a call, `refused.NAME` one that was
   not made, `doubt.NAME` what is told of one nobody knows about; `asking.py` has those of a call the client makes,
-  `together.py` that of reads that are made at once.
+  `errands.py` those of one that hands work on, `together.py` that of reads that are made at once.
 - What a guard refuses was never begun; nobody knows about what died in the midst and must not be done twice.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
 from app.agents.contract import ToolRefused, TurnUnreadable
+from app.agents.tools import errands
 from app.agents.tools.asking import ask_client, take_answer
 from app.agents.tools.calling import call_tool, complete, start
 from app.agents.tools.interceptors import Interceptors, ToolCall, chained
@@ -38,6 +39,12 @@ async def perform(call: ToolCall, interceptors: Interceptors) -> Json:
             was_told = True  # also where it is not put to the client
             answer = await ask_client(passed, interceptors)
             return _read(await _kept(passed, lambda _: take_answer(passed, answer, interceptors)))
+        if passed.tool.origin == errands.ORIGIN:
+            outcome = await errands.hand_on(passed, interceptors)
+            was_told = True
+            if outcome.is_told:
+                raise ToolRefused(outcome.refused)
+            return _read(await _kept(passed, lambda _: errands.take_outcome(passed, outcome, interceptors)))
         kept = await _kept_at_once(passed, interceptors)
         if kept is None:
             kept = await _kept(passed, lambda key: call_tool(passed, key, interceptors))

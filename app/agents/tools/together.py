@@ -8,7 +8,7 @@ Facts
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from pydantic_core import to_json
@@ -29,14 +29,19 @@ KEPT_LIMIT_BYTES = STEP_LIMIT_BYTES * 3 // 4
 
 
 def side_by_side(call: ToolCall, *, is_guarded: bool) -> Sequence[ToolCall]:
-    """Give the calls of the same answer that may be made at once with this one, itself first. Pure."""
+    """Give the reads of the same answer that may be made at once with this one, itself first. Pure."""
+    return following(call, is_guarded=is_guarded, at_most=AT_ONCE, fits=_only_reads)
+
+
+def following(call: ToolCall, *, is_guarded: bool, at_most: int, fits: Callable[[Tool], bool]) -> Sequence[ToolCall]:
+    """Give the calls that stand right behind this one in its answer and are of a kind, itself first. Pure."""
     work, ids = call.work, [one.id for one in call.work.calls]
-    if not _only_reads(call.tool) or ids.count(call.id) != 1 or len(set(ids)) != len(ids):
+    if not fits(call.tool) or ids.count(call.id) != 1 or len(set(ids)) != len(ids):
         return [call]
     found = [call]
-    for wanted in work.calls[ids.index(call.id) + 1 :][: AT_ONCE - 1]:
+    for wanted in work.calls[ids.index(call.id) + 1 :][: at_most - 1]:
         other = _as_made(wanted, work)
-        if other is None or not _only_reads(other.tool) or (is_guarded and not _is_let_through(other)):
+        if other is None or not fits(other.tool) or (is_guarded and not _is_let_through(other)):
             break
         found.append(other)
     return found

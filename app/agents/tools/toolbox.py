@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -25,6 +25,7 @@ from app.agents.contract import (
     Turn,
     TurnUnreadable,
 )
+from app.agents.house import House
 from app.agents.tools import outputs, search
 from app.agents.tools.arguments import overridden
 from app.agents.tools.reading import only_reads
@@ -43,15 +44,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """Concurrency: one for an agent; nothing of a turn is kept for the next. `own` are the agent's, bound."""
+    """Concurrency: one for an agent; nothing of a turn is kept for the next. `own` are the agent's, bound;
+    `only` names what is left of all of them, where it names anything.
+    """
 
     agent: Agent
     own: Sequence[Tool]
     sources: Sequence[ToolSource] = ()
+    house: House = field(default_factory=House)
+    only: frozenset[str] = frozenset()
 
     async def open(self, work: Work, *, window_tokens: int) -> None:
         """Give the turn its tools; what the sources say is a step of the turn. Errors: TurnUnreadable."""
-        own = {tool.name: self._overridden(tool) for tool in self.own if _has_somebody(tool, work.turn)}
+        own = {tool.name: self._overridden(tool) for tool in self.own if self._is_offered(tool, work.turn)}
         if not self.sources:
             work.tools, work.hidden = own, _hidden(own, own, window_tokens)
         else:
@@ -77,15 +82,18 @@ class Toolbox:
 
     async def ask(self, work: Work, taken: frozenset[str]) -> Mapping[str, Tool]:
         """Ask every source at once; the first that gives a name has it."""
-        asked = Asked(self.agent, work.turn, work.front_door)
+        asked = Asked(self.agent, work.turn, work.front_door, self.house)
         given = await asyncio.gather(*(_given(source, asked) for source in self.sources))
         tools: dict[str, Tool] = {}
-        for tool in (tool for some in given for tool in some if _has_somebody(tool, work.turn)):
+        for tool in (tool for some in given for tool in some if self._is_offered(tool, work.turn)):
             if NAME.fullmatch(tool.name) is None or tool.name in taken | RESERVED or tool.name in tools:
                 log.warning("tool.skipped", tool=tool.name[:64], origin=tool.origin)
             elif len(tools) < TOOLS_LIMIT:
                 tools[tool.name] = self._overridden(tool)
         return tools
+
+    def _is_offered(self, tool: Tool, turn: Turn) -> bool:
+        return _has_somebody(tool, turn) and (not self.only or tool.name in self.only)
 
     def _overridden(self, tool: Tool) -> Tool:
         return overridden(tool, self.agent.overrides.get(tool.name, {}))

@@ -3,6 +3,7 @@
 from dishka import Provider, Scope, provide, provide_all
 
 from app.agents.contract import Agents
+from app.features.runs.domain.delegation import DelegationLimits
 from app.features.runs.ports import RunStore
 from app.features.runs.repository import PostgresRunStore
 from app.features.runs.use_cases.ask_agent import AskAgent
@@ -21,6 +22,7 @@ from app.infra.events.ports import EventLog
 from app.kernel.audit import AuditTrail
 from app.kernel.identity import RoleTable
 from app.kernel.transaction import Begin
+from app.settings import Settings
 
 
 class RunsProvider(Provider):
@@ -40,8 +42,20 @@ class RunsAtWork(Provider):
     scope = Scope.APP
 
     @provide
-    def ask(self, begin: Begin, runs: RunStore, agents: Agents, roles: RoleTable, meter: MeterRun) -> AskAgent:
-        return AskAgent(begin, runs, agents, roles, meter, _batch_of)
+    def ask(
+        self,
+        begin: Begin,
+        runs: RunStore,
+        agents: Agents,
+        roles: RoleTable,
+        meter: MeterRun,
+        limits: DelegationLimits,
+    ) -> AskAgent:
+        return AskAgent(begin, runs, agents, roles, meter, _batch_of, limits=limits)
+
+    @provide
+    def limits(self, settings: Settings) -> DelegationLimits:
+        return DelegationLimits(settings.delegation_depth, settings.delegation_at_once)
 
 
 def _batch_of(context: RunContext) -> EventBatch:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +19,7 @@ from app.infra.durable.ownership import Ownership
 from app.infra.durable.ports import (
     Body,
     ChildEnd,
+    FamilyFull,
     Fenced,
     Job,
     JournalUnreadable,
@@ -117,18 +117,25 @@ class PostgresRunContext:
 
     async def begin(self, name: str, child: NewChild) -> RunId:
         async def put(key: StepKey) -> Json:
-            made = await self.writes.do(lambda: patiently(lambda: self._put(key, child), patience_s=self.own.lease_s))
+            try:
+                made = await self.writes.do(
+                    lambda: patiently(lambda: self._put(key, child), patience_s=self.own.lease_s)
+                )
+            except FamilyFull as full:
+                return families.refusal(full)
             self._hints.send(RUNS, made.hex)
             self._hints.send(EVENTS, word_of(made, None))
             return str(made)
 
-        return RunId(UUID(cast("str", await self.step(name, put))))
+        return families.read_begun(await self.step(name, put))
 
-    async def join(self, children: Sequence[RunId], *, at_least: int | None = None) -> Mapping[RunId, ChildEnd]:
+    async def join(
+        self, children: Sequence[RunId], *, at_least: int | None = None, until: datetime | None = None
+    ) -> Mapping[RunId, ChildEnd]:
         needed = len(children) if at_least is None else at_least
         ends = await self._patiently(lambda c: families.read_ends(c, self._job.id, children))
-        if len(ends) < needed:
-            self.suspension = Wait.for_children(children, needed)
+        if len(ends) < needed and (until is None or datetime.now(UTC) < until):
+            self.suspension = Wait.for_children(children, needed, until)
             raise Suspended
         return ends
 
@@ -141,7 +148,7 @@ class PostgresRunContext:
         return await self.writes.do(lambda: self._say(columns_of(events), _progress(events)))
 
     async def _put(self, key: StepKey, child: NewChild) -> RunId:
-        """Put a child as the owner. Errors: Fenced, StorageUnavailable."""
+        """Put a child as the owner. Errors: FamilyFull, Fenced, StorageUnavailable."""
         async with self._database.begin() as tx:
             made = await families.put_child(tx, self._job, key, child)
         if made is None:

@@ -12,21 +12,30 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.infra.db.engine import session_of
 from app.infra.db.hints import PostgresHints
+from app.infra.durable import lanes
 from app.infra.durable.channels import CANCELS, RUNS
-from app.infra.durable.ports import ChildEnd, Job, NewChild, NewRun, RunError, RunState, StepKey
+from app.infra.durable.ports import (
+    ChildEnd,
+    FamilyFull,
+    FamilyLimits,
+    Job,
+    NewChild,
+    NewRun,
+    RunError,
+    RunState,
+    StepKey,
+)
 from app.infra.durable.queue import PostgresRunQueue
 from app.kernel.ids import RunId, new_run_id
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
-
-CHILDREN = "children"
-"""what a run waits for that waits for its children, as it is told"""
 
 _LOCK = text("SELECT true FROM runs WHERE id = :id FOR UPDATE")
 _WAKE = text("""
@@ -34,6 +43,24 @@ UPDATE runs SET state = 'queued', is_ready = true, run_at = now()
 WHERE id = :id AND state = 'waiting' AND wait_key = 'children' RETURNING id""")
 _HOLD = text("""
 SELECT priority, task_id FROM runs WHERE id = :id AND epoch = :epoch AND state = 'running' FOR SHARE""")
+_BEGUN = text("SELECT id FROM runs WHERE dedupe = :word")
+_ROOT = text("""
+WITH RECURSIVE up AS (
+  SELECT id, parent_id, 0 AS levels FROM runs WHERE id = :id
+  UNION ALL SELECT runs.id, runs.parent_id, levels + 1 FROM runs JOIN up ON runs.id = up.parent_id WHERE levels < 32
+)
+SELECT id FROM up ORDER BY levels DESC LIMIT 1""")
+_COUNT = text("""
+WITH RECURSIVE below AS (
+  SELECT id, parent_id, kind, state IN ('queued', 'running', 'waiting') AS is_live FROM runs WHERE parent_id = :root
+  UNION ALL
+  SELECT runs.id, runs.parent_id, runs.kind, runs.state IN ('queued', 'running', 'waiting')
+  FROM runs JOIN below ON runs.parent_id = below.id
+)
+SELECT count(*) AS in_all, count(*) FILTER (
+  WHERE is_live AND id <> :id
+    AND NOT EXISTS (SELECT FROM below AS other WHERE other.parent_id = one.id AND other.is_live)
+) AS at_once FROM below AS one WHERE kind = :kind""")
 _ENDS = text("""
 SELECT id, state, error FROM runs
 WHERE parent_id = :id AND id = ANY(CAST(:children AS uuid[])) AND state IN ('completed', 'failed', 'interrupted')""")
@@ -67,7 +94,9 @@ async def wake(session: AsyncSession, parent: RunId) -> bool:
 
 
 async def put_child(tx: Tx, parent: Job, key: StepKey, child: NewChild) -> RunId | None:
-    """Put a child as this step of its parent; None where the parent is another's."""
+    """Put a child as this step of its parent; None where the parent is another's. Errors: FamilyFull."""
+    if child.within is not None:
+        await _see_to_room(session_of(tx), parent, key, child, child.within)
     held = (await session_of(tx).execute(_HOLD, {"id": parent.id, "epoch": parent.epoch})).first()
     if held is None:
         return None
@@ -85,6 +114,31 @@ async def put_child(tx: Tx, parent: Job, key: StepKey, child: NewChild) -> RunId
         dedupe=word_of_step(key),
     )
     return await PostgresRunQueue().put(tx, new)
+
+
+async def _see_to_room(session: AsyncSession, parent: Job, key: StepKey, child: NewChild, within: FamilyLimits) -> None:
+    """Errors: FamilyFull. Concurrency: one after the other in a family, so taken before any row of it."""
+    root = (await session.execute(_ROOT, {"id": parent.id})).scalar_one()
+    await lanes.lock(session, [f"family:{root}"])
+    if (await session.execute(_BEGUN, {"word": word_of_step(key)})).first() is not None:
+        return  # it was begun, only the step was not written down
+    counted = (await session.execute(_COUNT, {"root": root, "id": parent.id, "kind": child.kind})).one()
+    if counted.in_all >= within.in_all:
+        raise FamilyFull(is_for_good=True)
+    if counted.at_once >= within.at_once:
+        raise FamilyFull(is_for_good=False)
+
+
+def refusal(full: FamilyFull) -> Json:
+    """Write down, as the result of a step that begins a child, that there was no room."""
+    return {"full": "for good" if full.is_for_good else "now"}
+
+
+def read_begun(kept: Json) -> RunId:
+    """Read what a step came to that begins a child. Errors: FamilyFull."""
+    if isinstance(kept, Mapping):
+        raise FamilyFull(is_for_good=kept.get("full") == "for good")
+    return RunId(UUID(cast("str", kept)))
 
 
 def word_of_step(key: StepKey) -> str:

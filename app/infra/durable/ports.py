@@ -24,6 +24,9 @@ from app.kernel.ids import ChatId, RunId, TaskId, UserId
 from app.kernel.transaction import Tx
 from app.kernel.values import Json
 
+CHILDREN = "children"
+"""what a run waits for that waits for its children, as `run_waiting` tells it: for no person"""
+
 
 class RunState(StrEnum):
     QUEUED = "queued"
@@ -92,6 +95,18 @@ class RunError:
 
 
 @dataclass(frozen=True, slots=True)
+class FamilyLimits:
+    """How many runs of one kind there may be below the run that began it all: at once, and ever.
+
+    One that has children of its own at work is not counted among those at once, nor is the one that begins another:
+    they leave their place to them.
+    """
+
+    at_once: int
+    in_all: int
+
+
+@dataclass(frozen=True, slots=True)
 class NewChild:
     """A run that another one begins, of the same owner and task; the words are those of `NewRun`."""
 
@@ -100,6 +115,15 @@ class NewChild:
     input: Mapping[str, Json]
     agent: str | None = None
     max_attempts: int = 3
+    within: FamilyLimits | None = None
+
+
+class FamilyFull(Exception):
+    """There is no room for another child; `is_for_good` where no end of others makes any."""
+
+    def __init__(self, *, is_for_good: bool) -> None:
+        super().__init__("the family has no room")
+        self.is_for_good = is_for_good
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +209,16 @@ class RunContext(Protocol):
         """Begin a run that belongs to this one; a step, so that it is begun once, whatever becomes of this process.
 
         It stops at the latest when this run ends, in whatever way, and so do those that it began itself.
-        Errors: JsonTooLarge; Fenced, Suspended pass through.
+        Errors: JsonTooLarge; FamilyFull, kept like an answer; Fenced, Suspended pass through.
         """
         ...
 
-    async def join(self, children: Sequence[RunId], *, at_least: int | None = None) -> Mapping[RunId, ChildEnd]:
+    async def join(
+        self, children: Sequence[RunId], *, at_least: int | None = None, until: datetime | None = None
+    ) -> Mapping[RunId, ChildEnd]:
         """Tell how those ended that are over, as soon as so many of them are (None: all), now or in a later process.
+
+        When `until` has passed it tells of those that are over by then.
 
         No step: which ones it tells of may differ when a handler runs again, so let no step's name depend on it.
         """

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.infra.db.engine import session_of
-from app.infra.durable.families import CHILDREN, read_ends
-from app.infra.durable.ports import Job
+from app.infra.durable.families import read_ends
+from app.infra.durable.ports import CHILDREN, Job
 from app.infra.events.encoding import columns_of
 from app.infra.events.ports import EventType, NewEvent
 from app.kernel.ids import RunId
@@ -62,8 +62,8 @@ class Wait:
     at_least: int = 0
 
     @classmethod
-    def for_children(cls, children: Sequence[RunId], at_least: int) -> Self:
-        return cls(CHILDREN, None, tuple(children), at_least)
+    def for_children(cls, children: Sequence[RunId], at_least: int, until: datetime | None = None) -> Self:
+        return cls(CHILDREN, until, tuple(children), at_least)
 
 
 async def hand_back(tx: Tx, job: Job) -> bool:

@@ -13,6 +13,7 @@ from app.features.approvals.controller import ApprovalController
 from app.features.audit.controller import AuditController
 from app.features.chats.controller import CONTROLLERS as CHATS
 from app.features.keys.controller import KeysController
+from app.features.memory.controller import MemoryController
 from app.features.notifications.controller import NotificationController
 from app.features.runs.controller import CONTROLLERS as RUNS
 from app.features.tasks.controller import CONTROLLERS as TASKS
@@ -57,6 +58,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     AuditController,
     ApprovalController,
     NotificationController,
+    MemoryController,
     *RUNS,
     *TASKS,
     TaskHistoryController,

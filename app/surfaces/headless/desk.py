@@ -17,7 +17,7 @@ from app.features.runs.use_cases.cancel_run import CancelRun
 from app.features.runs.use_cases.read_answer import read_answer
 from app.features.tasks.domain.task import NewTask, TaskType
 from app.features.tasks.use_cases.create_task import CreateTask
-from app.infra.durable.ports import RunError, RunNotFound, RunState
+from app.infra.durable.ports import CHILDREN, RunError, RunNotFound, RunState
 from app.infra.events.ports import LAST_WORDS, EventLog, EventType, ReaderTooSlow, RunEvent
 from app.kernel.identity import Principal
 from app.kernel.ids import RunId
@@ -143,7 +143,7 @@ class HeadlessDesk:
 
     async def _is_end(self, event: RunEvent) -> bool:
         """Tell also of a run that waits now: that it said so may be long ago."""
-        if event.type is not EventType.RUN_WAITING:
+        if event.type is not EventType.RUN_WAITING or event.data.get("for") == CHILDREN:
             return event.type in LAST_WORDS
         async with self.begin() as tx:
             run = await self.runs.find(tx, event.run_id)

@@ -39,7 +39,7 @@ _WORDS: Mapping[EventType, tuple[str, str]] = {
 _MESSAGES: Mapping[EventType, str] = {
     EventType.RUN_QUEUED: "The job was accepted.",
     EventType.RUN_STARTED: "An agent works on it.",
-    EventType.RUN_WAITING: "It waits for a person to decide.",
+    EventType.RUN_WAITING: "It waits for a person to decide, or for agents it has asked.",
     EventType.RUN_COMPLETED: "The job is done.",
     EventType.RUN_FAILED: "The job failed.",
     EventType.RUN_INTERRUPTED: "The job was stopped.",

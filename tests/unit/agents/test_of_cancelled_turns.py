@@ -7,9 +7,9 @@ from threading import Event
 
 import pytest
 
-from app.agents.contract import AgentTimedOut, ToolContext, Turn
+from app.agents.contract import UNMETERED, AgentTimedOut, ToolContext, Turn
 from app.agents.runner import AgentRunner
-from app.agents.turns import Said, TurnEvent, Usage
+from app.agents.turns import Said, Spending, TurnEvent, Usage
 from tests.fakes.journal import FakeJournal, FakeSpending
 from tests.model_server import Call, Drop, Hold, ModelServer, Reply
 from tests.unit.agents.desk import a_desk, a_turn
@@ -31,9 +31,10 @@ async def cancel(turn: "asyncio.Task[Said]") -> float:
 
 
 def begin(
-    group: asyncio.TaskGroup, desk: AgentRunner, journal: FakeJournal, **more: FakeSpending
+    group: asyncio.TaskGroup, desk: AgentRunner, journal: FakeJournal, *, spending: Spending = UNMETERED
 ) -> "asyncio.Task[Said]":
-    return group.create_task(desk.answer("helper", a_turn("hello there"), journal=journal, timeout_s=60, **more))
+    turn = a_turn("hello there")
+    return group.create_task(desk.answer("helper", turn, journal=journal, timeout_s=60, spending=spending))
 
 
 @pytest.mark.parametrize("reply", STAGES.values(), ids=STAGES.keys())

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import anyio
 
-from app.agents.contract import AgentFailed, Agents, Turn
+from app.agents.contract import AgentFailed, Agents, AgentTimedOut, Turn
 from app.agents.turns import Said, TurnEvent
 from app.features.runs.domain.agent_work import AGENT_FAILURES, error_of
+from app.features.runs.domain.delegation import DelegationLimits
 from app.features.runs.domain.repetition import Telling
 from app.features.runs.ports import RunStore
+from app.features.runs.use_cases.run_errands import RunErrands
 from app.features.runs.use_cases.turn_journal import Batch, TurnJournal
 from app.features.usage.domain.budget import Ancestor, Payer
 from app.features.usage.use_cases.meter_run import MeterRun
@@ -24,6 +27,7 @@ from app.kernel.transaction import Begin
 LIMIT_S = 600
 GOODBYE_S = 2.0
 """for what was said when the run was stopped, and what it cost, to be written down"""
+_TIME_IS_UP = "The time of whoever handed this on is over."
 SAID = (EventType.TEXT_DELTA, EventType.STREAM_RETRY, EventType.THINKING_DELTA)
 
 
@@ -42,6 +46,7 @@ class AskAgent:
     meter: MeterRun
     batching: Callable[[RunContext], Batch]
     limit_s: float = LIMIT_S
+    limits: DelegationLimits = field(default_factory=DelegationLimits)
 
     def agent_of(self, job: Job) -> str:
         return job.agent or self.agents.default_name
@@ -50,14 +55,21 @@ class AskAgent:
         """Make the caller in whose name the agent works."""
         return authority.in_run(job.id, job.epoch, agent=self.agent_of(job), table=self.roles)
 
-    async def __call__(self, context: RunContext, turn: Turn) -> Said:
+    async def __call__(self, context: RunContext, turn: Turn, *, until: datetime | None = None) -> Said:
+        """Ask until that moment at the latest, which is that of whoever waits for the answer."""
         job, agent = context.job, self.agent_of(context.job)
         telling, ancestors = await self._read(job)
         journal = TurnJournal(context, self.batching(context), telling)
         payer = Payer(job.id, job.owner, job.chat_id, agent, ancestors)
+        end, timeout_s = self._time_until(until)
+        errands = RunErrands(context, self.begin, self.runs, turn, self.limits, end)
         try:
+            if timeout_s <= 0:
+                raise AgentTimedOut(_TIME_IS_UP)
             async with self.meter(payer, is_resumed=journal.is_resumed) as spending:
-                said = await self.agents.answer(agent, turn, journal=journal, timeout_s=self.limit_s, spending=spending)
+                said = await self.agents.answer(
+                    agent, turn, journal=journal, timeout_s=timeout_s, spending=spending, errands=errands
+                )
             await journal.settle()
             if not journal.telling.text.strip():
                 raise AgentFailed("The agent gave no answer.")
@@ -70,6 +82,12 @@ class AskAgent:
                 await journal.batch.flush()
             raise
         return said
+
+    def _time_until(self, until: datetime | None) -> tuple[datetime, float]:
+        now = datetime.now(UTC)
+        end = now + timedelta(seconds=self.limit_s)
+        end = end if until is None else min(end, until)
+        return end, (end - now).total_seconds()
 
     async def _read(self, job: Job) -> tuple[Telling, Sequence[Ancestor]]:
         """Read what was shown before, and in whose course the run was begun; of most runs neither is there."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.features.runs.domain.agent_work import AGENT_FAILURES
 from app.features.runs.domain.run import path_of
 from app.features.runs.ports import RunStore
-from app.infra.durable.ports import RunState
+from app.infra.durable.ports import CHILDREN, RunState
 from app.infra.events.ports import LAST_WORDS, EventLog, EventType, ReaderTooSlow, RunEvent
 from app.kernel.errors import Conflict, Fault
 from app.kernel.ids import RunId
@@ -74,7 +74,7 @@ class AwaitRun:
             async with aclosing(self.log.follow(run_id, after=end.seq)) as events:
                 async for event in events:
                     end.take(event)
-                    if event.type is EventType.RUN_WAITING and await self._waits(run_id):
+                    if _is_for_a_person(event) and await self._waits(run_id):
                         end.is_waiting = True
                         return
 
@@ -83,6 +83,10 @@ class AwaitRun:
         async with self.begin() as tx:
             run = await self.runs.find(tx, run_id)
         return run is not None and run.status is RunState.WAITING
+
+
+def _is_for_a_person(event: RunEvent) -> bool:
+    return event.type is EventType.RUN_WAITING and event.data.get("for") != CHILDREN
 
 
 @dataclass(slots=True)

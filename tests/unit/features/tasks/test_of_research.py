@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from app.agents.contract import UNMETERED, AgentFailed, Turn
+from app.agents.contract import ALONE, UNMETERED, AgentFailed, Turn
+from app.agents.errands import Errands
 from app.agents.turns import Journal, Said, Spending, TurnEvent
 from app.features.runs.domain.run import Run
 from app.features.tasks.domain.task import TaskType
@@ -40,7 +41,14 @@ class Researchers(ScriptedAgents):
     most_at_once: int = 0
 
     async def answer(
-        self, name: str, turn: Turn, *, journal: Journal, timeout_s: float, spending: Spending = UNMETERED
+        self,
+        name: str,
+        turn: Turn,
+        *,
+        journal: Journal,
+        timeout_s: float,
+        spending: Spending = UNMETERED,
+        errands: Errands = ALONE,
     ) -> Said:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -53,7 +61,9 @@ class Researchers(ScriptedAgents):
                 asked: dict[str, Json] = {**called, "request": 1, "arguments": {"at": f"https://in.test/{part[-2]}"}}
                 await journal.tell(TurnEvent("tool_call_start", asked))
                 await journal.tell(TurnEvent("tool_call_complete", {**called, "is_error": False, "result": "x"}))
-            said = await super().answer(name, turn, journal=journal, timeout_s=timeout_s, spending=spending)
+            said = await super().answer(
+                name, turn, journal=journal, timeout_s=timeout_s, spending=spending, errands=errands
+            )
             self.done[part] += 1
             return said
         finally:
