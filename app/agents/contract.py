@@ -34,9 +34,6 @@ ALONE = NobodyElse()
 
 TOOL_TIMEOUT_S = 60.0
 
-CODE_TOOLS = ("run_code", "list_files", "read_file", "write_file")
-"""what `code_execution` gives an agent, by the names its model calls"""
-
 _MARK = "portico_traits"
 
 type Speaker = Literal["user", "assistant", "system"]
@@ -85,12 +82,8 @@ type Show = Callable[[str], Awaitable[None]]
 type Progress = Callable[[Mapping[str, Json]], Awaitable[None]]
 
 
-async def _show_nobody(text: str) -> None:
+async def _nobody(told: object) -> None:
     """For a tool nobody watches."""
-
-
-async def _progress_for_nobody(how_far: Mapping[str, Json]) -> None:
-    """For the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +98,8 @@ class ToolContext:
     turn: Turn
     front_door: FrontDoor
     idempotency_key: str = ""
-    show: Show = _show_nobody
-    progress: Progress = _progress_for_nobody
+    show: Show = _nobody
+    progress: Progress = _nobody
     _calls: Iterator[int] = field(default_factory=lambda: count(1), repr=False, compare=False)
 
     async def call(

@@ -12,7 +12,6 @@ import anyio
 import structlog
 
 from app.agents.contract import (
-    CODE_TOOLS,
     DEFAULT_AGENT,
     Agent,
     AgentCard,
@@ -22,6 +21,7 @@ from app.agents.contract import (
     ToolSource,
     name_of,
 )
+from app.agents.sandbox.ports import CODE_TOOLS
 from app.infra.durable.ports import Crew, Present
 from app.infra.observability.health import Dependency, HealthRegistry, Wellness
 from app.kernel.errors import Unavailable

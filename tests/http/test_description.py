@@ -11,6 +11,7 @@ from tests.http.calls import Json, as_, make_batch, make_key, make_task, open_ch
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, VISITED, WITH_BODY, Endpoint
 from tests.http.running import Workplace, a_notification, a_put_call, an_approval
 from tests.http.streams import followed
+from tests.http.test_memories import remember
 
 ALWAYS = {"400", "413", "414", "431", "500"}
 BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
@@ -110,7 +111,7 @@ def test_a_body_that_takes_no_other_fields_is_described_so(document: Json, endpo
 @pytest.mark.parametrize("endpoint", DESCRIBED, ids=str)
 def test_options_names_every_method_of_a_path(client: httpx.Client, document: Json, endpoint: Endpoint) -> None:
     path = endpoint.path.format(
-        **dict.fromkeys(("chat_id", "message_id", "revocation_id"), 1),
+        **dict.fromkeys(("chat_id", "message_id", "revocation_id", "memory_id"), 1),
         **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id", "notification_id", "key_id"), new_run_id()),
         job_id=f"job_{new_run_id()}",
         name="echo",
@@ -186,6 +187,7 @@ def test_what_an_endpoint_answers_is_what_is_described(
         "run_id": run_id,
         "job_id": f"job_{run_id}",
         "revocation_id": revocation_id,
+        "memory_id": remember(migrated_dsn, owner, "Likes tea.")[0],
         "key_id": make_key(client, owner)["id"],
     }
     if "approval_id" in endpoint.path:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+CODE_TOOLS = ("run_code", "list_files", "read_file", "write_file")
+"""what `code_execution` gives an agent, by the names its model calls"""
 MEGABYTE = 1024 * 1024
 
 type Show = Callable[[str], Awaitable[None]]

@@ -45,7 +45,7 @@ def discover(library: str, *points: EntryPoint) -> AgentFactory:
 
 
 def test_the_shipped_library_is_found() -> None:
-    assert list(AgentFactory.discover(installed=()).agents) == ["agenda", "assistant", "echo"]
+    assert list(AgentFactory.discover(installed=()).agents) == ["agenda", "assistant", "coordinator", "echo"]
 
 
 def test_a_file_is_the_registration(write: Write) -> None:
@@ -221,4 +221,4 @@ def test_a_desk_that_is_only_looked_at_imports_no_model_library() -> None:
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
-    assert done.stdout.splitlines() == ["agenda assistant echo list_calendars", "[]"]
+    assert done.stdout.splitlines() == ["agenda assistant coordinator echo list_calendars", "[]"]

@@ -10,6 +10,7 @@ from app.agents import provider
 from app.agents.contract import AgentBroken, Agents
 from app.agents.factory import AgentFactory
 from app.agents.front_door import Credentials, FrontDoor
+from app.agents.house import Memories, Notes
 from app.agents.provider import AgentsProvider, agent_flaws, mcp_flaws
 from app.agents.runner import AgentRunner
 from app.agents.tools.interceptors import UNGUARDED, Interceptors
@@ -23,6 +24,7 @@ from app.settings import Settings
 from tests.fakes.crew import FakeCrew
 from tests.fakes.front_door import FakeFrontDoor
 from tests.unit.agents.desk import a_turn, an_agent
+from tests.unit.agents.house import Rooms
 from tests.unit.agents.mcp_client.rig import RunTokens
 
 
@@ -38,6 +40,9 @@ async def container(tmp_path: Path) -> AsyncIterator[AsyncContainer]:
     rest.provide(lambda: UNGUARDED, provides=Interceptors)
     rest.provide(lambda: Background(), provides=Background)  # noqa: PLW0108 - its fields are no dependencies
     rest.provide(lambda: HealthRegistry(), provides=HealthRegistry)  # noqa: PLW0108 - the same
+    rooms = Rooms()
+    rest.provide(lambda: rooms.house.notes, provides=Notes)
+    rest.provide(lambda: rooms.house.memories, provides=Memories)
     container = make_async_container(AgentsProvider(), rest)
     yield container
     await container.close()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.agents.contract import CODE_TOOLS, Asked, Risk, Tool, ToolContext, ToolRefused, ToolSource
+from app.agents.contract import Asked, Risk, Tool, ToolContext, ToolRefused, ToolSource
 from app.agents.llm.scripted import Call, ScriptedModel
 from app.agents.sandbox.folders import WorkFolders
-from app.agents.sandbox.ports import Backend
+from app.agents.sandbox.ports import CODE_TOOLS, Backend
 from app.agents.sandbox.sandbox import Sandbox, SandboxRefused
 from app.agents.sandbox.tools import CodeExecution
 from tests.fakes.front_door import FakeFrontDoor
