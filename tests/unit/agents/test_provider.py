@@ -60,6 +60,7 @@ async def test_the_shipped_agents_answer(container: AsyncContainer) -> None:
     assert [(card.name, card.is_healthy) for card in agents.cards()] == [
         ("agenda", True),
         ("assistant", True),
+        ("coordinator", True),
         ("echo", True),
     ]
 
