@@ -90,7 +90,7 @@ def test_agents_lists_those_that_were_found(home: Path) -> None:
     shown = run(home, "agents")
 
     assert shown.returncode == 0
-    assert [line.split()[0] for line in shown.stdout.splitlines()] == ["agenda", "assistant", "echo"]
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == ["agenda", "assistant", "coordinator", "echo"]
 
 
 def test_a_token_without_a_demo_names_the_mend(home: Path) -> None:

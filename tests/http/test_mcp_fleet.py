@@ -4,13 +4,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from mcp.shared.exceptions import MCPError
 
 from app.infra.openapi import fleet as fleet_module
 from tests.builders import some_settings
+from tests.e2e.program import becomes_true
 from tests.gateway import running_gateway
-from tests.http.calls import somebody
+from tests.http.calls import as_, somebody
 from tests.http.mcp_client import mcp_client, refused, use
 from tests.http.test_joined_description import Publishing, publishing, stop
 
@@ -46,8 +48,15 @@ def gateway_url(migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fleet_module, "REFRESH_S", 0.2)
         with running_gateway(settings) as url:
+            assert becomes_true(
+                lambda: "many_119" in operations(url), within_s=30
+            )  # described, some time after the start
             yield url
     stop(server)
+
+
+def operations(url: str) -> str:
+    return httpx.get(f"{url}/api/v1/operations/", headers=as_("root", "admin"), timeout=30).text
 
 
 async def _all_names(url: str, role: str) -> list[list[str]]:
