@@ -12,7 +12,7 @@ from pathlib import Path
 from ssl import SSLContext
 
 from bench.issuer import Issuer
-from bench.programs import free_port, running, wait_until_answers
+from bench.programs import free_port, running, wait_until_answers, wait_until_quiet
 
 START_TIMEOUT_S = 120
 REMOVE_TIMEOUT_S = 10
@@ -63,6 +63,7 @@ def running_gateway(
         with running("portico", command, folder / "portico.log", {**_environ(folder, issuer), **environ}) as program:
             url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
             wait_until_answers(program, f"{url}/api/health/ready", timeout_s=START_TIMEOUT_S, tls=tls)
+            wait_until_quiet(program.pid)  # its run worker warms up for seconds, which are nobody's request
             yield Gateway(url, port, program.pid, program.log)
     finally:
         _remove(folder)

@@ -16,6 +16,10 @@ from ssl import SSLContext
 from urllib.parse import urlsplit
 
 STOP_TIMEOUT_S = 40
+QUIET_TIMEOUT_S = 60
+QUIET_OVER_S = 1.0
+QUIET_SHARE = 0.05
+"""of a core"""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -122,6 +126,18 @@ def cpu_s(pid: int) -> float:
         left += children[one]
         ticks += sum(int(field) for field in stats.get(one, ())[11:15])  # utime, stime, cutime, cstime: proc(5)
     return ticks / TICKS_PER_S
+
+
+def wait_until_quiet(pid: int) -> None:
+    """Wait until a program and its descendants have started up, and do next to nothing; not for ever."""
+    end = time.monotonic() + QUIET_TIMEOUT_S
+    before = cpu_s(pid)
+    while time.monotonic() < end:
+        time.sleep(QUIET_OVER_S)
+        now = cpu_s(pid)
+        if now - before < QUIET_SHARE * QUIET_OVER_S:
+            return
+        before = now
 
 
 def _stat(entry: Path) -> list[str]:

@@ -67,10 +67,18 @@ class Journal(Protocol):
         """Tell whether an earlier process began this turn, and may have said what no finished step stands behind."""
         ...
 
-    async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
+    async def step(
+        self,
+        name: str,
+        body: Callable[[str], Awaitable[Json]],
+        *,
+        is_idempotent: bool = True,
+        only_reads: bool = False,
+    ) -> Json:
         """Do something once; a finished step gives its kept result. `body` is handed the key for effects outside.
 
-        The same name again is the next step of that name. A result has at most STEP_LIMIT_BYTES of JSON.
+        The same name again is the next step of that name; one that `only_reads` may be done again where nothing was
+        done behind it. A result has at most STEP_LIMIT_BYTES of JSON.
         Errors: what the body raises; InDoubt.
         """
         ...
@@ -173,6 +181,7 @@ class Unwritten:
         body: Callable[[str], Awaitable[Json]],
         *,
         is_idempotent: bool = True,  # noqa: ARG002 - the port's; nothing is begun twice here
+        only_reads: bool = False,  # noqa: ARG002 - the port's; nothing is written down here
     ) -> Json:
         return await body(f"{self._turn}/{name}/{next(self._steps)}")
 

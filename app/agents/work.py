@@ -136,6 +136,7 @@ class Work:
         said_under: Mapping[str, Json],
         also_said_under: Sequence[Mapping[str, Json]] = (),
         is_idempotent: bool = True,
+        only_reads: bool = False,
     ) -> Json:
         """Do something once. What an earlier process said of the step it was interrupted in is void, unless it was said
         under nothing.
@@ -157,7 +158,7 @@ class Work:
                 raise
 
         try:
-            return await self.journal.step(name, begin, is_idempotent=is_idempotent)
+            return await self.journal.step(name, begin, is_idempotent=is_idempotent, only_reads=only_reads)
         except InDoubt:
             raise
         except Exception as error:

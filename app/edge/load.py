@@ -22,7 +22,7 @@ from app.kernel.waiting import Patience
 
 FEW_REQUESTS = 64
 MAX_REQUESTS = 10_000
-PATIENCE = Patience(few=64, burst_s=0.25, fresh_s=0.03, longest_s=1.0)
+PATIENCE = Patience(few=64, burst_s=0.25, fresh_s=0.03, longest_s=1.0, brief_s=0.25)
 TICK_S = 0.05
 _SMOOTHING = 0.2
 _FREE_AGAIN = 0.9

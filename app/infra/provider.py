@@ -46,7 +46,7 @@ from app.kernel.draining import Draining
 from app.kernel.errors import Unavailable
 from app.kernel.run_tokens import AUDIENCE
 from app.kernel.sealing import Seal, read_keys
-from app.kernel.transaction import Begin
+from app.kernel.transaction import Begin, Look
 from app.kernel.worker import WorkerPlace
 from app.settings import Settings
 
@@ -198,6 +198,10 @@ class InfraProvider(Provider):
     @provide
     def begin(self, database: Database) -> Begin:
         return database.begin
+
+    @provide
+    def look(self, database: Database) -> Look:
+        return database.look
 
 
 class DescriptionProvider(Provider):

@@ -18,3 +18,13 @@ class Begin(Protocol):
         Errors: StorageUnavailable when no connection is to be had within the pool's wait.
         """
         ...
+
+
+class Look(Protocol):
+    def __call__(self) -> AbstractAsyncContextManager[Tx]:
+        """Open a stretch in which each statement is a transaction of its own, and one round trip: to read, or to write
+        by a single statement.
+
+        Errors: as `Begin`.
+        """
+        ...

@@ -42,10 +42,17 @@ class Till:
     session: UUID = field(default_factory=uuid4)
 
     async def reserve(
-        self, payer: Payer, key: str, estimate: Usage = ONE, *, day: date = TODAY, life: timedelta = LONG
+        self,
+        payer: Payer,
+        key: str,
+        estimate: Usage = ONE,
+        *,
+        day: date = TODAY,
+        life: timedelta = LONG,
+        is_first: bool = False,
     ) -> Full | None:
         claims = self.budgets.claims(payer, amounts_of(estimate, seconds=0), day)
-        return await self.ledger.reserve(Reservation(self.session, key, payer.run_id, claims, life))
+        return await self.ledger.reserve(Reservation(self.session, key, payer.run_id, claims, life, is_first))
 
     async def settle(
         self, payer: Payer, key: str, spent: Usage = ONE, *, day: date = TODAY, milliseconds: int = 0, model: str = "m"
@@ -72,7 +79,7 @@ def till(request: pytest.FixtureRequest) -> Till:
     if request.param == "fake":
         return Till(FakeLedger(), no_transaction)
     database: Database = request.getfixturevalue("database")
-    return Till(PostgresLedger(database.begin), database.begin)
+    return Till(PostgresLedger(database.begin, database.look), database.begin)
 
 
 async def test_what_fits_is_set_aside_and_what_does_not_is_not(till: Till) -> None:
@@ -86,6 +93,31 @@ async def test_what_fits_is_set_aside_and_what_does_not_is_not(till: Till) -> No
     assert (third.spent, third.held, third.claim.most) == (0, 2, 2)
     assert (third.claim.account.purse.scope, third.claim.account.limit) == (Scope.RUN, Limit.REQUESTS)
     assert not third.is_for_good
+
+
+async def test_what_is_set_aside_first_counts_like_what_comes_after_it(till: Till) -> None:
+    till.budgets = Budgets(run=most(requests=2, tokens=100))
+    payer = a_payer()
+
+    first = await till.reserve(payer, "a", Usage(requests=1, input_tokens=10), is_first=True)
+    second, third = [await till.reserve(payer, key) for key in ("b", "c")]
+
+    assert (first, second) == (None, None)
+    assert third is not None
+    assert (third.spent, third.held, third.claim.account.limit) == (0, 2, Limit.REQUESTS)
+
+
+async def test_of_a_first_one_that_has_no_room_nothing_is_set_aside(till: Till) -> None:
+    """As for a run whose children were at work before it asked a model itself."""
+    till.budgets = Budgets(run=most(requests=1, tokens=100))
+    payer = a_payer()
+    await till.reserve(payer, "a child's")
+    refused = await till.reserve(payer, "a", Usage(requests=1, input_tokens=70), is_first=True)
+    await till.settle(payer, "a child's", Usage())
+
+    assert refused is not None
+    assert refused.claim.account.limit is Limit.REQUESTS
+    assert await till.reserve(payer, "b", Usage(requests=1, input_tokens=70)) is None
 
 
 async def test_what_was_spent_is_spent_for_good(till: Till) -> None:

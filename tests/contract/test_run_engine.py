@@ -22,7 +22,7 @@ from app.infra.durable.ports import (
 )
 from app.infra.events.ports import EventType, NewEvent
 from app.kernel.errors import NotFound
-from app.kernel.ids import RunId, UserId, new_run_id
+from app.kernel.ids import ChatId, RunId, UserId, new_run_id
 from app.kernel.values import Json
 from tests.contract.run_rig import PATIENCE_S, Rig, fake_rig, postgres_rig
 
@@ -114,6 +114,25 @@ async def test_a_second_run_of_the_same_word_is_not_made(rigs: Rigs) -> None:
 
         assert second == first
         assert other != first
+
+
+async def test_a_place_says_whether_anybody_stands_before_it(rigs: Rigs) -> None:
+    async with rigs() as rig:
+        async with rig.begin() as tx:
+            alone = await rig.queue.take_place(tx, lane="a", chat_id=ChatId(1))
+            made = await rig.queue.put(
+                tx, NewRun(alone.run_id, "test", UserId("ann"), "exchange", {}, lane="a", chat_id=ChatId(1))
+            )
+        async with rig.begin() as tx:
+            behind = await rig.queue.take_place(tx, lane="a", chat_id=ChatId(1))
+            elsewhere = await rig.queue.take_place(tx, lane="b", chat_id=ChatId(1))
+        async with rig.working():
+            await rig.ended(made)
+        async with rig.begin() as tx:
+            after = await rig.queue.take_place(tx, lane="a", chat_id=ChatId(1))
+
+    assert made == alone.run_id < behind.run_id
+    assert (alone.is_free, behind.is_free, elsewhere.is_free, after.is_free) == (True, False, True, True)
 
 
 async def test_a_lane_is_first_in_first_out_one_at_a_time(rigs: Rigs) -> None:
@@ -257,6 +276,36 @@ async def test_a_finished_step_is_not_done_again(rigs: Rigs) -> None:
     assert attempts == [1, 2]
     assert len(done) == len(set(done)) == 2
     assert rig.handler.settled[0].result == [{"n": 1}, {"n": 2}]
+
+
+async def test_what_was_only_read_is_kept_with_the_step_behind_it(rigs: Rigs) -> None:
+    read: list[int] = []
+    seen: list[list[Json]] = []
+
+    async def act(context: RunContext) -> Json:
+        async def look(key: StepKey) -> Json:
+            read.append(context.job.attempt)
+            return len(read)
+
+        looked = [await context.step("look", look, only_reads=True) for _ in range(2)]
+        acted = await context.step("act", returning("done"))  # type: ignore[arg-type]
+        seen.append([*looked, acted, await context.step("look", look, only_reads=True)])
+        if context.job.attempt == 1:
+            raise ZeroDivisionError
+        return await context.wait("go")
+
+    async with rigs() as rig, rig.working():
+        rig.handler.act = act
+        run_id = await rig.put()
+        await rig.says(run_id, "run_waiting")
+        await rig.engine.signal(run_id, "go", "gone")
+        await rig.ended(run_id)
+
+    first, second, third = seen
+    assert first == [1, 2, "done", 3]
+    assert second[:3] == third[:3] == first[:3]
+    assert second == third, "who waits has written down everything"
+    assert read.count(1) == 3
 
 
 async def test_a_steps_result_is_the_same_when_it_is_made_and_when_it_is_read(rigs: Rigs) -> None:

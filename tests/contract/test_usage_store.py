@@ -66,7 +66,7 @@ def record(request: pytest.FixtureRequest) -> Record:
         ledger = FakeLedger()
         return Record(ledger, FakeUsageStore(ledger.settlements), no_transaction)
     database: Database = request.getfixturevalue("database")
-    return Record(PostgresLedger(database.begin), PostgresUsageStore(database.begin), database.begin)
+    return Record(PostgresLedger(database.begin, database.look), PostgresUsageStore(database.begin), database.begin)
 
 
 async def test_nothing_was_spent(record: Record) -> None:
@@ -170,7 +170,7 @@ async def test_what_is_old_is_forgotten(record: Record) -> None:
 
 
 async def test_the_moment_of_spending_is_asked_of_the_database(database: Database) -> None:
-    record = Record(PostgresLedger(database.begin), PostgresUsageStore(database.begin), database.begin)
+    record = Record(PostgresLedger(database.begin, database.look), PostgresUsageStore(database.begin), database.begin)
     await record.spend()
     earlier, later = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))
 

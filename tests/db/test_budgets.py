@@ -73,8 +73,8 @@ class Crowd:
                 group.create_task(self._spend(number))
 
     async def _spend(self, number: int) -> None:
-        begin = self.processes[number % len(self.processes)].begin
-        meter = MeterRun(PostgresLedger(begin), self.budgets, self._clock, patience_s=0)
+        process = self.processes[number % len(self.processes)]
+        meter = MeterRun(PostgresLedger(process.begin, process.look), self.budgets, self._clock, patience_s=0)
         payer = Payer(RunId(uuid4()), UserId("ann"), ChatId(number % 7), "echo")
         async with meter(payer, is_resumed=False) as spending:
             for call in range(self.calls):
@@ -165,7 +165,7 @@ async def test_after_a_crash_of_the_database_accounts_begin_with_what_was_spent(
 
 async def test_a_run_that_ends_has_its_usage_in_its_row(database: Database) -> None:
     run_id = new_run_id()
-    ledger = PostgresLedger(database.begin)
+    ledger = PostgresLedger(database.begin, database.look)
     meter = MeterRun(ledger, Budgets(), SystemClock())
     async with meter(Payer(run_id, UserId("ann")), is_resumed=False) as spending:
         await spending.settle("a", TAKEN, model="small")
@@ -188,20 +188,20 @@ async def test_runs_that_end_while_others_spend_and_sweep_wait_for_nobody_for_ev
     budgets = Budgets(run=plenty, chat=plenty, user=plenty, day=plenty)
 
     async def work(number: int) -> None:
-        begin = processes[number % len(processes)].begin
-        ledger, run_id = PostgresLedger(begin), new_run_id()
+        process = processes[number % len(processes)]
+        ledger, run_id = PostgresLedger(process.begin, process.look), new_run_id()
         meter = MeterRun(ledger, budgets, SystemClock())
         payer = Payer(run_id, UserId(f"user-{number % 3}"), ChatId(number % 5), "echo")
         async with meter(payer, is_resumed=True) as spending:
             await spending.reserve("a", ESTIMATE)
             await spending.settle("a", TAKEN, model="small")
             await spending.reserve("left behind", ESTIMATE)
-        async with begin() as tx:
+        async with process.begin() as tx:
             await ledger.close(tx, run_id)
 
     async def sweep() -> None:
         while True:
-            await PostgresLedger(processes[0].begin).sweep()
+            await PostgresLedger(processes[0].begin, processes[0].look).sweep()
 
     async with asyncio.TaskGroup() as group:
         sweeping = group.create_task(sweep())

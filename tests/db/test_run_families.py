@@ -47,7 +47,7 @@ async def test_accounts_that_were_lost_know_again_what_the_whole_family_spent(da
     budgets = Budgets(run={Limit.REQUESTS: Decimal(3)})
     above = [Ancestor(middle, "a"), Ancestor(top, "a")]
     payers = [Payer(lowest, UserId("ann"), None, "a", above), Payer(middle, UserId("ann"), None, "a", above[1:])]
-    ledger, session = PostgresLedger(database.begin), uuid4()
+    ledger, session = PostgresLedger(database.begin, database.look), uuid4()
     for number, payer in enumerate((*payers, payers[0])):
         spent = [(claim.account, claim.amount) for claim in budgets.claims(payer, {Limit.REQUESTS: 1}, TODAY)]
         await ledger.settle(session, str(number), spent, Settlement(payer, TODAY, Usage(requests=1), "m", 1))

@@ -23,7 +23,7 @@ from app.infra.db.engine import Database, session_of
 from app.infra.db.sealing import AesSeal
 from app.infra.durable.ports import Ended, Engine, Job, RunState
 from app.infra.durable.queue import PostgresRunQueue
-from app.kernel.ids import RunId, new_run_id
+from app.kernel.ids import ChatId, RunId, new_run_id
 from app.kernel.transaction import Tx
 from tests.fakes.agents import ScriptedAgents
 from tests.fakes.audit import FakeAuditStore
@@ -41,7 +41,7 @@ class Nobody:
     async def __call__(self, tx: Tx, run_id: RunId) -> Sequence[object]:
         return []
 
-    async def dispatch(self, run_id: RunId) -> None:
+    async def dispatch(self, run_id: RunId, *, chat_id: ChatId | None = None) -> None:
         """Tell no worker."""
 
 

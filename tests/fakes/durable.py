@@ -30,6 +30,7 @@ from app.infra.durable.ports import (
     NewChild,
     NewRun,
     Noting,
+    Place,
     RunError,
     RunNotFound,
     RunNotOver,
@@ -198,9 +199,11 @@ class FakeRuns:
 class FakeRunQueue:
     kept: FakeRuns
 
-    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> RunId:
+    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> Place:
         del tx
-        return self._place(new_run_id(), lane, chat_id)
+        in_lane = [known for known in self.kept.runs.values() if known.new.lane == lane]
+        is_free = all(known.state.is_final for known in in_lane)
+        return Place(self._place(new_run_id(), lane, chat_id), is_free)
 
     async def put(self, tx: Tx, run: NewRun) -> RunId:
         del tx
@@ -264,7 +267,8 @@ class FakeEngine:
     kept: FakeRuns
     handlers: Handlers
 
-    async def dispatch(self, run_id: RunId) -> None:
+    async def dispatch(self, run_id: RunId, *, chat_id: ChatId | None = None) -> None:
+        del chat_id
         await self.dispatch_many([run_id])
 
     async def dispatch_many(self, runs: Sequence[RunId]) -> None:
@@ -318,7 +322,8 @@ class FakeRunContext:
     _counts: dict[str, int] = field(default_factory=dict)
     _replayed: int = 0
 
-    async def step(self, name: str, body: Body, *, is_idempotent: bool = True) -> Json:
+    async def step(self, name: str, body: Body, *, is_idempotent: bool = True, only_reads: bool = False) -> Json:
+        del only_reads  # written down at once, which is allowed
         count = self._counts[name] = self._counts.get(name, 0) + 1
         key = StepKey(self.job.id, f"{name}#{count}")
         if key.name in self.run.steps:

@@ -41,6 +41,8 @@ class FakeJournal:
     borders: int = 0
     is_told: asyncio.Event = field(default_factory=asyncio.Event)
     _names: Counter[str] = field(default_factory=Counter)
+    _late: dict[str, Json] = field(default_factory=dict)
+    """what was only read, and is lost with the process until something is written down behind it"""
 
     def resumed(self, *, dies_at: int = 0) -> "FakeJournal":
         return FakeJournal(self.kept, self.intents, self.told, self.answers, is_resumed=True, dies_at=dies_at)
@@ -49,7 +51,14 @@ class FakeJournal:
     def is_dead(self) -> bool:
         return 0 < self.dies_at <= self.borders or self.dies_when()
 
-    async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
+    async def step(
+        self,
+        name: str,
+        body: Callable[[str], Awaitable[Json]],
+        *,
+        is_idempotent: bool = True,
+        only_reads: bool = False,
+    ) -> Json:
         if self.is_dead:
             raise Died
         self._names[name] += 1
@@ -63,9 +72,15 @@ class FakeJournal:
         self._border()
         result = await body(key)
         self._border()
-        self.kept[key] = json.loads(json.dumps(result, allow_nan=False))
-        self._border()
-        return self.kept[key]
+        self._late[key] = json.loads(json.dumps(result, allow_nan=False))
+        if not only_reads:
+            self._write_down()
+            self._border()
+        return self.kept.get(key, self._late.get(key))
+
+    def _write_down(self) -> None:
+        self.kept |= self._late
+        self._late.clear()
 
     async def tell(self, event: TurnEvent) -> None:
         if self.is_dead:
@@ -78,6 +93,7 @@ class FakeJournal:
         if key not in self.answers and until <= datetime.now(UTC):
             self.answers[key] = None
         if key not in self.answers:
+            self._write_down()
             raise Waiting(key)
         return self.answers[key]
 

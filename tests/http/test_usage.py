@@ -30,7 +30,7 @@ class Cashier:
         async def settle() -> None:
             database = Database(DatabaseOptions(dsn=self._dsn))
             for what in settlements:
-                await PostgresLedger(database.begin).settle(uuid4(), "k", (), what)
+                await PostgresLedger(database.begin, database.look).settle(uuid4(), "k", (), what)
             await database.aclose()
 
         asyncio.run(settle())

@@ -24,7 +24,7 @@ MOST = Usage(900, 100, 1)
 async def spend_all(dsn: str, tokens: int, life_s: float, count: int) -> None:
     options = DatabaseOptions(dsn=dsn, pool_size=5, max_overflow=0, max_waiting=10_000, pool_timeout_s=300)
     database = Database(options)
-    ledger = PostgresLedger(database.begin)
+    ledger = PostgresLedger(database.begin, database.look)
     budgets = Budgets(day={Limit.TOKENS: Decimal(tokens)}, user={Limit.TOKENS: Decimal(tokens * 10)})
     meter = MeterRun(ledger, budgets, SystemClock(), patience_s=0, life=timedelta(seconds=life_s))
 

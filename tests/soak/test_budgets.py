@@ -48,7 +48,7 @@ def spenders(dsn: str) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 async def test_no_crash_and_no_crowd_passes_a_budget(database: Database) -> None:
-    ledger, began_s = PostgresLedger(database.begin), time.monotonic()
+    ledger, began_s = PostgresLedger(database.begin, database.look), time.monotonic()
     with spenders(database.options.dsn) as processes:
         while await number(database, "SELECT sum(requests) FROM usage") < 200:  # noqa: ASYNC110 - nobody sets an event
             await asyncio.sleep(0.2)

@@ -74,7 +74,8 @@ class Toolbox:
             given = await self.ask(work, frozenset(own))
             return {"given": list(given), "hidden": sorted(_hidden({**own, **given}, own, window_tokens))}
 
-        names, hidden = _read(await work.step("tools", look, said_under={"request": work.request}))
+        kept = await work.step("tools", look, said_under={"request": work.request}, only_reads=True)
+        names, hidden = _read(kept)
         if given is None:  # the step was done by an earlier process
             given = await self.ask(work, frozenset(own))
         work.tools = {**own, **{name: given.get(name) or _gone(name) for name in names}}

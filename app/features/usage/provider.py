@@ -14,7 +14,7 @@ from app.features.usage.use_cases.list_usage import ListUsage
 from app.features.usage.use_cases.meter_run import MeterRun
 from app.infra.observability.background import Background, every
 from app.kernel.clock import Clock
-from app.kernel.transaction import Begin
+from app.kernel.transaction import Begin, Look
 from app.kernel.widgets import owner_of
 from app.setting_types import Limits as Written
 from app.settings import Settings
@@ -31,8 +31,8 @@ class UsageProvider(Provider):
     use_cases = provide_all(CloseRun, ListUsage)
 
     @provide
-    def ledger(self, begin: Begin, background: Background) -> Ledger:
-        ledger = PostgresLedger(begin)
+    def ledger(self, begin: Begin, look: Look, background: Background) -> Ledger:
+        ledger = PostgresLedger(begin, look)
         background.add("budgets", every(SWEEP_S, ledger.sweep))
         return ledger
 

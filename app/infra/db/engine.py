@@ -1,7 +1,7 @@
 """Connections and transactions on PostgreSQL.
 
-`Database` owns the engine; `begin` is what use cases get as their `Begin` port. Rule: a session lives inside one
-`begin` block and nowhere else, so that no connection is held across a wait on someone else.
+`Database` owns the engine; `begin` and `look` are what use cases get as their ports of these names. Rule: a session
+lives inside one such block and nowhere else, so that no connection is held across a wait on someone else.
 """
 
 import asyncio
@@ -65,6 +65,7 @@ class Database:
         self.engine = make_engine(options)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._by_statement = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._looks = async_sessionmaker(self._by_statement, expire_on_commit=False)
         # in front of the pool's own queue, in which newcomers pass those who wait
         self._places = asyncio.Semaphore(options.pool_size + options.max_overflow)
         self._waiting = 0
@@ -76,6 +77,17 @@ class Database:
             await self._take_place()
             try:
                 async with self._sessions() as session, session.begin():
+                    yield PostgresTx(session)
+            finally:
+                self._places.release()
+
+    @asynccontextmanager
+    async def look(self) -> AsyncIterator[Tx]:
+        """Give a transaction in which each statement is one of its own, and one round trip. Errors: as `begin`."""
+        with translated():
+            await self._take_place()
+            try:
+                async with self._looks() as session:
                     yield PostgresTx(session)
             finally:
                 self._places.release()

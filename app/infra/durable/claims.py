@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -30,13 +31,13 @@ WITH due AS (
   SELECT id, event_seq, chat_id, 'run_started', '{}' FROM taken WHERE is_news
 )
 SELECT id, kind, owner, trigger, input, lane, chat_id, agent, task_id, parent_id, failures, epoch, code_version,
-  max_attempts, crashes, event_seq, cancel_reason, cancel_requested_at IS NOT NULL AS is_cancelled, is_news
+  max_attempts, crashes, event_seq, cancel_reason, cancel_requested_at IS NOT NULL AS is_cancelled, is_news, now() AS at
 FROM taken ORDER BY priority, run_at, id""")
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A run that is ours for now; `seq` is the number of the last event."""
+    """A run that is ours for now, since `at`; `seq` is the number of the last event."""
 
     job: Job
     max_attempts: int
@@ -45,6 +46,7 @@ class Claimed:
     is_cancelled: bool
     cancel_reason: str
     is_news: bool
+    at: datetime
 
 
 async def claim(database: Database, kinds: Sequence[str], options: WorkerOptions, *, free: int) -> Sequence[Claimed]:
@@ -71,4 +73,5 @@ def _claimed(row: Row[Any]) -> Claimed:  # Any: the columns, which have no type 
         is_cancelled=row.is_cancelled,
         cancel_reason=row.cancel_reason or "",
         is_news=row.is_news,
+        at=row.at,
     )

@@ -59,6 +59,7 @@ class PostgresRunContext:
     _replayed: int = 0
     _counts: dict[str, int] = field(default_factory=dict)
     _number: int = 0
+    _late: list[journal.Finished] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -78,7 +79,7 @@ class PostgresRunContext:
     def job(self) -> Job:
         return self._job
 
-    async def step(self, name: str, body: Body, *, is_idempotent: bool = True) -> Json:
+    async def step(self, name: str, body: Body, *, is_idempotent: bool = True, only_reads: bool = False) -> Json:
         key = self._next_key(name)
         recorded = await self._journal()
         is_done = recorded.get(key.name)
@@ -94,6 +95,8 @@ class PostgresRunContext:
         if number > MAX_STEPS:
             raise RunFailed(RunError("run-too-long", f"The run took more than {MAX_STEPS} steps."))
         await self._stand()
+        if only_reads:
+            return await self._do_for_now(key, number, body)
         return await (self._do if is_idempotent else self._do_once)(key, number, body)
 
     async def wait(self, key: str, *, until: datetime | None = None) -> Json:
@@ -103,6 +106,7 @@ class PostgresRunContext:
         if answer is None and until is not None and await self._give_up(key, until):
             return None
         if answer is None:
+            await self._write_down()
             self.suspension = Wait(key, until)
             raise Suspended
         return answer.payload
@@ -135,6 +139,7 @@ class PostgresRunContext:
         needed = len(children) if at_least is None else at_least
         ends = await self._patiently(lambda c: families.read_ends(c, self._job.id, children))
         if len(ends) < needed and (until is None or datetime.now(UTC) < until):
+            await self._write_down()
             self.suspension = Wait.for_children(children, needed, until)
             raise Suspended
         return ends
@@ -158,8 +163,20 @@ class PostgresRunContext:
 
     async def _do(self, key: StepKey, number: int, body: Body) -> Json:
         result = journal.step_text(await body(key))
-        await self._fenced(lambda c: journal.finish(c, key.run_id, self._job.epoch, key.name, number, result))
+        await self._write_down(journal.Finished(key.name, number, result))
         return cast("Json", json.loads(result))  # as it will be read again, not as it was made
+
+    async def _do_for_now(self, key: StepKey, number: int, body: Body) -> Json:
+        result = journal.step_text(await body(key))
+        self._late.append(journal.Finished(key.name, number, result))
+        return cast("Json", json.loads(result))
+
+    async def _write_down(self, *steps: journal.Finished) -> None:
+        """Write down steps, behind those that only read and were not written down yet."""
+        steps = (*self._late, *steps)
+        if steps:
+            await self._fenced(lambda c: journal.finish(c, self._job.id, self._job.epoch, steps))
+            self._late = [step for step in self._late if step not in steps]
 
     async def _do_once(self, key: StepKey, number: int, body: Body) -> Json:
         await self._fenced(lambda c: journal.intend(c, key.run_id, self._job.epoch, key.name, number))

@@ -19,7 +19,7 @@ from app.infra.durable.options import code_version
 from app.infra.durable.ports import Ended, Handlers, NewRun, Noting, RunNotFound, RunNotOver, RunQueue, RunState
 from app.infra.durable.rows import job_of
 from app.infra.events.channel import EVENTS, word_of
-from app.kernel.ids import RunId, new_run_id
+from app.kernel.ids import ChatId, RunId, new_run_id
 from app.kernel.values import Json
 
 _CHATS = text("SELECT id, chat_id FROM runs WHERE id = ANY(CAST(:ids AS uuid[]))")
@@ -49,8 +49,12 @@ class PostgresEngine:
     queue: RunQueue
     handlers: Handlers
 
-    async def dispatch(self, run_id: RunId) -> None:
-        await self.dispatch_many([run_id])
+    async def dispatch(self, run_id: RunId, *, chat_id: ChatId | None = None) -> None:
+        if chat_id is None:
+            await self.dispatch_many([run_id])
+            return
+        self.hints.send(RUNS, run_id.hex)
+        self.hints.send(EVENTS, word_of(run_id, chat_id))
 
     async def dispatch_many(self, runs: Sequence[RunId]) -> None:
         if not runs:

@@ -23,8 +23,10 @@ _NAMES = text("SELECT name, is_done FROM run_steps WHERE run_id = :id ORDER BY n
 _RESULT = text("SELECT result FROM run_steps WHERE run_id = :id AND name = :name AND is_done")
 _FINISH = text("""
 INSERT INTO run_steps (run_id, name, number, epoch, is_done, result)
-SELECT id, :name, :number, :epoch, true, CAST(:result AS json) FROM runs
-WHERE id = :id AND epoch = :epoch AND state = 'running' FOR SHARE
+SELECT id, step.name, step.number, :epoch, true, CAST(step.result AS json)
+FROM runs, unnest(CAST(:names AS text[]), CAST(:numbers AS integer[]), CAST(:results AS text[]))
+  AS step (name, number, result)
+WHERE id = :id AND epoch = :epoch AND state = 'running' FOR SHARE OF runs
 ON CONFLICT (run_id, name) DO UPDATE SET is_done = true, result = excluded.result, at = now()
   WHERE run_steps.epoch = excluded.epoch
 RETURNING name""")
@@ -56,6 +58,15 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Finished:
+    """A step that is to be written down; `result` is its JSON."""
+
+    name: str
+    number: int
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     payload: Json
 
@@ -75,9 +86,15 @@ def step_text(result: Json) -> str:
     return written(result, limit_bytes=MAX_STEP_BYTES)
 
 
-async def finish(connection: AsyncConnection, run_id: RunId, epoch: int, name: str, number: int, result: str) -> bool:
-    """Write a step down; False where the run is another's."""
-    values = {"id": run_id, "epoch": epoch, "name": name, "number": number, "result": result}
+async def finish(connection: AsyncConnection, run_id: RunId, epoch: int, steps: Sequence[Finished]) -> bool:
+    """Write steps down, all or none; False where the run is another's."""
+    values = {
+        "id": run_id,
+        "epoch": epoch,
+        "names": [step.name for step in steps],
+        "numbers": [step.number for step in steps],
+        "results": [step.result for step in steps],
+    }
     return (await connection.execute(_FINISH, values)).first() is not None
 
 

@@ -188,11 +188,13 @@ class RunContext(Protocol):
     @property
     def job(self) -> Job: ...
 
-    async def step(self, name: str, body: Body, *, is_idempotent: bool = True) -> Json:
+    async def step(self, name: str, body: Body, *, is_idempotent: bool = True, only_reads: bool = False) -> Json:
         """Do something once: a finished step gives its kept result, and the body is not called.
 
         The same name again is the next step of that name. A body that is not idempotent is preceded by a written
-        intent; where the process died between the two, StepInDoubt is raised instead of doing it twice.
+        intent; where the process died between the two, StepInDoubt is raised instead of doing it twice. A step that
+        `only_reads` is written down together with the one behind it, which spares a write: nothing came of it until
+        then, so a process that died before may be followed by one that reads anew.
         Errors: what the body raises, StepInDoubt; Fenced, Suspended pass through.
         """
         ...
@@ -260,11 +262,19 @@ Handlers = NewType("Handlers", Mapping[str, Handler])
 """By the kind of run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The end of a lane: the id the run there will have, and whether nobody stands before it."""
+
+    run_id: RunId
+    is_free: bool
+
+
 class RunQueue(Protocol):
-    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> RunId:
+    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> Place:
         """Take the end of a lane until the transaction is over, for a run that is to be named before it is put.
 
-        Gives the id the run will have. Concurrency: as that of `put`.
+        Concurrency: as that of `put`.
         """
         ...
 
@@ -301,8 +311,8 @@ type Noting = Callable[[Tx], Awaitable[None]]
 class Engine(Protocol):
     """Any process may ask; errors of the storage pass through."""
 
-    async def dispatch(self, run_id: RunId) -> None:
-        """Offer a committed run; a hint."""
+    async def dispatch(self, run_id: RunId, *, chat_id: ChatId | None = None) -> None:
+        """Offer a committed run; a hint. Who knows the run's chat may say so, or it is looked up."""
         ...
 
     async def dispatch_many(self, runs: Sequence[RunId]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.infra.db.engine import session_of
 from app.infra.durable import lanes
 from app.infra.durable.limits import MAX_INPUT_BYTES, MAX_SIGNAL_BYTES
-from app.infra.durable.ports import NewRun, RunNotFound, RunState
+from app.infra.durable.ports import NewRun, Place, RunNotFound, RunState
 from app.infra.wire.json_text import written
 from app.kernel.ids import ChatId, RunId, new_run_id
 from app.kernel.transaction import Tx
@@ -20,12 +20,10 @@ _TAKEN = "place of a run"
 """in a session's `info`: the last place that was taken with its transaction, so that it is not looked for twice"""
 
 _NEWEST = text("""
-SELECT newest FROM (
-  (SELECT id AS newest FROM runs
-    WHERE lane = CAST(:lane AS varchar) AND state IN ('queued', 'running', 'waiting') ORDER BY id DESC LIMIT 1)
-  UNION ALL
-  (SELECT id FROM runs WHERE chat_id = CAST(:chat_id AS bigint) ORDER BY id DESC LIMIT 1)
-) AS known ORDER BY newest DESC LIMIT 1""")
+SELECT
+  (SELECT id FROM runs WHERE lane = CAST(:lane AS varchar) AND state IN ('queued', 'running', 'waiting')
+    ORDER BY id DESC LIMIT 1) AS ahead,
+  (SELECT id FROM runs WHERE chat_id = CAST(:chat_id AS bigint) ORDER BY id DESC LIMIT 1) AS latest""")
 
 _PUT = text("""
 WITH made AS (
@@ -67,11 +65,11 @@ WHERE id = :id AND state = 'waiting' AND wait_key = :key""")
 
 
 class PostgresRunQueue:
-    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> RunId:
+    async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> Place:
         session = session_of(tx)
-        run_id = RunId(await _place(session, new_run_id(), lane, chat_id))
-        session.info[_TAKEN] = (lane, chat_id, run_id)
-        return run_id
+        place = await _place(session, new_run_id(), lane, chat_id)
+        session.info[_TAKEN] = (lane, chat_id, place.run_id)
+        return place
 
     async def take_free(self, tx: Tx, wanted: Sequence[str], *, at_most: int) -> Sequence[str]:
         words = [lanes.of_lane(lane) for lane in wanted]
@@ -84,7 +82,7 @@ class PostgresRunQueue:
         if session.info.pop(_TAKEN, None) == (run.lane, run.chat_id, run.id):
             values["id"] = run.id
         else:
-            values["id"] = await _place(session, run.id, run.lane, run.chat_id)
+            values["id"] = (await _place(session, run.id, run.lane, run.chat_id)).run_id
         made = (await session.execute(_PUT, values)).scalar_one_or_none()
         if made is None:
             made = (await session.execute(_KNOWN, {"dedupe": run.dedupe})).scalar_one()
@@ -115,16 +113,17 @@ class PostgresRunQueue:
         return True
 
 
-async def _place(session: AsyncSession, run_id: RunId, lane: str | None, chat_id: ChatId | None) -> UUID:
-    """Take the lane's and the chat's end; tell the id to have there, which sorts behind all others."""
+async def _place(session: AsyncSession, run_id: RunId, lane: str | None, chat_id: ChatId | None) -> Place:
+    """Take the lane's and the chat's end; the id to have there sorts behind all others."""
     words = [lanes.of_lane(lane)] if lane is not None else []
     words += [lanes.of_chat(chat_id)] if chat_id is not None else []
     if not words:
-        return run_id
+        return Place(run_id, is_free=True)
     await lanes.lock(session, words)
-    found = await session.execute(_NEWEST, {"lane": lane, "chat_id": chat_id})
-    newest: UUID | None = found.scalar_one_or_none()
-    return run_id if newest is None or run_id > newest else new_run_id(after=RunId(newest))
+    ahead, latest = (await session.execute(_NEWEST, {"lane": lane, "chat_id": chat_id})).one()
+    newest = max((one for one in (ahead, latest) if one is not None), default=None)
+    named = run_id if newest is None or run_id > newest else new_run_id(after=RunId(newest))
+    return Place(named, is_free=ahead is None)
 
 
 async def _places(session: AsyncSession, runs: Sequence[NewRun]) -> Sequence[UUID]:

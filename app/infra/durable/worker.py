@@ -27,7 +27,8 @@ from app.infra.durable.ownership import Ownership, Tally
 from app.infra.durable.ports import Handlers, RunError, RunState
 from app.infra.durable.verdicts import Case, End, Outcome, Simply, Stop, Verdict, judge
 from app.infra.durable.writes import Writes
-from app.infra.events.channel import EVENTS, word_of
+from app.infra.events.channel import EVENTS, telling, word_of
+from app.infra.events.ports import EventType
 from app.kernel.ids import RunId
 
 FASTEST_SWEEP_S = 0.5
@@ -124,7 +125,7 @@ class PostgresWorker:
         self._heart_of(own).take(own)
         early = _early_verdict(claimed, self.options, is_draining=self._is_draining)
         if claimed.is_news and early is None:
-            self.hints.send(EVENTS, word_of(job.id, job.chat_id))
+            self._tell_of_start(claimed)
         if early is not None:
             self._kept(runs, self._conclude(early, claimed, own))
             return
@@ -135,6 +136,12 @@ class PostgresWorker:
         running = self._running[job.id] = _Running(claimed, own, context, handler, asyncio.Event())
         handler.add_done_callback(lambda _: running.news.set())
         self._kept(runs, self._conduct(running))
+
+    def _tell_of_start(self, claimed: Claimed) -> None:
+        word = word_of(claimed.job.id, claimed.job.chat_id)
+        if self.hints.is_idle:
+            word = telling(word, seq=claimed.seq, at=claimed.at, types=[EventType.RUN_STARTED], documents=["{}"])
+        self.hints.send(EVENTS, word)
 
     async def _conduct(self, running: _Running) -> None:
         """Wait for the handler, no longer than it may take once it was told to stop; then see to the run."""

@@ -13,7 +13,7 @@ from app.features.runs.domain.agent_work import OrderUnreadable, error_of
 from app.features.runs.use_cases.ask_agent import AskAgent
 from app.infra.durable.ports import Ended, Job, RunContext, RunFailed
 from app.infra.events.ports import NewEvent
-from app.kernel.transaction import Begin, Tx
+from app.kernel.transaction import Look, Tx
 from app.kernel.values import Json
 
 
@@ -25,7 +25,7 @@ class AnswerTurn:
     (`end_turn.py`); what the model said and was told, in its library's words, is the run's result.
     """
 
-    begin: Begin
+    look: Look
     messages: MessageStore
     ask: AskAgent
     end: EndTurn
@@ -40,7 +40,7 @@ class AnswerTurn:
 
     async def _read(self, job: Job, order: Order) -> Turn:
         """Read what the agent is to know. Errors: RunFailed."""
-        async with self.begin() as tx:
+        async with self.look() as tx:
             found = await self.messages.find(tx, order.question)
             if found is None:
                 raise RunFailed(error_of(MessageNotFound("The question was deleted before its turn came.")))

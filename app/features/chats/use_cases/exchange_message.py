@@ -64,7 +64,7 @@ class ExchangeMessage:
             begun = await self._put(tx, chat, wish, who)
             if keyed is not None:
                 await self.receipts.note(tx, keyed, f"{begun.question.id} {begun.run_id}")
-        await self.engine.dispatch(begun.run_id)
+        await self.engine.dispatch(begun.run_id, chat_id=chat_id)
         self.hook.capture(Snapshot(who.user_id, chat_id, wish.text, wish.request_id))
         return begun
 
@@ -79,8 +79,10 @@ class ExchangeMessage:
 
     async def _put(self, tx: Tx, chat: Chat, wish: Wish, who: Principal) -> Begun:
         lane = lane_of(chat.id)
-        run_id = await self.queue.take_place(tx, lane=lane, chat_id=chat.id)  # before any row is locked: see the port
-        await self._refuse_where_busy(tx, await self.runs.unfinished(tx, chat.id), wish)
+        place = await self.queue.take_place(tx, lane=lane, chat_id=chat.id)  # before any row is locked: see the port
+        if not place.is_free:
+            await self._refuse_where_busy(tx, await self.runs.unfinished(tx, chat.id), wish)
+        run_id = place.run_id
         asked = NewMessage(chat.id, MessageRole.USER, wish.text, MessageStatus.PENDING, run_id)
         question = await self.messages.add(tx, asked)
         if question is None:

@@ -40,14 +40,21 @@ class TurnJournal:
     def is_resumed(self) -> bool:
         return self.context.job.epoch > 1
 
-    async def step(self, name: str, body: Callable[[str], Awaitable[Json]], *, is_idempotent: bool = True) -> Json:
+    async def step(
+        self,
+        name: str,
+        body: Callable[[str], Awaitable[Json]],
+        *,
+        is_idempotent: bool = True,
+        only_reads: bool = False,
+    ) -> Json:
         async def doing(key: StepKey) -> Json:
             result = await body(str(key))
             await self.settle()  # before the step is written down: behind it nothing of it will be said again
             return result
 
         try:
-            return await self.context.step(name, doing, is_idempotent=is_idempotent)
+            return await self.context.step(name, doing, is_idempotent=is_idempotent, only_reads=only_reads)
         except StepInDoubt as doubt:
             raise InDoubt(doubt.key.name) from doubt
 

@@ -6,11 +6,12 @@ Facts
   has no room, the transaction is rolled back, and nothing was set aside.
 - An account that was made just now holds nothing of the past: what was spent before is read from `usage` while the
   row is locked. Whoever settles at the same moment has either committed, and is read, or waits for the lock and adds
-  itself afterwards. Of a run that nobody worked on before there is no past.
+  itself afterwards. Of a run that nobody worked on before there is no past: where that is all that is limited, nothing
+  can stand in the way, and the statement needs no transaction around it. That is how most runs begin.
 - A settlement locks its usage's row, its reservation and the accounts, in this order, in one statement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -24,15 +25,15 @@ from app.features.usage.domain.spent import Settlement
 from app.features.usage.ports import Full, Reservation
 from app.infra.db.engine import session_of
 from app.kernel.ids import RunId
-from app.kernel.transaction import Begin, Tx
+from app.kernel.transaction import Begin, Look, Tx
 
 FORGOTTEN_AFTER = timedelta(days=2)
 
-_RESERVE = text("""
+_RESERVING = """
     WITH asked AS (
-        SELECT * FROM unnest(
+        SELECT asked.* FROM unnest(
             CAST(:keys AS bytea[]), CAST(:amounts AS bigint[]), CAST(:mosts AS bigint[]), CAST(:news AS boolean[])
-        ) AS asked (key, amount, most, is_new)
+        ) AS asked (key, amount, most, is_new) {how}
     ), moved AS (
         INSERT INTO budget_accounts AS kept (key, spent, held, most, is_counted, touched_at)
         SELECT key, 0, amount, most, is_new, now() FROM asked ORDER BY key
@@ -43,11 +44,14 @@ _RESERVE = text("""
         RETURNING key, spent, held, is_counted
     ), noted AS (
         INSERT INTO budget_reservations (session, key, run_id, accounts, amounts, expires_at)
-        VALUES (:session, :key, :run_id, CAST(:keys AS bytea[]), CAST(:amounts AS bigint[]),
-            now() + CAST(:life AS interval))
+        SELECT :session, :key, :run_id, array_agg(key), array_agg(amount), now() + CAST(:life AS interval)
+        FROM moved JOIN asked USING (key) HAVING count(*) > 0
     )
     SELECT key, spent, held, is_counted FROM moved
-""")
+"""
+_RESERVE = text(_RESERVING.format(how=""))
+# a run's own first reservation binds nobody else: where the server dies with it, there is nothing to be made good
+_RESERVE_NEW = text(_RESERVING.format(how=", set_config('synchronous_commit', 'off', true) AS unsynced"))
 _LOOK = text("SELECT key, spent, held FROM budget_accounts WHERE key = ANY(CAST(:keys AS bytea[]))")
 _PAST = """
     SELECT coalesce(sum(requests), 0), coalesce(sum(tool_calls), 0),
@@ -136,6 +140,7 @@ def _freeing(statement: str, *, which: str) -> TextClause:
 
 _SETTLE_ONE = _freeing(_SETTLE, which="session = :session AND key = :key")
 _RELEASE = _freeing(_GIVE_BACK, which="run_id = :run_id")
+_TAKE_BACK = _freeing(_GIVE_BACK, which="session = :session AND key = :key")
 _EXPIRE = _freeing(_GIVE_BACK, which=_OLD)
 _CLOSE = _freeing(
     """
@@ -174,19 +179,23 @@ class _NoRoom(Exception):
 @dataclass(frozen=True, slots=True)
 class PostgresLedger:
     begin: Begin
+    look: Look
 
     async def reserve(self, reservation: Reservation) -> Full | None:
         by_key = {claim.account.key: claim for claim in reservation.claims}
+        is_new = [reservation.is_first and _has_no_past(claim) for claim in by_key.values()]
         values = {
             "keys": list(by_key),
             "amounts": [claim.amount for claim in by_key.values()],
             "mosts": [claim.most for claim in by_key.values()],
-            "news": [reservation.is_first and _has_no_past(claim) for claim in by_key.values()],
+            "news": is_new,
             "session": reservation.session,
             "key": reservation.key,
             "run_id": reservation.run_id,
             "life": reservation.life,
         }
+        if all(is_new) and await self._reserve_new(values, accounts=len(by_key)):
+            return None
         try:
             async with self.begin() as tx:
                 session = session_of(tx)
@@ -197,6 +206,16 @@ class PostgresLedger:
         except _NoRoom as none:
             return none.full
         return None
+
+    async def _reserve_new(self, values: Mapping[str, object], *, accounts: int) -> bool:
+        """Reserve on accounts that nobody opened before; False, and nothing set aside, where somebody did."""
+        async with self.look() as tx:
+            session = session_of(tx)
+            moved = (await session.execute(_RESERVE_NEW, values)).all()
+            if len(moved) == accounts and all(row.is_counted for row in moved):
+                return True
+            await session.execute(_TAKE_BACK, {"session": values["session"], "key": values["key"]})
+        return False
 
     async def settle(self, session: UUID, key: str, spent: Sequence[tuple[Account, int]], what: Settlement) -> None:
         usage, payer = what.spent, what.payer

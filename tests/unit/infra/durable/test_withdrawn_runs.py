@@ -15,7 +15,7 @@ from app.infra.durable.ports import Noting, RunNotFound, RunState
 from app.infra.durable.withdrawn_runs import ActiveRun, StopWithdrawnRuns
 from app.kernel.authority import Authority
 from app.kernel.errors import Unavailable
-from app.kernel.ids import RunId, UserId
+from app.kernel.ids import ChatId, RunId, UserId
 from app.kernel.revocation import Mark, Revocation
 from app.kernel.values import Json
 from tests.unit.edge.parts import NOW_S
@@ -61,7 +61,7 @@ class FakeRuns:
         self.cancelled.append(run_id.int)
         return RunState.INTERRUPTED
 
-    async def dispatch(self, run_id: RunId) -> None:
+    async def dispatch(self, run_id: RunId, *, chat_id: ChatId | None = None) -> None:
         raise AssertionError
 
     async def dispatch_many(self, runs: Sequence[RunId]) -> None:
