@@ -14,7 +14,7 @@ from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
 from app.infra.durable.ports import RunContext
 from app.infra.events import hub as hub_module
-from app.infra.events.channel import EVENTS, telling
+from app.infra.events.channel import EVENTS, telling, word_of
 from app.infra.events.hub import EventHub
 from app.infra.events.log import PostgresEventLog
 from app.infra.events.ports import LAST_WORDS, EventType, NewEvent, ReaderTooSlow, RunsCursor
@@ -323,6 +323,24 @@ async def test_what_a_hint_tells_is_not_read_again(database: Database) -> None:
 
     reads = sum("JOIN runs ON runs.id = asked.id" in statement for statement in said)
     assert reads < WORDS / 2
+
+
+async def test_a_hint_at_what_is_known_has_nothing_read(database: Database) -> None:
+    async with postgres_rig(database) as rig, rig.working(), reading(database) as readers:
+        rig.handler.act = speak_when_told
+        run_id = await rig.put()
+        await rig.says(run_id, "run_waiting")
+        following = asyncio.ensure_future(numbers(readers.log, run_id))  # noqa: TID251 - joins before the run goes on
+        while not any(run.seq == 3 for run in readers.hub._runs.values()):  # noqa: ASYNC110 - polled, as above
+            await asyncio.sleep(0.01)
+        async with counted_statements() as said:
+            for seq in (1, 2, 3):
+                readers.hints.send(EVENTS, word_of(run_id, None, seq=seq))
+                await asyncio.sleep(0.05)
+        await rig.engine.signal(run_id, "go", 1)
+
+        assert await following == list(range(1, WORDS + 6))
+    assert not any("JOIN runs ON runs.id = asked.id" in statement for statement in said)
 
 
 async def test_a_hint_that_tells_what_does_not_come_next_is_not_believed(database: Database) -> None:

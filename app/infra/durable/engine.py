@@ -54,7 +54,7 @@ class PostgresEngine:
             await self.dispatch_many([run_id])
             return
         self.hints.send(RUNS, run_id.hex)
-        self.hints.send(EVENTS, word_of(run_id, chat_id))
+        self.hints.send(EVENTS, word_of(run_id, chat_id, seq=1))
 
     async def dispatch_many(self, runs: Sequence[RunId]) -> None:
         if not runs:

@@ -1,7 +1,8 @@
 """How processes tell each other that a run said something: the run's id, its chat's if it has one, and perhaps what.
 
-A word is `RUN` or `RUN.CHAT`; or one of these and `+SEQ+AT+[[TYPE,DATA],...]`, which is what was said, at one moment
-and from number SEQ on: whoever follows the run is spared reading it.
+A word is `RUN` or `RUN.CHAT`; or one of these and `+SEQ`, the number of what was said last: whoever knows that already
+is spared looking; or one and `+SEQ+AT+[[TYPE,DATA],...]`, which is what was said, at one moment and from number SEQ on:
+whoever follows the run is spared reading it.
 """
 
 import json
@@ -21,24 +22,26 @@ TOLD_LIMIT_BYTES = 1500
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """`told` is what was said, as it is written; empty where it is to be read."""
+    """`first` is the number of what was said, or of the first of it that is `told`, as it is written; 0 for any."""
 
     run_id: RunId
     chat_id: ChatId | None
+    first: int = 0
     told: str = ""
 
     def events(self) -> Sequence[tuple[RunEvent, int]]:
         """Read what was told: each event with its size in bytes, or a little more. Errors: ValueError."""
-        seq, at, said = self.told.split("+", 2)
-        first, moment, size_bytes = int(seq), EPOCH + timedelta(microseconds=int(at)), len(said.encode())
+        at, said = self.told.split("+", 1)
+        moment, size_bytes = EPOCH + timedelta(microseconds=int(at)), len(said.encode())
         return [
-            (RunEvent(first + place, EventType(type_), self.run_id, self.chat_id, moment, data), size_bytes)
+            (RunEvent(self.first + place, EventType(type_), self.run_id, self.chat_id, moment, data), size_bytes)
             for place, (type_, data) in enumerate(json.loads(said))
         ]
 
 
-def word_of(run_id: RunId, chat_id: ChatId | None) -> str:
-    return run_id.hex if chat_id is None else f"{run_id.hex}.{chat_id}"
+def word_of(run_id: RunId, chat_id: ChatId | None, *, seq: int = 0) -> str:
+    word = run_id.hex if chat_id is None else f"{run_id.hex}.{chat_id}"
+    return f"{word}+{seq}" if seq else word
 
 
 def telling(word: str, *, seq: int, at: datetime, types: Sequence[str], documents: Sequence[str]) -> str:
@@ -52,6 +55,7 @@ def telling(word: str, *, seq: int, at: datetime, types: Sequence[str], document
 
 def parse(word: str) -> Word:
     """Errors: ValueError."""
-    name, _, told = word.partition("+")
+    name, _, said = word.partition("+")
     run, _, chat = name.partition(".")
-    return Word(RunId(UUID(run)), ChatId(int(chat)) if chat else None, told)
+    first, _, told = said.partition("+")
+    return Word(RunId(UUID(run)), ChatId(int(chat)) if chat else None, int(first or 0), told)

@@ -228,16 +228,21 @@ class EventHub:
                 self._note(heard.run_id)
 
     def _take(self, heard: Word) -> bool:
-        """Deliver what a hint tells, if it is what comes next; what it leaves out, or comes behind that, is read."""
+        """Deliver what a hint tells, if it is what comes next; what it leaves out, or comes behind that, is read.
+
+        What is known already needs nothing.
+        """
         run = self._runs.get(heard.run_id)
-        if run is None or not heard.told:
+        if run is None or not heard.first:
             return False
+        if not heard.told:
+            return heard.first <= run.seq
         try:
             told = heard.events()
         except ValueError:  # of another version
             return False
         if not told or told[0][0].seq != run.seq + 1:
-            return False
+            return bool(told) and told[-1][0].seq <= run.seq
         for event, size_bytes in told:
             run.seq = event.seq
             _push(run.readers, event, size_bytes)

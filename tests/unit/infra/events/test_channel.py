@@ -46,6 +46,12 @@ def test_a_word_names_the_run_and_its_chat(chat: ChatId | None, word: str) -> No
     assert (parse(word).run_id, parse(word).chat_id) == (RUN, chat)
 
 
+def test_a_word_may_say_up_to_where_there_is_something() -> None:
+    heard = parse(word_of(RUN, ChatId(7), seq=12))
+
+    assert (heard.run_id, heard.chat_id, heard.first, heard.told) == (RUN, 7, 12, "")
+
+
 BROKEN = ["3", "x+1+[]", "1+x+[]", "3+1+[", '3+1+[["no_such_type",{}]]', '3+1+[["text_delta"]]']
 
 
