@@ -32,7 +32,7 @@ from app.agents.llm.durability import TurnDurability, working_on
 from app.agents.llm.failures import PROMPT_TOO_LONG, as_fault
 from app.agents.llm.kept import bounded
 from app.agents.llm.model_step import PromptTooLong
-from app.agents.llm.told import told_of
+from app.agents.llm.told import pinned_of, told_of
 from app.agents.llm.window import MESSAGE_TOKENS, estimate_tokens, fit, tokens_of
 from app.agents.turns import Said
 from app.agents.work import Work
@@ -132,12 +132,13 @@ class ModelAgent:
             return await self._agent.run(
                 work.turn.text,
                 deps=work,
+                instructions=pinned_of(work.turn) or None,
                 message_history=[*_as_messages(history), *_told(work.turn)],
                 usage_limits=UsageLimits(request_limit=REQUEST_LIMIT, tool_calls_limit=TOOL_CALLS_LIMIT),
             )
 
     def _room_tokens(self, work: Work, window: int) -> int:
-        text = work.turn.text + told_of(work.turn)
+        text = work.turn.text + told_of(work.turn) + pinned_of(work.turn)
         shown = [tool for tool in work.tools.values() if tool.name not in work.hidden]
         fixed = self._fixed_tokens + _schema_tokens(shown)
         answer = (self._model.settings or {}).get("max_tokens") or window // ANSWER_SHARE
