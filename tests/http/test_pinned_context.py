@@ -51,9 +51,9 @@ def reading(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> Iterator[
         lambda: AgentFactory(MappingProxyType({"model": model, "reader": Reader()})), provides=AgentFactory
     )
     provider.provide(lambda: Models("answers", no_local_model(), make=make), provides=Models)
-    with running_gateway(some_settings(tmp_path, dsn=migrated_dsn), provider) as url:
-        with httpx.Client(base_url=url, timeout=30) as client:
-            yield client
+    settings = some_settings(tmp_path, dsn=migrated_dsn)
+    with running_gateway(settings, provider) as url, httpx.Client(base_url=url, timeout=30) as client:
+        yield client
 
 
 def test_it_is_kept_changed_and_removed_and_no_list_carries_it(client: httpx.Client) -> None:

@@ -1,5 +1,7 @@
 """The search in one's own chats, over HTTP. Its refusals are with everybody's, in `test_refusals.py`."""
 
+from itertools import pairwise
+
 import httpx
 import pytest
 
@@ -113,7 +115,7 @@ def test_what_is_no_text_is_no_error_of_ours(caller: httpx.Client, words: str) -
 def test_messages_as_long_as_there_are_go_in_and_are_found(caller: httpx.Client) -> None:
     """PostgreSQL refuses more than a megabyte of words, and takes a minute to read some texts if it is let."""
     owner, rare = somebody(), [chr(0x20000 + number) for number in range(40_000)]
-    texts = ["a_" * 50_000, "<" * 100_000, "".join(f"{a}{b}-" for a, b in zip(rare, rare[1:], strict=False))[:100_000]]
+    texts = ["a_" * 50_000, "<" * 100_000, "".join(f"{a}{b}-" for a, b in pairwise(rare))[:100_000]]
     chat = open_chat(caller, owner)
 
     for text in (*texts, f"{'x ' * 49_000}needle"):
