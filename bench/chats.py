@@ -1,9 +1,9 @@
 """What a long chat costs: opening it, paging through it, searching in it, and reading the history of a turn.
 
 Facts
-- The chat has 10,000 messages of realistic sizes: questions of a line or a few, answers of a paragraph or a page. Beside
-  it stand as many of other people's, with the same words.
-- They are written straight into the server's database, which then looks at them as it does by itself every now and then.
+- The chat has 10,000 messages of realistic sizes: questions of a line or a few, answers of a paragraph or a page.
+  Beside it stand as many of other people's, with the same words.
+- They are written straight into the server's database, which then looks at them as it does every now and then.
 - All but the history is asked of the real server, on a kept-alive connection; the history is read as a worker reads it.
 """
 
