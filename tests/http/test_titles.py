@@ -50,8 +50,10 @@ def read(client: httpx.Client, owner: str, chat_id: int) -> Json:
 def titled(client: httpx.Client, owner: str, chat_id: int) -> str | None:
     """Read the title until there is one."""
     end = time.monotonic() + 20
-    while (title := read(client, owner, chat_id)["title"]) is None and time.monotonic() < end:
+    title: str | None = None
+    while title is None and time.monotonic() < end:
         time.sleep(0.05)
+        title = read(client, owner, chat_id)["title"]
     return title
 
 
@@ -92,7 +94,7 @@ def test_a_model_makes_the_title_and_its_owner_pays(server: ModelServer, migrate
 
 
 def test_a_model_that_fails_leaves_the_first_words(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> None:
-    server.script(["By train."], [Failure(400)])
+    server.script(["By train."], Failure(400))
     owner = somebody()
     with a_gateway(server, migrated_dsn, tmp_path) as client:
         chat = open_chat(client, owner)

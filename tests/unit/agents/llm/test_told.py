@@ -42,7 +42,7 @@ async def test_what_is_pinned_stands_with_the_instructions_and_not_in_what_was_s
 
 
 async def test_what_is_pinned_takes_room_from_the_history() -> None:
-    model = ScriptedModel("one", context_window=2000)
+    model = ScriptedModel("one", window_tokens=2000)
     history = [message for number in range(40) for message in an_exchange(f"question {number}", "x" * 60)]
     async with a_desk(an_agent(), model=model) as desk:
         turn = replace(a_turn(history=history), pinned="word " * 600)

@@ -46,8 +46,8 @@ def test_it_is_bounded_whatever_the_text(text: str) -> None:
     assert 0 < len(snippet_of(text, ["plan"])) <= SNIPPET_CHARS + 2
 
 
-def test_a_part_says_that_there_is_more() -> None:
-    assert snippet_of("a plan b", ["plan"], is_begun=False, is_ended=False) == "…a plan b…"
+def test_a_part_says_that_there_is_more_and_may_begin_in_the_midst_of_a_word() -> None:
+    assert snippet_of("a plan b", ["plan"], is_begun=False, is_ended=False) == "…plan b…"
 
 
 @pytest.mark.parametrize("words", ["a.c", "(", "[", "\\", "*", "a|b", "^$"])
