@@ -1,7 +1,6 @@
 """What is pinned to a chat, over HTTP: kept, bounded, and shown to the agent of every turn."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import MappingProxyType
 
 import httpx
@@ -32,14 +31,14 @@ class Reader:
         return f"pinned: {turn.pinned!r}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[ModelServer]:
     with override_allow_model_requests(allow_model_requests=True), running_model_server() as server:
         yield server
 
 
-@pytest.fixture
-def reading(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def client(server: ModelServer, migrated_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A gateway with an agent of a model, which is asked over HTTP, and one of code."""
 
     def make(name: str) -> OpenAIChatModel:
@@ -51,7 +50,7 @@ def reading(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> Iterator[
         lambda: AgentFactory(MappingProxyType({"model": model, "reader": Reader()})), provides=AgentFactory
     )
     provider.provide(lambda: Models("answers", no_local_model(), make=make), provides=Models)
-    settings = some_settings(tmp_path, dsn=migrated_dsn)
+    settings = some_settings(tmp_path_factory.mktemp("gateway"), dsn=migrated_dsn)
     with running_gateway(settings, provider) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client
 
@@ -97,14 +96,15 @@ def test_it_is_bounded(client: httpx.Client, method: str, context: object, statu
     assert answer.json().get("context") == context if status == 200 else fields_of(answer) == ["context"]
 
 
-def test_the_model_of_every_turn_is_shown_it_with_its_instructions(server: ModelServer, reading: httpx.Client) -> None:
+def test_the_model_of_every_turn_is_shown_it_with_its_instructions(server: ModelServer, client: httpx.Client) -> None:
+    server.begin_afresh()
     owner = somebody()
-    chat = open_chat(reading, owner, agent="model", context="Act I")
+    chat = open_chat(client, owner, agent="model", context="Act I")
 
-    say(reading, owner, chat["id"], "one")
-    say(reading, owner, chat["id"], "two")
-    reading.put(f"/api/v1/chats/{chat['id']}", json={"context": None}, headers=as_(owner))
-    say(reading, owner, chat["id"], "three")
+    say(client, owner, chat["id"], "one")
+    say(client, owner, chat["id"], "two")
+    client.put(f"/api/v1/chats/{chat['id']}", json={"context": None}, headers=as_(owner))
+    say(client, owner, chat["id"], "three")
 
     first, second, third = [request.messages for request in server.requests]
     (standing,) = [text for role, text in first if role == "system"]
@@ -115,10 +115,10 @@ def test_the_model_of_every_turn_is_shown_it_with_its_instructions(server: Model
     assert "Act I" not in str([text for role, text in second if role != "system"])
 
 
-def test_an_agent_of_code_has_it_on_the_turn(reading: httpx.Client) -> None:
+def test_an_agent_of_code_has_it_on_the_turn(client: httpx.Client) -> None:
     owner = somebody()
-    chat = open_chat(reading, owner, agent="reader", context="Act I")
+    chat = open_chat(client, owner, agent="reader", context="Act I")
 
-    said = say(reading, owner, chat["id"], "hello").json()
+    said = say(client, owner, chat["id"], "hello").json()
 
     assert said[1]["content"] == "pinned: 'Act I'"

@@ -29,15 +29,15 @@ def server() -> Iterator[ModelServer]:
 
 
 @contextmanager
-def a_gateway(server: ModelServer, dsn: str, folder: Path) -> Iterator[httpx.Client]:
-    """One whose titles are made by a model of their own."""
+def a_gateway(server: ModelServer, dsn: str, folder: Path, *, title_model: str = "scripted") -> Iterator[httpx.Client]:
+    """One whose models are asked over HTTP; no other works on the same database meanwhile."""
 
     def make(name: str) -> OpenAIChatModel:
         return OpenAIChatModel(name, provider=OpenAIProvider(base_url=server.url, api_key="none"))
 
     provider = Provider(scope=Scope.APP)
     provider.provide(lambda: Models("answers", no_local_model(), make=make), provides=Models)
-    settings = some_settings(folder, dsn=dsn, title_model="scripted")
+    settings = some_settings(folder, dsn=dsn, title_model=title_model)
     with running_gateway(settings, provider) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client
 
@@ -57,18 +57,21 @@ def titled(client: httpx.Client, owner: str, chat_id: int) -> str | None:
     return title
 
 
-def test_a_chat_has_its_first_words_for_a_title_when_the_answer_is_there(client: httpx.Client) -> None:
+def test_a_chat_has_its_first_words_for_a_title_when_the_answer_is_there(
+    server: ModelServer, migrated_dsn: str, tmp_path: Path
+) -> None:
     owner = somebody()
-    chat = open_chat(client, owner, agent="echo")
+    with a_gateway(server, migrated_dsn, tmp_path, title_model="") as client:
+        chat = open_chat(client, owner, agent="echo")
+        say(client, owner, chat["id"], QUESTION)
+        first = read(client, owner, chat["id"])["title"]
+        client.put(f"/api/v1/chats/{chat['id']}", json={"title": None}, headers=as_(owner))
+        emptied = read(client, owner, chat["id"])["title"]
+        say(client, owner, chat["id"], "And then?")
+        anew = read(client, owner, chat["id"])["title"]
 
-    say(client, owner, chat["id"], QUESTION)
-    first = read(client, owner, chat["id"])["title"]
-    client.put(f"/api/v1/chats/{chat['id']}", json={"title": None}, headers=as_(owner))
-    emptied = read(client, owner, chat["id"])["title"]
-    say(client, owner, chat["id"], "And then?")
-
-    assert (first, emptied) == ("How do I plan a trip?", None)
-    assert read(client, owner, chat["id"])["title"] == "And then?"
+    assert (first, emptied, anew) == ("How do I plan a trip?", None, "And then?")
+    assert server.requests == []
 
 
 def test_a_model_makes_the_title_and_its_owner_pays(server: ModelServer, migrated_dsn: str, tmp_path: Path) -> None:

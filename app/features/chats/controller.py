@@ -71,7 +71,7 @@ FILTERS = (
 )
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
 FewAtOnce = Annotated[int, QueryParameter(ge=1, le=MAX_INTERACTIONS)]
-Words = Annotated[str, QueryParameter(name="q", min_length=1, max_length=QUERY_LIMIT_CHARS)]
+Words = Annotated[str, QueryParameter(min_length=1, max_length=QUERY_LIMIT_CHARS)]
 FewFound = Annotated[int, QueryParameter(ge=1, le=MAX_FOUND)]
 Offset = Annotated[int, QueryParameter(ge=0, le=MAX_OFFSET)]
 ABOUT_MANY = (Forbidden, StorageUnavailable)
@@ -120,11 +120,11 @@ class ChatController(Controller):
         self,
         principal: Who,
         use_case: FromDishka[SearchChats],
-        words: Words,
+        q: Words,
         limit: FewFound = DEFAULT_PAGE_SIZE,
         offset: Offset = 0,
     ) -> FoundChatsOut:
-        return FoundChatsOut.of(await use_case(principal, words, limit=limit, offset=offset))
+        return FoundChatsOut.of(await use_case(principal, q, limit=limit, offset=offset))
 
     @get("/{chat_id:str}", summary="Read a chat")
     @inject
