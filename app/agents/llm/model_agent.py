@@ -49,6 +49,10 @@ ANSWER_SHARE = 4
 """A quarter of the window stays free for the answer of a model without a cap, and for what tools give back."""
 TRIM_SHARE = 4
 """The oldest turns are dropped a quarter of the window at a time."""
+_TOO_LONG = "The message does not fit into the language model's window; say it shorter."
+_PINNED_TOO_LONG = (
+    "The message, with what is pinned to the chat, does not fit into the language model's window; shorten it."
+)
 
 
 class ModelAgent:
@@ -145,7 +149,7 @@ class ModelAgent:
         room = window - answer - fixed - estimate_tokens(text) - MESSAGE_TOKENS
         # the estimate errs upwards, so it refuses nobody alone: the text must be too long at four characters a token
         if room < 0 and len(text) // 4 > window - answer:
-            raise TurnTooLong("The message does not fit into the language model's window; say it shorter.")
+            raise TurnTooLong(_PINNED_TOO_LONG if work.turn.pinned else _TOO_LONG)
         return max(room, 0)
 
 

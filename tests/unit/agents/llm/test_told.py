@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+
+from app.agents.contract import TurnTooLong
 from app.agents.llm.scripted import ScriptedModel
 from app.agents.llm.told import FRAME, PINNED, pinned_of, told_of
 from tests.fakes.journal import FakeJournal
@@ -55,3 +58,10 @@ async def test_what_is_pinned_takes_room_from_the_history() -> None:
 
 def test_white_space_is_nothing_pinned() -> None:
     assert pinned_of(replace(a_turn(), pinned=" \n")) == ""
+
+
+async def test_what_is_pinned_and_does_not_fit_is_named() -> None:
+    async with a_desk(an_agent(), model=ScriptedModel("one", window_tokens=2000)) as desk:
+        turn = replace(a_turn(), pinned="x" * 32_000)
+        with pytest.raises(TurnTooLong, match="what is pinned to the chat"):
+            await desk.answer("helper", turn, journal=FakeJournal(), timeout_s=30)
