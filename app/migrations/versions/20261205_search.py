@@ -33,7 +33,13 @@ def upgrade() -> None:
         "messages",
         sa.Column("search", postgresql.TSVECTOR(), sa.Computed(_WORDS, persisted=True), nullable=False),
     )
-    op.create_index(op.f("ix_messages_search"), "messages", ["search"], postgresql_using="gin")
+    op.create_index(
+        op.f("ix_messages_search"),
+        "messages",
+        ["search"],
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": 64},
+    )
 
 
 def downgrade() -> None:
