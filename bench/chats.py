@@ -71,11 +71,12 @@ class Measured:
 def run() -> int:
     issuer = Issuer.generate()
     with running_gateway(issuer) as gateway:
-        caller = Caller.open(gateway.url, issuer.token("owner"))
-        chat_id = ChatId(json.loads(caller.call("POST", "/api/v1/chats/", {"agent": "echo"}))["id"])
-        database = _Database(gateway.log.parent)
+        token = issuer.token("owner")
+        opened = Caller.open(gateway.url, token).call("POST", "/api/v1/chats/", {"agent": "echo"})
+        chat_id, database = ChatId(json.loads(opened)["id"]), _Database(gateway.log.parent)
         ids = asyncio.run(database.fill(chat_id))
-        measured = [*_served(caller, chat_id, ids), asyncio.run(database.history(chat_id, ids[-1]))]
+        served = _served(Caller.open(gateway.url, token), chat_id, ids)
+        measured = [*served, asyncio.run(database.history(chat_id, ids[-1]))]
     for one in measured:
         print(one)
     return 1 if any(one.is_missed for one in measured) else 0
