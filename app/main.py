@@ -14,7 +14,7 @@ from dishka import AsyncContainer, Provider, Scope, make_async_container
 from dishka.integrations.litestar import setup_dishka
 from litestar import Litestar
 
-from app.agents.provider import agent_flaws, row_flaws, skill_flaws
+from app.agents.provider import agent_flaws, row_flaws, skill_flaws, title_flaws
 from app.edge.asgi import Door
 from app.edge.edge import Edge
 from app.edge.provider import key_flaws, table_flaws
@@ -51,8 +51,8 @@ def check_settings(settings: Settings) -> None:
     """Errors: ConfigurationInvalid."""
     gguf, folder, rows = settings.local_model_gguf, settings.agents_dir, settings.gateway
     values = _value_flaws(settings.jwt_public_key, settings.default_model, gguf=gguf, folder=folder)
-    skills = skill_flaws(settings.skills_dir, gguf=gguf, agents=folder)
-    if flaws := [*table_flaws(rows), *values, *skills, *row_flaws(rows, folder=folder)]:
+    skills, titles = skill_flaws(settings.skills_dir, gguf=gguf, agents=folder), title_flaws(settings.title_model, gguf)
+    if flaws := [*table_flaws(rows), *values, *skills, *row_flaws(rows, folder=folder), *titles]:
         raise ConfigurationInvalid(flaws)
 
 

@@ -105,9 +105,10 @@ type ApprovalRules = Annotated[str, AfterValidator(_rules)]
 
 
 class AgentSettings(BaseModel):
-    """What agents may spend, what they are to ask before, their skills, and how they hand work on."""
+    """What agents may spend, what they are to ask before, their skills, how they hand work on, and who names chats."""
 
     agents_dir: Path | None = None
+    title_model: str = ""
     budget_run: Limits = Field(default=RUN_BUDGET, validate_default=True)
     budget_chat: Limits = Field(default_factory=dict)
     budget_user: Limits = Field(default_factory=dict)

@@ -5,7 +5,7 @@ import signal
 import sys
 from types import FrameType
 
-from bench import exchange, first_token, proxied, runs
+from bench import chats, exchange, first_token, proxied, runs
 from bench.edge import run as edge
 from bench.edge.hold import hold
 from bench.edge.scenarios import QUICK, Pace
@@ -14,6 +14,7 @@ from bench.programs import DidNotStart, ProgramMissing
 BENCHES = {
     "exchange": "what an exchange costs when the agent costs nothing",
     "first-token": "the first token of an exchange that streams, beside the model called directly",
+    "chats": "a chat of 10,000 messages: opened, paged through, searched",
     "runs": "the engine of runs: how soon one starts and stops, how many a second",
     "proxied": "a proxied call through the demo's front door, beside the same call made to the service itself",
     "edge": "the front door beside nginx, Envoy and what else is installed",
@@ -52,6 +53,8 @@ def _run(name: str, asked: argparse.Namespace) -> int:
         return hold(QUICK)
     if name == "edge":
         return edge.run(QUICK if asked.quick else Pace(), only=asked.only)
+    if name == "chats":
+        return chats.run()
     {"exchange": exchange.run, "first-token": first_token.run, "runs": runs.run, "proxied": proxied.run}[name]()
     return 0
 

@@ -31,9 +31,7 @@ from app.kernel.values import Json
 DEFAULT_AGENT = "assistant"
 UNMETERED = Unmetered()
 ALONE = NobodyElse()
-
 TOOL_TIMEOUT_S = 60.0
-
 _MARK = "portico_traits"
 
 type Speaker = Literal["user", "assistant", "system"]
@@ -53,7 +51,8 @@ class Turn:
 
     `history` is oldest first, without what the user left out of the prompt, and ends before `text`.
     `chat_id` is None outside of a chat, as in a task. `caller` is whose authority every tool call has. `is_attended`
-    tells whether a person follows the turn and can be asked. `context` and `channel` are what the client says of it.
+    tells whether a person follows the turn and can be asked. `context` and `channel` are what the client says of it,
+    `pinned` is what the chat's owner wants every turn of it to have in mind.
     `thread` names what notes belong to: a chat, or the run above all. `depth` counts those above; `skill` is gone by.
     Where the caller may not write, no tool is offered that does.
     """
@@ -66,6 +65,7 @@ class Turn:
     is_attended: bool = True
     context: Mapping[str, Json] = field(default_factory=dict)
     channel: str = ""
+    pinned: str = ""
     may_write: bool = True
     thread: str = ""
     depth: int = 0

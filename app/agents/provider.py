@@ -31,6 +31,7 @@ from app.agents.sandbox.ports import MEGABYTE, Limits
 from app.agents.sandbox.sandbox import Sandbox
 from app.agents.sandbox.tools import CodeExecution
 from app.agents.skills.catalogue import SHIPPED, Catalogue, SkillBroken
+from app.agents.titling import titler
 from app.agents.tools.interceptors import Interceptors
 from app.agents.tools.reading import writing_offers
 from app.infra.durable.options import WorkerOptions
@@ -170,6 +171,7 @@ class AgentsProvider(FoundAgents):
         background: Background,
         interceptors: Interceptors,
         house: House,
+        settings: Settings,
     ) -> AsyncIterator[AgentRunner]:
         runner = AgentRunner(
             factory.agents,
@@ -178,6 +180,7 @@ class AgentsProvider(FoundAgents):
             interceptors=interceptors,
             sources=(McpTools(servers), CodeExecution(sandbox, folders)),
             house=house,
+            unlisted=[titler(settings.title_model)] if settings.title_model else [],
         )
         _watch_agents(health, runner)
         background.add("agents", partial(_prepare_agents, runner, health))
@@ -206,6 +209,14 @@ def agent_flaws(default_model: str, gguf: Path | None, *, folder: Path | None = 
             check_model(name, gguf=gguf)
         except ModelMisconfigured as wrong:
             yield ConfigProblem(where, key, str(wrong))
+
+
+def title_flaws(model: str, gguf: Path | None) -> Iterable[ConfigProblem]:
+    """Tell what would keep titles from being made: a model that cannot be used."""
+    try:
+        check_model(model, gguf=gguf)
+    except ModelMisconfigured as wrong:
+        yield ConfigProblem("environment", "TITLE_MODEL", str(wrong))
 
 
 def load_skills(folder: Path | None) -> Catalogue:

@@ -103,9 +103,14 @@ class AgentRunner:
         interceptors: Interceptors = UNGUARDED,
         sources: Sequence[ToolSource] = (),
         house: House | None = None,
+        unlisted: Sequence[Agent] = (),
     ) -> None:
-        """Stand `interceptors` around every call of a tool; ask `sources` for tools for every agent of a model."""
+        """Stand `interceptors` around every call of a tool; ask `sources` for tools for every agent of a model.
+
+        `unlisted` are asked by their names, and shown to nobody.
+        """
         self._agents = agents
+        self._unlisted = {agent.name: agent for agent in unlisted}
         self._house = house or House()
         self._interceptors = interceptors
         self._sources = tuple(sources)
@@ -145,7 +150,7 @@ class AgentRunner:
         spending: Spending = UNMETERED,
         errands: Errands = ALONE,
     ) -> Said:
-        member = self._member(name)
+        member = self._unlisted.get(name) or self._member(name)
         started_s = time.monotonic()
         try:
             async with asyncio.timeout(timeout_s):
@@ -191,7 +196,8 @@ class AgentRunner:
         return self._agents[name]
 
     def _specs(self) -> list[Agent]:
-        return [member for member in self._agents.values() if isinstance(member, Agent)]
+        listed = [member for member in self._agents.values() if isinstance(member, Agent)]
+        return [*listed, *self._unlisted.values()]
 
     def _model_name(self, spec: Agent) -> str | None:
         try:

@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from app.features.approvals.use_cases.close_approvals import CloseApprovals
+from app.features.chats.domain import title
 from app.features.chats.domain.chat import Chat, NewChat
 from app.features.chats.domain.message import Message, MessageRole, MessageStatus, NewMessage
 from app.features.chats.domain.turn import KIND
 from app.features.chats.use_cases.answer_turn import AnswerTurn
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
+from app.features.chats.use_cases.give_title import GiveTitle
+from app.features.chats.use_cases.make_title import EndTitle, MakeTitle
 from app.features.runs.use_cases.ask_agent import AskAgent
 from app.features.usage.domain.budget import Budgets
 from app.features.usage.use_cases.close_run import CloseRun
@@ -63,6 +66,7 @@ class Slice:
     budgets: Budgets = field(default_factory=Budgets)
     approvals: FakeApprovalStore = field(default_factory=FakeApprovalStore)
     audit: FakeAuditStore = field(default_factory=FakeAuditStore)
+    titles_are_asked_for: bool = False
 
     def __post_init__(self) -> None:
         self.chats = FakeChatStore(self.world)
@@ -71,7 +75,7 @@ class Slice:
         self.runs = FakeRunStore(self.kept)
         self.log = FakeEventLog(self.kept)
         self.queue = FakeRunQueue(self.kept)
-        self.handlers = Handlers({KIND: self.answering()})
+        self.handlers = Handlers({KIND: self.answering(), title.KIND: self.titling()})
         self.engine = FakeEngine(self.kept, self.handlers)
 
     @asynccontextmanager
@@ -85,8 +89,13 @@ class Slice:
                 raise
 
     def answering(self) -> AnswerTurn:
-        end = EndTurn(self.messages, self.runs, CloseRun(self.ledger), CloseApprovals(self.approvals))
-        return AnswerTurn(self.begin, self.messages, self.asking(), end)
+        give = GiveTitle(self.chats, self.queue, is_asked=self.titles_are_asked_for)
+        end = EndTurn(self.messages, self.runs, CloseRun(self.ledger), CloseApprovals(self.approvals), give)
+        return AnswerTurn(self.begin, self.chats, self.messages, self.asking(), end)
+
+    def titling(self) -> MakeTitle:
+        end = EndTitle(self.chats, self.messages, CloseRun(self.ledger))
+        return MakeTitle(self.begin, self.chats, self.messages, self.asking(), end)
 
     def asking(self) -> AskAgent:
         meter = MeterRun(self.ledger, self.budgets, SystemClock())

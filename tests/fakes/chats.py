@@ -1,6 +1,7 @@
 """The ports of chats in memory: stores over one `World` whose transactions are serial and roll back, and a hook."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from app.features.chats.domain.message import (
     NewMessage,
     OwnedMessage,
 )
+from app.features.chats.domain.search import MATCHES_LIMIT, FoundChat, Match, snippet_of
 from app.features.chats.ports import Snapshot
 from app.kernel.ids import ChatId, MessageId, RunId, UserId
 from app.kernel.paging import ListQuery, Page, Search
@@ -85,7 +87,9 @@ class FakeChatStore:
     async def add(self, tx: Tx, draft: NewChat) -> Chat:
         now = self.world.now()
         chat_id = ChatId(self.world.next_id("chat"))
-        chat = Chat(chat_id, draft.user_id, draft.title, draft.agent, dict(draft.metadata), now, now)
+        chat = Chat(
+            chat_id, draft.user_id, draft.title, draft.agent, dict(draft.metadata), now, now, context=draft.context
+        )
         self.world.state.chats[chat_id] = chat
         return chat
 
@@ -97,7 +101,7 @@ class FakeChatStore:
 
     async def list(self, tx: Tx, query: ListQuery, *, owner: UserId | None) -> Page[Chat]:
         live = [chat for chat in self.world.state.chats.values() if chat.deleted_at is None]
-        return listed([chat for chat in live if owner in (None, chat.user_id)], query)
+        return listed([replace(chat, context=None) for chat in live if owner in (None, chat.user_id)], query)
 
     async def update(self, tx: Tx, chat_id: ChatId, change: ChatChange) -> Chat | None:
         chat = self.world.live_chat(chat_id)
@@ -108,6 +112,7 @@ class FakeChatStore:
             title=chat.title if change.title is KEPT else change.title,
             agent=chat.agent if change.agent is KEPT else change.agent,
             metadata=chat.metadata if change.metadata is KEPT else change.metadata,
+            context=chat.context if change.context is KEPT else change.context,
             updated_at=self.world.now(),
         )
         self.world.state.chats[chat_id] = changed
@@ -123,6 +128,11 @@ class FakeChatStore:
             return None
         self.world.state.chats[chat_id] = replace(chat, deleted_at=None)
         return self.world.state.chats[chat_id]
+
+    async def entitle(self, tx: Tx, chat_id: ChatId, title: str) -> None:
+        chat = self.world.state.chats.get(chat_id)
+        if chat is not None and chat.title is None:
+            self.world.state.chats[chat_id] = replace(chat, title=title, updated_at=self.world.now())
 
 
 class FakeMessageStore:
@@ -253,6 +263,39 @@ class FakeMessageStore:
     async def delete(self, tx: Tx, message_id: MessageId) -> None:
         if await self.find(tx, message_id):
             self.world.state.deleted_messages |= {message_id}
+
+
+class FakeChatSearch:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def search(self, tx: Tx, words: str, *, owner: UserId, limit: int, offset: int) -> Page[FoundChat]:
+        wanted = words_in(words)
+        if not wanted:
+            return Page((), 0, limit, offset)
+        found: list[tuple[datetime, FoundChat]] = []
+        for chat in self.world.state.chats.values():
+            if chat.deleted_at is not None or chat.user_id != owner:
+                continue
+            visible = [one for one in self.world.messages() if one.chat_id == chat.id and self.world.is_visible(one)]
+            hits = [one for one in reversed(visible) if has_all(one.content, wanted)]
+            if hits or has_all(chat.title or "", wanted):
+                matches = [
+                    Match(one.id, one.role, snippet_of(one.content, wanted), one.created_at)
+                    for one in hits[:MATCHES_LIMIT]
+                ]
+                shown = FoundChat(replace(chat, context=None), matches)
+                found.append((hits[0].created_at if hits else chat.updated_at, shown))
+        found.sort(key=lambda one: (one[0], one[1].chat.id), reverse=True)
+        return Page([one for _, one in found[offset : offset + limit]], len(found), limit, offset)
+
+
+def words_in(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def has_all(text: str, wanted: Sequence[str]) -> bool:
+    return all(any(word.startswith(one) for word in words_in(text)) for one in wanted)
 
 
 @dataclass

@@ -44,6 +44,7 @@ class Endpoint:
 ENDPOINTS = (
     Endpoint("GET", "/api/v1/chats/", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("POST", "/api/v1/chats/", body={"title": "Plans"}, malformed={"title": 5}, flawed="title"),
+    Endpoint("GET", "/api/v1/chats/search", malformed="q=", flawed="q"),
     Endpoint("GET", "/api/v1/chats/{chat_id}", flawed="chat_id"),
     Endpoint("PUT", "/api/v1/chats/{chat_id}", body={"title": "New"}, malformed={"colour": "red"}, flawed="colour"),
     Endpoint("DELETE", "/api/v1/chats/{chat_id}", flawed="chat_id"),

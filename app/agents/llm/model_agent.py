@@ -32,7 +32,7 @@ from app.agents.llm.durability import TurnDurability, working_on
 from app.agents.llm.failures import PROMPT_TOO_LONG, as_fault
 from app.agents.llm.kept import bounded
 from app.agents.llm.model_step import PromptTooLong
-from app.agents.llm.told import told_of
+from app.agents.llm.told import pinned_of, told_of
 from app.agents.llm.window import MESSAGE_TOKENS, estimate_tokens, fit, tokens_of
 from app.agents.turns import Said
 from app.agents.work import Work
@@ -49,6 +49,10 @@ ANSWER_SHARE = 4
 """A quarter of the window stays free for the answer of a model without a cap, and for what tools give back."""
 TRIM_SHARE = 4
 """The oldest turns are dropped a quarter of the window at a time."""
+_TOO_LONG = "The message does not fit into the language model's window; say it shorter."
+_PINNED_TOO_LONG = (
+    "The message, with what is pinned to the chat, does not fit into the language model's window; shorten it."
+)
 
 
 class ModelAgent:
@@ -132,19 +136,20 @@ class ModelAgent:
             return await self._agent.run(
                 work.turn.text,
                 deps=work,
+                instructions=pinned_of(work.turn) or None,
                 message_history=[*_as_messages(history), *_told(work.turn)],
                 usage_limits=UsageLimits(request_limit=REQUEST_LIMIT, tool_calls_limit=TOOL_CALLS_LIMIT),
             )
 
     def _room_tokens(self, work: Work, window: int) -> int:
-        text = work.turn.text + told_of(work.turn)
+        text = work.turn.text + told_of(work.turn) + pinned_of(work.turn)
         shown = [tool for tool in work.tools.values() if tool.name not in work.hidden]
         fixed = self._fixed_tokens + _schema_tokens(shown)
         answer = (self._model.settings or {}).get("max_tokens") or window // ANSWER_SHARE
         room = window - answer - fixed - estimate_tokens(text) - MESSAGE_TOKENS
         # the estimate errs upwards, so it refuses nobody alone: the text must be too long at four characters a token
         if room < 0 and len(text) // 4 > window - answer:
-            raise TurnTooLong("The message does not fit into the language model's window; say it shorter.")
+            raise TurnTooLong(_PINNED_TOO_LONG if work.turn.pinned else _TOO_LONG)
         return max(room, 0)
 
 

@@ -14,12 +14,14 @@ from litestar.status_codes import HTTP_200_OK
 
 from app.features.chats.domain.chat import ChatNotFound
 from app.features.chats.domain.message import MessageNotFound
+from app.features.chats.domain.search import MAX_FOUND, MAX_OFFSET, QUERY_LIMIT_CHARS
 from app.features.chats.schemas import (
     USER_ID_LIMIT_CHARS,
     ChatCreate,
     ChatOut,
     ChatPageOut,
     ChatUpdate,
+    FoundChatsOut,
     InteractionsOut,
     MessageCreate,
     MessageOut,
@@ -39,6 +41,7 @@ from app.features.chats.use_cases.read_interactions import MAX_INTERACTIONS, Rea
 from app.features.chats.use_cases.read_message import ReadMessage
 from app.features.chats.use_cases.read_messages import ReadMessages
 from app.features.chats.use_cases.restore_chat import RestoreChat
+from app.features.chats.use_cases.search_chats import SearchChats
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
 from app.infra.db.errors import StorageUnavailable
@@ -46,7 +49,7 @@ from app.kernel.errors import Forbidden
 from app.kernel.identity import Principal
 from app.kernel.ids import MAX_ID, ChatId, MessageId
 from app.kernel.keyed_requests import KeyedRequest
-from app.kernel.paging import MAX_PAGE_SIZE, ListFields, ListQuery, parse_list_query
+from app.kernel.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, ListFields, ListQuery, parse_list_query
 
 # Litestar does not look into aliases made with `type`.
 # Any: the user, auth and state of a Litestar request, none of which we use
@@ -68,6 +71,9 @@ FILTERS = (
 )
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
 FewAtOnce = Annotated[int, QueryParameter(ge=1, le=MAX_INTERACTIONS)]
+Words = Annotated[str, QueryParameter(min_length=1, max_length=QUERY_LIMIT_CHARS)]
+FewFound = Annotated[int, QueryParameter(ge=1, le=MAX_FOUND)]
+Offset = Annotated[int, QueryParameter(ge=0, le=MAX_OFFSET)]
 ABOUT_MANY = (Forbidden, StorageUnavailable)
 ABOUT_A_CHAT = (ChatNotFound, StorageUnavailable)
 ABOUT_A_MESSAGE = (MessageNotFound, StorageUnavailable)
@@ -102,6 +108,23 @@ class ChatController(Controller):
         self, data: JSONBody[ChatCreate], principal: Who, keyed: Keyed, use_case: FromDishka[CreateChat]
     ) -> ChatOut:
         return ChatOut.of(await use_case(principal, data.draft(creator=principal.user_id), keyed=keyed))
+
+    @get(
+        "/search",
+        summary="Search one's own chats",
+        description="Every word of `q` is to begin a word of one message, or of the title; case does not matter.",
+        opt={"faults": (StorageUnavailable,)},
+    )
+    @inject
+    async def search_chats(
+        self,
+        principal: Who,
+        use_case: FromDishka[SearchChats],
+        q: Words,
+        limit: FewFound = DEFAULT_PAGE_SIZE,
+        offset: Offset = 0,
+    ) -> FoundChatsOut:
+        return FoundChatsOut.of(await use_case(principal, q, limit=limit, offset=offset))
 
     @get("/{chat_id:str}", summary="Read a chat")
     @inject

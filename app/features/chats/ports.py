@@ -18,6 +18,7 @@ from app.features.chats.domain.message import (
     OwnedMessage,
     Said,
 )
+from app.features.chats.domain.search import FoundChat
 from app.kernel.ids import ChatId, MessageId, RunId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
@@ -35,7 +36,10 @@ class ChatStore(Protocol):
         ...
 
     async def list(self, tx: Tx, query: ListQuery, *, owner: UserId | None) -> Page[Chat]:
-        """List one owner's chats, everybody's for None; the newest first unless the query orders otherwise."""
+        """List one owner's chats, everybody's for None; the newest first unless the query orders otherwise.
+
+        What is pinned to them is left out.
+        """
         ...
 
     async def update(self, tx: Tx, chat_id: ChatId, change: ChatChange) -> Chat | None: ...
@@ -45,6 +49,20 @@ class ChatStore(Protocol):
         ...
 
     async def restore(self, tx: Tx, chat_id: ChatId) -> Chat | None: ...
+
+    async def entitle(self, tx: Tx, chat_id: ChatId, title: str) -> None:
+        """Give the chat this title if it has none."""
+        ...
+
+
+class ChatSearch(Protocol):
+    async def search(self, tx: Tx, words: str, *, owner: UserId, limit: int, offset: int) -> Page[FoundChat]:
+        """Find the owner's chats with a message, or the title, that has all of the words, or words that begin so.
+
+        They come by their newest such message; those of which only the title matches by when they were changed last.
+        Shapes: at most MATCHES_LIMIT messages of each, the newest first. Words without a letter or digit find nothing.
+        """
+        ...
 
 
 class MessageStore(Protocol):

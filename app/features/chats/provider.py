@@ -6,10 +6,12 @@ from typing import NewType
 from dishka import Provider, Scope, provide, provide_all
 
 from app.features.chats.clients import HttpMessageHook, NoMessageHook, PostJson
+from app.features.chats.domain import title
 from app.features.chats.domain.turn import KIND
-from app.features.chats.ports import ChatStore, MessageHook, MessageStore
+from app.features.chats.ports import ChatSearch, ChatStore, MessageHook, MessageStore
 from app.features.chats.repository.chats import PostgresChatStore
 from app.features.chats.repository.messages import PostgresMessageStore
+from app.features.chats.repository.search import PostgresChatSearch
 from app.features.chats.use_cases.add_message import AddMessage
 from app.features.chats.use_cases.answer_turn import AnswerTurn
 from app.features.chats.use_cases.await_turn import AwaitTurn
@@ -19,16 +21,19 @@ from app.features.chats.use_cases.delete_chat import DeleteChat
 from app.features.chats.use_cases.delete_message import DeleteMessage
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
+from app.features.chats.use_cases.give_title import GiveTitle
 from app.features.chats.use_cases.list_chats import ListChats
 from app.features.chats.use_cases.list_messages import ListMessages
+from app.features.chats.use_cases.make_title import EndTitle, MakeTitle
 from app.features.chats.use_cases.read_chat import ReadChat
 from app.features.chats.use_cases.read_interactions import ReadInteractions
 from app.features.chats.use_cases.read_message import ReadMessage
 from app.features.chats.use_cases.read_messages import ReadMessages
 from app.features.chats.use_cases.restore_chat import RestoreChat
+from app.features.chats.use_cases.search_chats import SearchChats
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
-from app.infra.durable.ports import Handler
+from app.infra.durable.ports import Handler, RunQueue
 from app.infra.observability.background import Background
 from app.settings import Settings
 
@@ -48,9 +53,11 @@ class ChatStores(Provider):
 class ChatsProvider(ChatStores):
     """What is done for requests, and the hook, by its port like the stores."""
 
+    search = provide(PostgresChatSearch, provides=ChatSearch)
     use_cases = provide_all(
         CreateChat,
         ListChats,
+        SearchChats,
         ReadChat,
         UpdateChat,
         DeleteChat,
@@ -76,26 +83,33 @@ class ChatsProvider(ChatStores):
         return hook
 
 
-class TurnsProvider(Provider):
+class _Ends(Provider):
+    """How turns, and the making of titles, end."""
+
+    scope = Scope.APP
+
+    end = provide(EndTurn)
+    end_title = provide(EndTitle)
+
+    @provide
+    def give_title(self, chats: ChatStore, queue: RunQueue, settings: Settings) -> GiveTitle:
+        return GiveTitle(chats, queue, is_asked=bool(settings.title_model))
+
+
+class TurnsProvider(_Ends):
     """Turns where runs are worked on."""
 
-    scope = Scope.APP
-
-    end = provide(EndTurn)
     answer = provide(AnswerTurn)
+    make_title = provide(MakeTitle)
 
     @provide
-    def handlers(self, answer: AnswerTurn) -> TurnHandlers:
-        return TurnHandlers({KIND: answer})
+    def handlers(self, answer: AnswerTurn, make: MakeTitle) -> TurnHandlers:
+        return TurnHandlers({KIND: answer, title.KIND: make})
 
 
-class TurnsElsewhere(Provider):
+class TurnsElsewhere(_Ends):
     """Turns where requests are answered and other processes work on runs."""
 
-    scope = Scope.APP
-
-    end = provide(EndTurn)
-
     @provide
-    def handlers(self, end: EndTurn) -> TurnHandlers:
-        return TurnHandlers({KIND: end})
+    def handlers(self, end: EndTurn, end_title: EndTitle) -> TurnHandlers:
+        return TurnHandlers({KIND: end, title.KIND: end_title})

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self, cast
 
+import msgspec.structs
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.features.chats.domain.chat import TITLE_LIMIT_CHARS, Chat, ChatChange, NewChat
+from app.features.chats.domain.chat import CONTEXT_LIMIT_BYTES, TITLE_LIMIT_CHARS, Chat, ChatChange, NewChat
 from app.features.chats.domain.interaction import Step
 from app.features.chats.domain.message import (
     CONTENT_LIMIT_CHARS,
@@ -20,6 +21,7 @@ from app.features.chats.domain.message import (
     MessageStatus,
     NewMessage,
 )
+from app.features.chats.domain.search import FoundChat
 from app.features.chats.domain.turn import CHANNEL_LIMIT_CHARS, Wish
 from app.features.chats.use_cases.read_interactions import InteractionStretch
 from app.features.chats.use_cases.read_messages import Stretch
@@ -30,6 +32,7 @@ from app.kernel.paging import Page
 from app.kernel.values import KEPT, Json
 
 type Title = Annotated[str, Meta(max_length=TITLE_LIMIT_CHARS)]
+type Context = Annotated[str, Meta(max_length=CONTEXT_LIMIT_BYTES)]
 type Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT_CHARS)]
 type Channel = Annotated[str, Meta(max_length=CHANNEL_LIMIT_CHARS)]
 USER_ID_LIMIT_CHARS = 255
@@ -37,7 +40,9 @@ LONGEST_WAIT_S = 300
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class ChatOut(Struct, frozen=True, kw_only=True):
+class ListedChatOut(Struct, frozen=True, kw_only=True):
+    """A chat without what is pinned to it, which may be long."""
+
     id: int
     user_id: str
     title: str | None
@@ -59,6 +64,50 @@ class ChatOut(Struct, frozen=True, kw_only=True):
             updated_at=chat.updated_at,
             deleted_at=chat.deleted_at,
         )
+
+
+class ChatOut(ListedChatOut, frozen=True, kw_only=True):
+    """`context` is what is pinned to it; a list leaves it out."""
+
+    context: str | None = None
+
+    @classmethod
+    def of(cls, chat: Chat) -> Self:
+        return msgspec.structs.replace(super().of(chat), context=chat.context)
+
+
+class MatchOut(Struct, frozen=True, kw_only=True):
+    """A message that was found; `snippet` is plain text around the first word that was, not marked."""
+
+    message_id: int
+    role: MessageRole
+    snippet: str
+    created_at: datetime
+
+
+class FoundChatOut(ListedChatOut, frozen=True, kw_only=True):
+    """A chat that was found; `matches` are its newest, and empty where only its title has the words."""
+
+    matches: Sequence[MatchOut] = ()
+
+    @classmethod
+    def of_found(cls, found: FoundChat) -> Self:
+        matches = [
+            MatchOut(message_id=one.message_id, role=one.role, snippet=one.snippet, created_at=one.created_at)
+            for one in found.matches
+        ]
+        return msgspec.structs.replace(cls.of(found.chat), matches=matches)
+
+
+class FoundChatsOut(Struct, frozen=True):
+    items: Sequence[FoundChatOut]
+    total: int
+    limit: int
+    offset: int
+
+    @classmethod
+    def of(cls, page: Page[FoundChat]) -> Self:
+        return cls([FoundChatOut.of_found(one) for one in page.items], page.total, page.limit, page.offset)
 
 
 class MessageOut(Struct, frozen=True, kw_only=True):
@@ -90,14 +139,14 @@ class MessageOut(Struct, frozen=True, kw_only=True):
 
 
 class ChatPageOut(Struct, frozen=True):
-    items: Sequence[ChatOut]
+    items: Sequence[ListedChatOut]
     total: int
     limit: int
     offset: int
 
     @classmethod
     def of(cls, page: Page[Chat]) -> Self:
-        return cls([ChatOut.of(chat) for chat in page.items], page.total, page.limit, page.offset)
+        return cls([ListedChatOut.of(chat) for chat in page.items], page.total, page.limit, page.offset)
 
 
 class MessagePageOut(Struct, frozen=True):
@@ -180,28 +229,35 @@ class InteractionsOut(Struct, frozen=True):
 
 
 class ChatCreate(Struct, frozen=True, forbid_unknown_fields=True):
+    """`context` is shown to the model of every turn, behind its instructions; at most 32 KB in UTF-8."""
+
     title: Title | None = None
     agent: str | None = None
     metadata: dict[str, object] = {}
+    context: Context | None = None
     user_id: int | str | UnsetType = UNSET
 
     def draft(self, *, creator: UserId) -> NewChat:
         owner = creator if self.user_id is UNSET else user_id_of(self.user_id)
-        return NewChat(user_id=owner, title=self.title, agent=self.agent, metadata=self.metadata)
+        return NewChat(user_id=owner, title=self.title, agent=self.agent, metadata=self.metadata, context=self.context)
 
 
 class ChatUpdate(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is not named stays; null empties the title, and gives the chat back to the default agent."""
+    """What is not named stays; null gives the chat back to the default agent, and removes what is pinned. A title that
+    null empties is made anew at the end of the next turn.
+    """
 
     title: Title | UnsetType | None = UNSET
     agent: str | UnsetType | None = UNSET
     metadata: dict[str, object] | UnsetType = UNSET
+    context: Context | UnsetType | None = UNSET
 
     def change(self) -> ChatChange:
         return ChatChange(
             title=KEPT if self.title is UNSET else self.title,
             agent=KEPT if self.agent is UNSET else self.agent,
             metadata=KEPT if self.metadata is UNSET else self.metadata,
+            context=KEPT if self.context is UNSET else self.context,
         )
 
 

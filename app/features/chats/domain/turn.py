@@ -66,6 +66,8 @@ class Order:
     request_id: str
     context: Mapping[str, Json] = field(default_factory=dict)
     channel: str = ""
+    is_untitled: bool = False
+    """whether the chat had no title when the turn was asked for"""
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -85,10 +87,11 @@ class Order:
             request_id,
             context if isinstance(context, Mapping) else {},
             channel if isinstance(channel, str) else "",
+            job.input.get("is_untitled") is True,
         )
 
 
-def input_of(wish: Wish, who: Principal, question: Message) -> Mapping[str, Json]:
+def input_of(wish: Wish, who: Principal, question: Message, *, is_untitled: bool = False) -> Mapping[str, Json]:
     """Write the same down. Errors: DelegatedTooDeep."""
     return {
         "question_id": question.id,
@@ -96,6 +99,7 @@ def input_of(wish: Wish, who: Principal, question: Message) -> Mapping[str, Json
         "request_id": wish.request_id,
         "context_data": wish.context,
         "channel": wish.channel,
+        "is_untitled": is_untitled,
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from advanced_alchemy.filters import ComparisonFilter, NullFilter
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.orm import defer
 
 from app.features.chats.domain.chat import Chat, ChatChange, NewChat
 from app.features.chats.repository.filters import filters_of, is_storable_id
@@ -17,9 +18,18 @@ from app.kernel.values import KEPT
 
 # built once, and tracks no row: an exchange begins with it
 _FIND = select(
-    *(CHATS.c[name] for name in ("id", "user_id", "title", "agent", "created_at", "updated_at", "deleted_at")),
+    *(
+        CHATS.c[name]
+        for name in ("id", "user_id", "title", "agent", "created_at", "updated_at", "deleted_at", "context")
+    ),
     CHATS.c.metadata.label("details"),
 ).where(CHATS.c.id == bindparam("chat"))
+
+_ENTITLE = (
+    update(CHATS)
+    .where(CHATS.c.id == bindparam("chat"), CHATS.c.title.is_(None))
+    .values(title=bindparam("new_title"), updated_at=func.now())
+)
 
 
 class ChatRows(SQLAlchemyAsyncRepository[ChatRow]):
@@ -28,7 +38,13 @@ class ChatRows(SQLAlchemyAsyncRepository[ChatRow]):
 
 class PostgresChatStore:
     async def add(self, tx: Tx, draft: NewChat) -> Chat:
-        row = ChatRow(user_id=draft.user_id, title=draft.title, agent=draft.agent, details=dict(draft.metadata))
+        row = ChatRow(
+            user_id=draft.user_id,
+            title=draft.title,
+            agent=draft.agent,
+            details=dict(draft.metadata),
+            context=draft.context,
+        )
         return _chat(await ChatRows(session=session_of(tx)).add(row, auto_refresh=False))
 
     async def find(self, tx: Tx, chat_id: ChatId) -> Chat | None:
@@ -47,9 +63,9 @@ class PostgresChatStore:
             filters.append(ComparisonFilter("user_id", "eq", owner))
         # two queries: the window function counts nothing on a page past the end
         rows, total = await ChatRows(session=session_of(tx)).get_many_and_count(
-            *filters, count_with_window_function=False
+            *filters, count_with_window_function=False, load=[defer(ChatRow.context)]
         )
-        return Page([_chat(row) for row in rows], total, query.limit, query.offset)
+        return Page([_listed(row) for row in rows], total, query.limit, query.offset)
 
     async def update(self, tx: Tx, chat_id: ChatId, change: ChatChange) -> Chat | None:
         values: dict[str, object] = {}
@@ -59,6 +75,8 @@ class PostgresChatStore:
             values["agent"] = change.agent
         if change.metadata is not KEPT:
             values["details"] = dict(change.metadata)
+        if change.context is not KEPT:
+            values["context"] = change.context
         return await self._write(tx, chat_id, values) if values else await self.find(tx, chat_id)
 
     async def delete(self, tx: Tx, chat_id: ChatId) -> None:
@@ -71,13 +89,22 @@ class PostgresChatStore:
         row = await session_of(tx).scalar(restored, execution_options={"populate_existing": True})
         return _chat(row) if row else None
 
+    async def entitle(self, tx: Tx, chat_id: ChatId, title: str) -> None:
+        await session_of(tx).execute(_ENTITLE, {"chat": chat_id, "new_title": title})
+
     async def _write(self, tx: Tx, chat_id: ChatId, values: dict[str, object]) -> Chat | None:
         changed = update(ChatRow).where(ChatRow.id == chat_id, ChatRow.deleted_at.is_(None)).values(values)
         row = await session_of(tx).scalar(changed.returning(ChatRow), execution_options={"populate_existing": True})
         return _chat(row) if row else None
 
 
-def _chat(row: Any) -> Chat:  # Any: a tracked row, or one of columns, which has no type of its own
+# Any: a tracked row, or one of columns, which has no type of its own
+def _chat(row: Any) -> Chat:
+    return _listed(row, context=row.context)
+
+
+def _listed(row: Any, *, context: str | None = None) -> Chat:
+    """Read what a list shows, which leaves out what is pinned."""
     return Chat(
         id=ChatId(row.id),
         user_id=UserId(row.user_id),
@@ -87,4 +114,5 @@ def _chat(row: Any) -> Chat:  # Any: a tracked row, or one of columns, which has
         created_at=row.created_at,
         updated_at=row.updated_at,
         deleted_at=row.deleted_at,
+        context=context,
     )

@@ -7,7 +7,7 @@ from app.agents.contract import PastMessage, Turn, TurnUnreadable
 from app.features.chats.domain.history import HISTORY_LIMIT_BYTES, HISTORY_LIMIT_MESSAGES, trim_history
 from app.features.chats.domain.message import Message, MessageNotFound
 from app.features.chats.domain.turn import Order
-from app.features.chats.ports import MessageStore
+from app.features.chats.ports import ChatStore, MessageStore
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.runs.domain.agent_work import OrderUnreadable, error_of
 from app.features.runs.use_cases.ask_agent import AskAgent
@@ -26,6 +26,7 @@ class AnswerTurn:
     """
 
     look: Look
+    chats: ChatStore
     messages: MessageStore
     ask: AskAgent
     end: EndTurn
@@ -45,6 +46,7 @@ class AnswerTurn:
             if found is None:
                 raise RunFailed(error_of(MessageNotFound("The question was deleted before its turn came.")))
             before = await self._history(tx, found.message)
+            chat = await self.chats.find(tx, order.chat_id)
         return Turn(
             chat_id=order.chat_id,
             text=found.message.content,
@@ -54,6 +56,7 @@ class AnswerTurn:
             is_attended=job.trigger == "exchange",
             context=order.context,
             channel=order.channel,
+            pinned=(chat.context if chat else None) or "",
         )
 
     async def _history(self, tx: Tx, question: Message) -> tuple[PastMessage, ...]:

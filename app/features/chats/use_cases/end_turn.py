@@ -9,6 +9,7 @@ from app.features.approvals.use_cases.close_approvals import CloseApprovals
 from app.features.chats.domain.message import MessageStatus, NewAnswer
 from app.features.chats.domain.turn import STATUS_AT_END, Order
 from app.features.chats.ports import MessageStore
+from app.features.chats.use_cases.give_title import GiveTitle
 from app.features.runs.domain.agent_work import OrderUnreadable
 from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.read_answer import read_answer
@@ -26,13 +27,15 @@ class EndTurn:
     """What every process knows of turns: how one ends. The handler of those where no agent works.
 
     The answer is what the run's events come to, however it ended and whoever worked on it; the part of one that was
-    said is kept, with the status of its turn. An answer that is whole takes the place of earlier ones in the prompt.
+    said is kept, with the status of its turn. An answer that is whole takes the place of earlier ones in the prompt,
+    and gives a chat that had no title one.
     """
 
     messages: MessageStore
     runs: RunStore
     close: CloseRun
     close_approvals: CloseApprovals
+    give_title: GiveTitle
 
     async def run(self, context: RunContext) -> Json:
         raise RuntimeError(f"no agent works in this process; it took the run {context.job.id}")
@@ -57,4 +60,6 @@ class EndTurn:
         if status is MessageStatus.COMPLETE:
             await self.messages.replace_answers(tx, question.chat_id, question.id)
         answer = await self.messages.add_answer(tx, NewAnswer(question.id, text, status, ended.job.id))
+        if order.is_untitled and status is MessageStatus.COMPLETE:
+            await self.give_title(tx, ended.job, order, question)
         return () if answer is None else (NewEvent(EventType.RUN_PROGRESS, {"message_id": answer.id}),)

@@ -92,7 +92,7 @@ class ExchangeMessage:
             kind=KIND,
             owner=chat.user_id,
             trigger="exchange",
-            input=input_of(wish, who, question),
+            input=input_of(wish, who, question, is_untitled=chat.title is None),
             lane=lane,
             chat_id=chat.id,
             agent=chat.agent or self.agents.default_name,

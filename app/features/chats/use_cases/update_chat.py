@@ -1,4 +1,4 @@
-"""Change a chat's title, agent or metadata."""
+"""Change a chat's title, agent, metadata or what is pinned to it."""
 
 from dataclasses import dataclass
 

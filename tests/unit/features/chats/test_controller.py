@@ -93,7 +93,8 @@ def test_a_chat_is_opened_read_changed_deleted_and_restored(client: TestClient[L
     restored = client.post("/api/v1/chats/1/restore")
 
     assert opened.status_code == 201
-    assert set(chat) == {"id", "user_id", "title", "agent", "metadata", "created_at", "updated_at", "deleted_at"}
+    fields = {"id", "user_id", "title", "agent", "metadata", "context", "created_at", "updated_at", "deleted_at"}
+    assert set(chat) == fields
     assert (chat["id"], chat["user_id"], chat["metadata"]) == (1, "root", {"a": 1})
     assert chat["created_at"].endswith("Z")
     assert (read.status_code, read.json()) == (200, chat)
