@@ -25,6 +25,7 @@ from app.kernel.ids import ChatId, RunId, UserId
 from app.kernel.transaction import Tx
 from tests.fakes.agents import ScriptedAgents
 from tests.fakes.approvals import FakeApprovalStore
+from tests.fakes.attachments import FakeAttachmentStore
 from tests.fakes.audit import FakeAuditStore
 from tests.fakes.chats import FakeChatStore, FakeMessageStore, RecordingHook, World
 from tests.fakes.durable import FakeEngine, FakeEventLog, FakeRunQueue, FakeRuns, FakeWorker
@@ -63,6 +64,7 @@ class Slice:
     budgets: Budgets = field(default_factory=Budgets)
     approvals: FakeApprovalStore = field(default_factory=FakeApprovalStore)
     audit: FakeAuditStore = field(default_factory=FakeAuditStore)
+    attachments: FakeAttachmentStore = field(default_factory=FakeAttachmentStore)
 
     def __post_init__(self) -> None:
         self.chats = FakeChatStore(self.world)
@@ -86,7 +88,7 @@ class Slice:
 
     def answering(self) -> AnswerTurn:
         end = EndTurn(self.messages, self.runs, CloseRun(self.ledger), CloseApprovals(self.approvals))
-        return AnswerTurn(self.begin, self.messages, self.asking(), end)
+        return AnswerTurn(self.begin, self.messages, self.asking(), end, self.attachments)
 
     def asking(self) -> AskAgent:
         meter = MeterRun(self.ledger, self.budgets, SystemClock())
@@ -106,7 +108,14 @@ class Slice:
     def exchange(self) -> ExchangeMessage:
         stores = self.begin, self.chats, self.messages, self.runs
         return ExchangeMessage(
-            *stores, self.queue, self.engine, self.agents, self.hook, self.receipts, FakeApprovalStore()
+            *stores,
+            self.queue,
+            self.engine,
+            self.agents,
+            self.hook,
+            self.receipts,
+            FakeApprovalStore(),
+            self.attachments,
         )
 
     async def ended(self, run_id: RunId) -> list[RunEvent]:

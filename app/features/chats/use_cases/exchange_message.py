@@ -8,6 +8,8 @@ from app.agents.approvals.desk import Status
 from app.agents.contract import AgentDirectory
 from app.features.approvals.domain import ApprovalFilter
 from app.features.approvals.ports import ApprovalStore
+from app.features.attachments.ports import AttachmentStore
+from app.features.chats.domain.attached import Attached, file_problems
 from app.features.chats.domain.chat import Chat, ChatBusy, ChatNotFound, owns
 from app.features.chats.domain.message import MessageRole, MessageStatus, NewMessage
 from app.features.chats.domain.turn import KIND, MAX_WAITING, Begun, Wish, input_of, lane_of
@@ -49,6 +51,7 @@ class ExchangeMessage:
     hook: MessageHook
     receipts: Receipts
     approvals: ApprovalStore
+    attachments: AttachmentStore
 
     async def __call__(
         self, who: Principal, chat_id: ChatId, wish: Wish, *, keyed: KeyedRequest | None = None
@@ -81,7 +84,8 @@ class ExchangeMessage:
         lane = lane_of(chat.id)
         run_id = await self.queue.take_place(tx, lane=lane, chat_id=chat.id)  # before any row is locked: see the port
         await self._refuse_where_busy(tx, await self.runs.unfinished(tx, chat.id), wish)
-        asked = NewMessage(chat.id, MessageRole.USER, wish.text, MessageStatus.PENDING, run_id)
+        files = await self._files(tx, who, wish)
+        asked = NewMessage(chat.id, MessageRole.USER, wish.text, MessageStatus.PENDING, run_id, files)
         question = await self.messages.add(tx, asked)
         if question is None:
             raise ChatNotFound
@@ -97,6 +101,14 @@ class ExchangeMessage:
             on_disconnect="cancel" if wish.is_cancelled_on_leaving else None,
         )
         return Begun(question, await self.queue.put(tx, run))
+
+    async def _files(self, tx: Tx, who: Principal, wish: Wish) -> tuple[Attached, ...]:
+        """Errors: ValidationFailed, for what is not the caller's."""
+        if not wish.attachments:
+            return ()
+        found = await self.attachments.find_all(tx, wish.attachments, owner=who.user_id)
+        refuse_invalid(file_problems(wish.attachments, found))
+        return tuple(Attached.of(found[one]) for one in wish.attachments)
 
     async def _refuse_where_busy(self, tx: Tx, unfinished: Sequence[Run], wish: Wish) -> None:
         """Errors: ChatBusy, naming the run that is in the way, and what it waits for where a person has to decide."""
