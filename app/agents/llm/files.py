@@ -45,7 +45,7 @@ def refuse_untakeable(attachments: Iterable[Attachment], profile: ModelProfile) 
 
 
 def not_taken(attachments: Iterable[Attachment]) -> AttachmentNotTaken:
-    names = ", ".join(f"{one.name} ({one.media_type})" for one in attachments if not one.is_text)
+    names = ", ".join(f"{one.name} ({one.media_type})" for one in attachments)
     return AttachmentNotTaken(f"The language model does not take {names}: ask without it, or another model.")
 
 

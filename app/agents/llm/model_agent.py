@@ -26,10 +26,10 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model
 from pydantic_ai.toolsets import AbstractToolset
 
-from app.agents.contract import Agent, PastMessage, Tool, Turn, TurnTooLong
+from app.agents.contract import Agent, AgentFailed, Attachment, PastMessage, Tool, Turn, TurnTooLong
 from app.agents.llm.compaction import OPENING, Summaries, room_for_summary
 from app.agents.llm.durability import TurnDurability, working_on
-from app.agents.llm.failures import PROMPT_TOO_LONG, as_fault
+from app.agents.llm.failures import PROMPT_TOO_LONG, REFUSED, as_fault
 from app.agents.llm.files import FILES_SHARE, fitting_files, not_taken, refuse_untakeable, shown, without_files
 from app.agents.llm.kept import bounded
 from app.agents.llm.model_step import PromptTooLong
@@ -109,12 +109,13 @@ class ModelAgent:
                 history = fit(history, limit_tokens=tokens_of(history) // 2, step_tokens=step)
                 continue
             except (NotImplementedError, UserError) as error:  # what the adapter of another of the chain cannot send
-                given = [one for said in (*history, turn) for one in said.attachments if one.content is not None]
-                if all(one.is_text for one in given):
+                if not (given := _given(turn, history)):
                     raise
                 raise not_taken(given) from error
             except AgentRunError as error:
                 fault = as_fault(error)
+                if isinstance(fault, AgentFailed) and fault.detail == REFUSED and _given(turn, history):
+                    fault = AgentFailed(f"{REFUSED} Maybe it takes no such files.", evidence=fault.evidence)
                 log.warning("model.failed", request_id=turn.request_id, detail=fault.detail, **fault.evidence)
                 raise fault from None  # a traceback would show the provider's words, and the model's
             usage = replace(work.usage, tool_calls=result.usage.tool_calls)
@@ -157,6 +158,12 @@ class ModelAgent:
         if room < 0 and len(text) // 4 > window - answer:
             raise TurnTooLong(_too_long(turn))
         return max(room, 0)
+
+
+def _given(turn: Turn, history: Sequence[PastMessage]) -> list[Attachment]:
+    """List what the model is shown that is no text."""
+    files = [one for said in (*history, turn) for one in said.attachments]
+    return [one for one in files if one.content is not None and not one.is_text]
 
 
 def _too_long(turn: Turn) -> str:
