@@ -14,7 +14,7 @@ from pydantic_ai.models import override_allow_model_requests
 from tests.builders import some_settings
 from tests.files import PDF, PNG, TEXT
 from tests.gateway import running_gateway
-from tests.http.calls import Json, as_, fields_of, history, open_chat, say, somebody
+from tests.http.calls import Json, as_, attach, fields_of, history, open_chat, say, somebody
 from tests.model_server import ModelServer, running_model_server
 from tests.model_server.providers import PROVIDERS
 
@@ -42,13 +42,6 @@ def asked(
     settings = some_settings(folder, dsn=migrated_dsn, default_model=provider.model)
     with running_gateway(settings) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client
-
-
-def keep(client: httpx.Client, owner: str, content: bytes, name: str) -> str:
-    answer = client.post(f"{PATH}/", files={"file": (name, content, "application/octet-stream")}, headers=as_(owner))
-    assert answer.status_code == 201, answer.text
-    found: str = answer.json()["id"]
-    return found
 
 
 def show(client: httpx.Client, owner: str, chat_id: int, words: str, *ids: str) -> httpx.Response:
@@ -102,7 +95,8 @@ def test_a_model_is_shown_an_image_a_pdf_and_a_text(
     chat_id = open_chat(asked, owner)["id"]
     picture = PNG + uuid4().bytes * 4
     ids = [
-        keep(asked, owner, content, name) for content, name in ((picture, "a.png"), (PDF, "b.pdf"), (TEXT, "list.txt"))
+        attach(asked, owner, content, name)["id"]
+        for content, name in ((picture, "a.png"), (PDF, "b.pdf"), (TEXT, "list.txt"))
     ]
     server.script(["They differ."], ["As I said."])
 
@@ -138,7 +132,7 @@ def test_a_model_is_shown_an_image_a_pdf_and_a_text(
 def test_a_model_is_told_no_more_than_the_name_of_what_was_deleted(asked: httpx.Client, server: ModelServer) -> None:
     owner = somebody()
     chat_id = open_chat(asked, owner)["id"]
-    one = keep(asked, owner, PNG, "a.png")
+    one = attach(asked, owner, PNG, "a.png")["id"]
     show(asked, owner, chat_id, WORDS, one)
     assert asked.delete(f"{PATH}/{one}", headers=as_(owner)).status_code == 204
 
@@ -154,7 +148,7 @@ def test_a_model_is_told_no_more_than_the_name_of_what_was_deleted(asked: httpx.
 def test_what_is_not_ones_own_is_refused_by_its_place(caller: httpx.Client) -> None:
     owner = somebody()
     chat_id = open_chat(caller, owner)["id"]
-    own, others = keep(caller, owner, PNG, "a.png"), keep(caller, somebody(), PNG, "a.png")
+    own, others = attach(caller, owner, PNG, "a.png")["id"], attach(caller, somebody(), PNG, "a.png")["id"]
 
     refused = {
         "attachments[1]": show(caller, owner, chat_id, WORDS, own, others),
@@ -181,7 +175,7 @@ def test_what_is_not_ones_own_is_refused_by_its_place(caller: httpx.Client) -> N
 def test_a_text_is_shown_to_any_model_and_a_chat_that_is_deleted_keeps_its_files(caller: httpx.Client) -> None:
     owner = somebody()
     chat_id = open_chat(caller, owner)["id"]
-    one = keep(caller, owner, TEXT, "list.txt")
+    one = attach(caller, owner, TEXT, "list.txt")["id"]
 
     _, reply = show(caller, owner, chat_id, WORDS, one).json()
 

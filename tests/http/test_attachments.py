@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.features.attachments.domain.attachment import FILE_LIMIT_BYTES, TEXT_LIMIT_BYTES
 from app.infra.db.engine import Database, DatabaseOptions
 from tests.files import JPEG, PDF, PNG, TEXT
-from tests.http.calls import Json, as_, fields_of, somebody
+from tests.http.calls import as_, attach, fields_of, somebody
 
 PATH = "/api/v1/attachments"
 FORM = "multipart/form-data; boundary=xyz"
@@ -22,13 +22,6 @@ def send(
     caller: httpx.Client, owner: str, content: bytes, name: str = "a.png", type_: str = "image/png"
 ) -> httpx.Response:
     return caller.post(f"{PATH}/", files={"file": (name, content, type_)}, headers=as_(owner))
-
-
-def keep(caller: httpx.Client, owner: str, content: bytes, name: str = "a.png", type_: str = "image/png") -> Json:
-    answer = send(caller, owner, content, name, type_)
-    assert answer.status_code == 201, answer.text
-    found: Json = answer.json()
-    return found
 
 
 def counted(dsn: str, statement: str, **values: object) -> int:
@@ -66,7 +59,7 @@ def test_who_is_anonymous_or_a_guest_is_kept_out(caller: httpx.Client, method: s
 @pytest.mark.parametrize("role", ["user", "manager"])
 def test_what_is_somebody_elses_is_not_found(caller: httpx.Client, role: str) -> None:
     owner, other = somebody(), as_(somebody(), role)
-    path = f"{PATH}/{keep(caller, owner, of_somebody())['id']}"
+    path = f"{PATH}/{attach(caller, owner, of_somebody(), 'a.png')['id']}"
 
     refused = [caller.get(path, headers=other), caller.get(f"{path}/content", headers=other)]
     refused.append(caller.delete(path, headers=other))
@@ -195,8 +188,8 @@ def test_a_digest_that_is_not_the_files_is_refused(caller: httpx.Client) -> None
 def test_the_same_file_twice_is_kept_once(caller: httpx.Client, migrated_dsn: str) -> None:
     ann, bob, content = somebody(), somebody(), of_somebody()
 
-    first, again = keep(caller, ann, content), keep(caller, ann, content)
-    renamed, others = keep(caller, ann, content, "b.png"), keep(caller, bob, content)
+    first, again = attach(caller, ann, content, "a.png"), attach(caller, ann, content, "a.png")
+    renamed, others = attach(caller, ann, content, "b.png"), attach(caller, bob, content, "a.png")
 
     assert first == again
     assert len({first["id"], renamed["id"], others["id"]}) == 3
@@ -224,8 +217,8 @@ def test_a_key_keeps_a_form_once_whatever_its_boundary(caller: httpx.Client) -> 
 
 def test_one_lists_ones_own_and_an_admin_anybodys(caller: httpx.Client, migrated_dsn: str) -> None:
     owner, admin = somebody(), somebody()
-    kept = [keep(caller, owner, of_somebody(), f"picture {n}.png") for n in range(3)]
-    keep(caller, owner, TEXT, "list.txt", "text/plain")
+    kept = [attach(caller, owner, of_somebody(), f"picture {n}.png") for n in range(3)]
+    attach(caller, owner, TEXT, "list.txt")
 
     page = caller.get(f"{PATH}/", params={"pageSize": 2}, headers=as_(owner)).json()
     found = caller.get(f"{PATH}/?searchField=name&searchString=PICTURE&sortOrder=asc", headers=as_(owner)).json()
@@ -250,7 +243,7 @@ def test_one_lists_ones_own_and_an_admin_anybodys(caller: httpx.Client, migrated
 
 def test_one_person_keeps_so_many_and_no_more(caller: httpx.Client, migrated_dsn: str) -> None:
     owner = somebody()
-    first = keep(caller, owner, PNG)
+    first = attach(caller, owner, PNG, "a.png")
     fill = """INSERT INTO attachments (id, owner, digest, name, media_type, size_bytes)
         SELECT gen_random_uuid(), owner, digest, name || n, media_type, size_bytes
         FROM attachments, generate_series(1, 999) AS n WHERE id = :id RETURNING 1"""
@@ -267,7 +260,7 @@ def test_one_person_keeps_so_many_and_no_more(caller: httpx.Client, migrated_dsn
 
     assert (full.status_code, full.json()["type"]) == (409, "attachments-full")
     assert "1000 files and 200 MB" in full.json()["detail"]
-    assert keep(caller, owner, PNG) == first  # it is there already
+    assert attach(caller, owner, PNG, "a.png") == first  # it is there already
 
 
 def _part(name: str, content: bytes, rest: str = "") -> bytes:
