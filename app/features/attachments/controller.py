@@ -147,9 +147,7 @@ class AttachmentController(Controller):
         if content is None:
             return Response(b"", status_code=304, headers=headers)
         headers["content-disposition"] = for_download(found.name)
-        is_text = not found.media_type.startswith("image/") and found.media_type != "application/pdf"
-        media_type = f"{found.media_type}; charset=utf-8" if is_text else found.media_type
-        return Response(content, media_type=media_type, headers=headers)
+        return Response(content, media_type=found.media_type, headers=headers)
 
     @delete(
         "/{attachment_id:str}",

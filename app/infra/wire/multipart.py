@@ -44,7 +44,7 @@ def boundary_of(content_type: str) -> bytes:
 
 def parts_of(body: bytes, boundary: bytes) -> list[Part]:
     """Read every part. Cost: linear in the body, and a copy of the contents. Errors: MultipartBroken."""
-    parts = []
+    parts: list[Part] = []
     for head, content in _pieces(b"\r\n" + body, b"\r\n--" + boundary):
         if len(parts) == PARTS_LIMIT:
             raise MultipartBroken(f"It has more than {PARTS_LIMIT} parts.")

@@ -30,15 +30,15 @@ _TEXTS = frozenset(
 )
 _TEXT = re.compile(r"text/[a-z0-9][a-z0-9.+_-]{0,60}")
 _BY_SUFFIX: Mapping[str, str] = {
-    "md": "text/markdown",
     "markdown": "text/markdown",
+    "md": "text/markdown",
     "csv": "text/csv",
     "tsv": "text/tab-separated-values",
     "html": "text/html",
     "json": "application/json",
     "xml": "application/xml",
-    "yaml": "application/yaml",
     "yml": "application/yaml",
+    "yaml": "application/yaml",
     "toml": "application/toml",
 }
 _SUFFIXES: Mapping[str, str] = {
@@ -47,7 +47,7 @@ _SUFFIXES: Mapping[str, str] = {
     "image/gif": "gif",
     "image/webp": "webp",
     PDF: "pdf",
-    **{media_type: suffix for suffix, media_type in reversed(_BY_SUFFIX.items())},
+    **{media_type: suffix for suffix, media_type in _BY_SUFFIX.items()},
 }
 
 
