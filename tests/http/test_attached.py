@@ -15,6 +15,7 @@ from tests.builders import some_settings
 from tests.files import PDF, PNG, TEXT
 from tests.gateway import running_gateway
 from tests.http.calls import Json, as_, attach, fields_of, history, open_chat, say, somebody
+from tests.http.streams import a_socket
 from tests.model_server import ModelServer, running_model_server
 from tests.model_server.providers import PROVIDERS
 
@@ -170,6 +171,23 @@ def test_what_is_not_ones_own_is_refused_by_its_place(caller: httpx.Client) -> N
     assert (no_id.status_code, fields_of(no_id)) == (400, ["attachments[0]"])
     assert admins.status_code == 404
     assert history(caller, owner, chat_id) == []
+
+
+def test_files_are_sent_over_the_socket_of_a_chat_too(caller: httpx.Client, gateway_url: str) -> None:
+    owner = somebody()
+    chat_id = open_chat(caller, owner)["id"]
+    one = attach(caller, owner, TEXT, "list.txt")["id"]
+
+    with a_socket(gateway_url, owner, chat_id) as socket:
+        socket.send(type="send", content=WORDS, attachments=[str(uuid4())])
+        refused = socket.receive()
+        socket.send(type="send", content=WORDS, attachments=[one])
+        socket.until("run_completed")
+        sent = next(frame for frame in socket.kept if frame["type"] == "sent")
+
+    assert [error["field"] for error in refused["problem"]["errors"]] == ["attachments[0]"]
+    assert [file["name"] for file in sent["message"]["attachments"]] == ["list.txt"]
+    assert history(caller, owner, chat_id)[1]["content"] == f"You said: {SHOWN_TEXT}\n\n{WORDS} (turn 1)"
 
 
 def test_a_text_is_shown_to_any_model_and_a_chat_that_is_deleted_keeps_its_files(caller: httpx.Client) -> None:

@@ -165,7 +165,7 @@ class AttachmentController(Controller):
 async def _upload(request: AnyRequest) -> Upload:
     """Errors: AttachmentTooLarge, Malformed, ValidationFailed."""
     try:
-        body = await request.body()
+        body = b"".join([piece async for piece in request.stream()])  # `body()` would keep it until the answer is sent
     except RequestEntityTooLarge:
         raise AttachmentTooLarge from None
     declared = _field(request, "content-type")

@@ -282,7 +282,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
             channel=self.channel,
             context=cast("Mapping[str, Json]", self.context_data),
             request_id=request_id,
-            attachments=[AttachmentId(one) for one in self.attachments],
+            attachments=tuple(AttachmentId(one) for one in self.attachments),
         )
 
 

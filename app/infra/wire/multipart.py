@@ -45,7 +45,7 @@ def boundary_of(content_type: str) -> bytes:
 def parts_of(body: bytes, boundary: bytes) -> list[Part]:
     """Read every part. Cost: linear in the body, and a copy of the contents. Errors: MultipartBroken."""
     parts: list[Part] = []
-    for head, content in _pieces(b"\r\n" + body, b"\r\n--" + boundary):
+    for head, content in _pieces(body, b"\r\n--" + boundary):
         if len(parts) == PARTS_LIMIT:
             raise MultipartBroken(f"It has more than {PARTS_LIMIT} parts.")
         parts.append(_part(head, content))
@@ -54,7 +54,8 @@ def parts_of(body: bytes, boundary: bytes) -> list[Part]:
 
 def _pieces(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the head and the content of each part."""
-    place = _next(body, delimiter, 0)
+    first = delimiter.removeprefix(b"\r\n")  # nothing need stand before it
+    place = len(first) if body.startswith(first) else _next(body, delimiter, 0)
     while not body.startswith(b"--", place):
         line_end = _line_end(body, place)
         head_end = body.find(b"\r\n\r\n", line_end, line_end + HEAD_LIMIT_BYTES)

@@ -9,7 +9,7 @@ import pytest
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.profiles import ModelProfile
 
-from app.agents.contract import AgentFailed, Attachment, PastMessage, Turn, TurnTooLong
+from app.agents.contract import AgentFailed, Attachment, PastMessage, ToolContext, Turn, TurnTooLong
 from app.agents.llm.scripted import Call, ScriptedModel
 from app.agents.llm.window import TEXT_SHOWN_CHARS
 from app.agents.messages import AttachmentNotTaken
@@ -49,9 +49,8 @@ async def test_files_stand_under_their_names_before_the_words() -> None:
     (said,) = await seen_by(ScriptedModel("Fine."), with_files(LIST, PICTURE, PAPER, replace(PAPER, content=None)))
 
     image, paper = f"<image/png, {len(PNG)} bytes>", f"<application/pdf, {len(PDF)} bytes>"
-    assert said == "\n\n".join(
-        (SHOWN, "[attached: a.png]", image, "[attached: b.pdf]", paper, "[attached: b.pdf]", "What is it?")
-    )
+    parts = [SHOWN, "[attached: a.png]", image, "[attached: b.pdf]", paper, "[attached: b.pdf]", "What is it?"]
+    assert said == "\n\n".join(parts)
 
 
 async def test_a_text_is_shown_up_to_a_bound() -> None:
@@ -108,7 +107,7 @@ async def test_no_byte_of_a_file_is_kept_and_a_turn_goes_on_without_asking_again
     words = replace(LIST, content=b"words of a file")
     model, journal = ScriptedModel(Call("nothing", {}), "It is small."), FakeJournal()
 
-    async def nothing() -> str:
+    async def nothing(ctx: ToolContext) -> str:
         """Do nothing."""
         return "done"
 
