@@ -176,6 +176,13 @@ def test_events_are_described_in_both_their_forms(document: Json) -> None:
     assert set(events["content"]) == {"application/json", "text/event-stream"}
 
 
+def test_a_file_is_described_as_part_of_a_form_and_as_a_body(document: Json) -> None:
+    taken = document["paths"]["/api/v1/attachments"]["post"]["requestBody"]["content"]
+
+    assert set(taken) == {"multipart/form-data", "application/octet-stream"}
+    assert taken["multipart/form-data"]["schema"]["required"] == ["file"]
+
+
 def test_a_refusal_names_its_types(document: Json) -> None:
     exchange = document["paths"]["/api/v1/messages/{chat_id}/exchange"]["post"]["responses"]
 

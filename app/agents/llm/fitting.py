@@ -43,8 +43,11 @@ def _tokens_of(message: ModelMessage) -> int:
     parts: Sequence[object] = message.parts
     for part in parts:
         content = part.model_response_str() if isinstance(part, ToolReturnPart) else getattr(part, "content", None)
-        pieces = content if isinstance(part, UserPromptPart) and not isinstance(content, str) else [content]
-        total += sum(map(_tokens_of_piece, pieces)) + estimate_tokens(str(getattr(part, "args", None) or ""))
+        pieces: Sequence[object] = [content]
+        if isinstance(part, UserPromptPart) and not isinstance(part.content, str):
+            pieces = part.content
+        total += sum(_tokens_of_piece(piece) for piece in pieces)
+        total += estimate_tokens(str(getattr(part, "args", None) or ""))
     return total
 
 

@@ -162,8 +162,8 @@ class ModelAgent:
 
 def _given(turn: Turn, history: Sequence[PastMessage]) -> list[Attachment]:
     """List what the model is shown that is no text."""
-    files = [one for said in (*history, turn) for one in said.attachments]
-    return [one for one in files if one.content is not None and not one.is_text]
+    before = [one for message in history for one in message.attachments]
+    return [one for one in (*before, *turn.attachments) if one.content is not None and not one.is_text]
 
 
 def _too_long(turn: Turn) -> str:
