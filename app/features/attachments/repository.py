@@ -104,7 +104,7 @@ class PostgresAttachmentStore:
     async def _has_room(self, session: AsyncSession, draft: NewAttachment, room: Room) -> bool:
         counted = select(func.count(), func.coalesce(func.sum(ATTACHMENTS.c.size_bytes), 0))
         files, size_bytes = (await session.execute(counted.where(ATTACHMENTS.c.owner == draft.owner))).one()
-        return files < room.files and int(size_bytes) + len(draft.content) <= room.size_bytes
+        return bool(files < room.files and size_bytes + len(draft.content) <= room.size_bytes)
 
 
 async def _take_turn(session: AsyncSession, word: str) -> None:
