@@ -148,6 +148,9 @@ def test_a_file_is_given_back_as_it_came(caller: httpx.Client) -> None:
         f"{PATH}/{kept['id']}/content", headers={**as_(owner), "if-none-match": f'"x", W/{got.headers["etag"]}'}
     )
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", got.headers["etag"])
+    anything = caller.get(f"{PATH}/{kept['id']}/content", headers={**as_(owner), "if-none-match": "*"})
+    other = caller.get(f"{PATH}/{kept['id']}/content", headers={**as_(owner), "if-none-match": '"sha256:0"'})
+    assert (anything.status_code, other.status_code) == (304, 200)
 
 
 def test_a_file_may_be_the_body_itself(caller: httpx.Client) -> None:
