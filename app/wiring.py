@@ -26,6 +26,7 @@ from app.edge.revocations import RevocationFeed, Revocations, RevocationStore
 from app.edge.session_tokens import SessionSigner
 from app.edge.withdrawals import OnWithdrawing, WithdrawMark
 from app.features.approvals.provider import ApprovalsAtWork, ApprovalsProvider, ApprovalStores
+from app.features.attachments.provider import AttachmentsProvider, AttachmentStores
 from app.features.audit.provider import AuditProvider
 from app.features.audit.use_cases.record_later import RecordLater
 from app.features.backups.provider import BackupsProvider
@@ -149,6 +150,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         TaskStores(),
         WidgetStores(),
         MemoryStores(),
+        AttachmentStores(),
     )
     door = (
         EdgeProvider(),
@@ -166,6 +168,7 @@ def providers_of(role: ProcessRole) -> Sequence[Provider]:
         NotificationsProvider(),
         BackupsProvider(),
         MemoryProvider(),
+        AttachmentsProvider(),
         RunsAtTheDoor(),
         ApiProvider(),
         StreamsProvider(),

@@ -87,6 +87,7 @@ LOCAL_ROUTES = (
     {"prefix": "/docs", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"path": "/openapi.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
     {"path": "/.well-known/jwks.json", "methods": ["GET"], "local": True, "access": "PUBLIC"},
+    {"prefix": "/api/v1/attachments", "local": True, "access": "COMMON", "max_body_bytes": 16 * 1024**2},
     {
         "prefix": "/api/v1/tasks/webhooks",
         "methods": ["POST"],

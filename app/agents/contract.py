@@ -15,11 +15,14 @@ Rule: nothing here knows a model library; only what `runner.py` imports on first
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from app.agents.errands import Errands, NobodyElse
 from app.agents.front_door import SAFE_METHODS, FleetAnswer, FrontDoor, Outgoing
 from app.agents.house import House
+from app.agents.messages import Attachment as Attachment  # noqa: PLC0414 - one of the words authors write against
+from app.agents.messages import PastMessage as PastMessage  # noqa: PLC0414 - as above
+from app.agents.messages import Speaker as Speaker  # noqa: PLC0414 - as above
 from app.agents.rules import Risk as Risk  # noqa: PLC0414 - one of the words authors write against
 from app.agents.rules import Rule
 from app.agents.turns import Journal, Said, Spending, Unmetered
@@ -34,22 +37,13 @@ ALONE = NobodyElse()
 TOOL_TIMEOUT_S = 60.0
 _MARK = "portico_traits"
 
-type Speaker = Literal["user", "assistant", "system"]
-
-
-@dataclass(frozen=True, slots=True)
-class PastMessage:
-    """A message said before this turn, as the model is to see it."""
-
-    role: Speaker
-    content: str
-
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One question to an agent.
 
-    `history` is oldest first, without what the user left out of the prompt, and ends before `text`.
+    `history` is oldest first, without what the user left out of the prompt, and ends before `text`, with which
+    `attachments` were given.
     `chat_id` is None outside of a chat, as in a task. `caller` is whose authority every tool call has. `is_attended`
     tells whether a person follows the turn and can be asked. `context` and `channel` are what the client says of it,
     `pinned` is what the chat's owner wants every turn of it to have in mind.
@@ -70,6 +64,7 @@ class Turn:
     thread: str = ""
     depth: int = 0
     skill: str = ""
+    attachments: tuple[Attachment, ...] = ()
 
     @property
     def own_thread(self) -> str:

@@ -40,6 +40,7 @@ from app.agents.errands import Errands
 from app.agents.front_door import FrontDoor, FrontDoorUnavailable
 from app.agents.house import House, Skill
 from app.agents.llm.models import HOW_TO_CONFIGURE, LOCAL, Models, names_in
+from app.agents.messages import AttachmentNotTaken
 from app.agents.presence import card_of, default_of
 from app.agents.skills.going_by import going_by, introduced
 from app.agents.skills.source import LOAD
@@ -54,6 +55,7 @@ HEALTH_TIMEOUT_S = 5.0
 _KNOWN_FAILURES = (
     AgentFailed,
     AgentTimedOut,
+    AttachmentNotTaken,
     BudgetReached,
     FrontDoorUnavailable,
     ModelNotConfigured,

@@ -31,6 +31,9 @@ NotificationId = NewType("NotificationId", UUID)
 KeyId = NewType("KeyId", UUID)
 """Of an API key: a UUIDv7, of the same count."""
 
+AttachmentId = NewType("AttachmentId", UUID)
+"""A UUIDv7, of the same count."""
+
 _COUNTER_BITS = 12
 _lock = threading.Lock()
 _last_tick = 0

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app.features.chats.domain.attached import Attached
 from app.features.chats.domain.chat import Chat, ChatChange, NewChat
 from app.features.chats.domain.message import (
     Message,
@@ -18,7 +19,7 @@ from app.features.chats.domain.message import (
 from app.features.chats.ports import ChatStore, MessageStore
 from app.features.chats.repository.chats import PostgresChatStore
 from app.features.chats.repository.messages import PostgresMessageStore
-from app.kernel.ids import ChatId, MessageId, RunId, UserId, new_run_id
+from app.kernel.ids import AttachmentId, ChatId, MessageId, RunId, UserId, new_run_id
 from app.kernel.paging import ListQuery, Search
 from app.kernel.transaction import Begin
 from tests.fakes.chats import FakeChatStore, FakeMessageStore, World
@@ -304,6 +305,28 @@ class TestHistory:
                 tx, before.chat_id, before=before.id, limit_messages=limit_messages, limit_bytes=limit_bytes
             )
         return [message.content for message in history]
+
+    async def test_a_message_keeps_what_it_was_given_wherever_it_is_read(self, stores: Stores) -> None:
+        chat = await stores.chat()
+        files = tuple(Attached(AttachmentId(new_run_id()), name, "image/png", 5) for name in ("Käse.png", "b.png"))
+        asked = NewMessage(chat.id, MessageRole.USER, "look", attachments=files)
+
+        async with stores.begin() as tx:
+            said = await stores.messages.add(tx, asked)
+            assert said is not None
+            found = await stores.messages.find(tx, said.id)
+            listed = await stores.messages.list(tx, ListQuery(), chat_id=chat.id)
+            (read,) = await stores.messages.read_after(tx, chat.id, after=0, limit=10)
+        now = await stores.message(chat.id, "now")
+        async with stores.begin() as tx:
+            (before,) = await stores.messages.read_history(
+                tx, chat.id, before=now.id, limit_messages=10, limit_bytes=100
+            )
+
+        assert found is not None
+        every = (said, found.message, listed.items[0], read, before)
+        assert [message.attachments for message in every] == [files] * 5
+        assert now.attachments == ()
 
     async def test_is_what_was_said_before_oldest_first(self, stores: Stores) -> None:
         chat, other = await stores.chat(), await stores.chat()

@@ -1,15 +1,19 @@
 """What every provider of models must do for a turn: its own SDK over HTTP, and a server that speaks its protocol."""
 
+import base64
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from pydantic_ai.models import override_allow_model_requests
 
-from app.agents.contract import AgentFailed, ModelUnavailable, ToolContext
+from app.agents.contract import AgentFailed, Attachment, ModelUnavailable, ToolContext
 from app.agents.llm.models import Models
+from app.agents.messages import AttachmentNotTaken
 from app.agents.runner import AgentRunner
 from tests.fakes.journal import Died, FakeJournal, FakeSpending
+from tests.files import PDF, PNG
 from tests.model_server import Call, Drop, Failure, ModelServer, Part, Refuse, Think, Trouble, running_model_server
 from tests.model_server.providers import PROVIDERS, Provider
 from tests.unit.agents.desk import a_desk, a_turn, an_agent, no_local_model
@@ -71,6 +75,28 @@ async def test_an_answer_streams(server: ModelServer, provider: Provider, journa
     assert not journal.of("usage")[0].data["is_estimated"]
     assert not spending.open
     assert server.requests[0].last_user_text == "hi"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content"), [("image/png", PNG), ("application/pdf", PDF)], ids=["image", "pdf"]
+)
+async def test_a_file_reaches_the_model_or_is_refused_before_it_is_asked(
+    server: ModelServer, provider: Provider, media_type: str, content: bytes
+) -> None:
+    turn = replace(a_turn("What is it?"), attachments=(Attachment("f", "a", media_type, content),))
+    server.script(["A file."])
+
+    async with a_served_desk(provider) as desk:
+        try:
+            said = await desk.answer("helper", turn, journal=FakeJournal(), timeout_s=30)
+        except AttachmentNotTaken:
+            assert not server.requests
+            assert media_type == "application/pdf"  # all of them take images
+            return
+
+    assert said.text == "A file."
+    sent = str(server.requests[0].body).translate(str.maketrans("-_", "+/"))  # Gemini's is of the other alphabet
+    assert base64.b64encode(content).decode() in sent
 
 
 async def test_thoughts_stream_and_are_no_part_of_the_answer(

@@ -43,7 +43,16 @@ INSERT INTO run_events (run_id, seq, chat_id, type, data) VALUES (:run, 1, 1, 'r
 INSERT INTO messages (chat_id, role, content, status, run_id) VALUES (1, 'user', '', 'complete', :run);
 INSERT INTO messages (chat_id, role, content, status, run_id, question_id, in_prompt)
 SELECT 1, 'assistant', 'answer ' || n, 'complete', :run, 1, n % 2 = 0 FROM generate_series(1, 450) AS n;
-INSERT INTO messages (chat_id, role, content, status, run_id) VALUES (1, 'user', 'wait', 'pending', :live)
+INSERT INTO messages (chat_id, role, content, status, run_id) VALUES (1, 'user', 'wait', 'pending', :live);
+INSERT INTO attachment_blobs (digest, size_bytes, content)
+SELECT sha256(it), length(it), it FROM (SELECT convert_to(repeat('\x00é' || n, 100000), 'UTF8') AS it
+FROM generate_series(1, 5) AS n) AS made;
+INSERT INTO attachments (id, owner, digest, name, media_type, size_bytes)
+SELECT gen_random_uuid(), 'ann', digest, E'K\u00e4se "1".txt', 'text/plain', size_bytes FROM attachment_blobs;
+UPDATE messages SET attachments = '[{"id": "x",   "name": "K\u00e4se"}]' WHERE id = 1;
+INSERT INTO memories (owner, digest, text, tags, search)
+VALUES ('ann', sha256('cats'), 'likes, "cats"', '{"a b","c,d"}', to_tsvector('english', 'likes cats'));
+INSERT INTO agent_notes (owner, thread, name, revision, document) VALUES ('ann', 'chat:1', 'todo', 3, :odd)
 """
 
 
@@ -89,6 +98,7 @@ async def test_backed_up_wiped_and_restored_every_row_is_as_it_was(
     assert await rows(database) == before
     assert {name: len(found) for name, found in before.items()} == {
         "chats": 2, "tasks": 2, "task_dependencies": 1, "runs": 1, "run_events": 1, "messages": 451,
+        "attachment_blobs": 5, "attachments": 5, "memories": 1, "agent_notes": 1,
     }  # fmt: skip
     assert {name: one.restored for name, one in brought.items()} == {
         name: one.rows for name, one in manifest.tables.items()
@@ -114,6 +124,26 @@ async def test_what_is_there_is_not_doubled_and_what_changed_since_stays(
     assert brought["tasks"].restored == 2
     async with database.engine.connect() as connection:
         assert await connection.scalar(text("SELECT title FROM chats WHERE id = 1")) == "newer"
+
+
+async def test_what_came_anew_since_under_another_id_is_left_as_it_is(
+    database: Database, backups: PostgresBackups, tmp_path: Path
+) -> None:
+    await fill(database)
+    await backups.save(tmp_path / "all.zip", agents=[])
+    async with database.engine.begin() as connection:
+        again = "DELETE FROM memories RETURNING owner, digest, 'again', tags, search"
+        columns = "owner, digest, text, tags, search"
+        await connection.execute(text(f"WITH gone AS ({again}) INSERT INTO memories ({columns}) SELECT * FROM gone"))
+        await connection.execute(text("DELETE FROM attachments"))
+        await connection.execute(text("DELETE FROM attachment_blobs"))
+
+    brought = await backups.bring_back(tmp_path / "all.zip")
+
+    assert (brought["memories"].newer, brought["memories"].restored) == (1, 0)
+    assert (brought["attachment_blobs"].restored, brought["attachments"].restored) == (5, 5)
+    async with database.engine.connect() as connection:
+        assert await connection.scalar(text("SELECT string_agg(text, ',') FROM memories")) == "again"
 
 
 async def test_an_archive_of_another_database_changes_nothing(

@@ -28,6 +28,7 @@ from app.kernel.ids import ChatId, RunId, UserId
 from app.kernel.transaction import Tx
 from tests.fakes.agents import ScriptedAgents
 from tests.fakes.approvals import FakeApprovalStore
+from tests.fakes.attachments import FakeAttachmentStore
 from tests.fakes.audit import FakeAuditStore
 from tests.fakes.chats import FakeChatStore, FakeMessageStore, RecordingHook, World
 from tests.fakes.durable import FakeEngine, FakeEventLog, FakeRunQueue, FakeRuns, FakeWorker
@@ -67,6 +68,7 @@ class Slice:
     approvals: FakeApprovalStore = field(default_factory=FakeApprovalStore)
     audit: FakeAuditStore = field(default_factory=FakeAuditStore)
     titles_are_asked_for: bool = False
+    attachments: FakeAttachmentStore = field(default_factory=FakeAttachmentStore)
 
     def __post_init__(self) -> None:
         self.chats = FakeChatStore(self.world)
@@ -91,7 +93,7 @@ class Slice:
     def answering(self) -> AnswerTurn:
         give = GiveTitle(self.chats, self.queue, is_asked=self.titles_are_asked_for)
         end = EndTurn(self.messages, self.runs, CloseRun(self.ledger), CloseApprovals(self.approvals), give)
-        return AnswerTurn(self.begin, self.chats, self.messages, self.asking(), end)
+        return AnswerTurn(self.begin, self.chats, self.messages, self.asking(), end, self.attachments)
 
     def titling(self) -> MakeTitle:
         end = EndTitle(self.chats, self.messages, CloseRun(self.ledger))
@@ -115,7 +117,14 @@ class Slice:
     def exchange(self) -> ExchangeMessage:
         stores = self.begin, self.chats, self.messages, self.runs
         return ExchangeMessage(
-            *stores, self.queue, self.engine, self.agents, self.hook, self.receipts, FakeApprovalStore()
+            *stores,
+            self.queue,
+            self.engine,
+            self.agents,
+            self.hook,
+            self.receipts,
+            FakeApprovalStore(),
+            self.attachments,
         )
 
     async def ended(self, run_id: RunId) -> list[RunEvent]:

@@ -145,7 +145,8 @@ class FakeMessageStore:
             return None
         now = self.world.now()
         message_id = MessageId(self.world.next_id("message"))
-        message = Message(message_id, chat.id, draft.role, draft.content, True, draft.status, now, now, draft.run_id)
+        said = (draft.role, draft.content, True, draft.status)
+        message = Message(message_id, chat.id, *said, now, now, draft.run_id, draft.attachments)
         self.world.state.messages[message_id] = message
         self.world.state.chats[chat.id] = replace(chat, updated_at=now)
         return message

@@ -59,6 +59,15 @@ def make_key(client: httpx.Client, sub: str, role: str = "user", **fields: objec
     return found
 
 
+def attach(client: httpx.Client, sub: str, content: bytes, name: str) -> Json:
+    """Keep a file, of the kind that its content is."""
+    file = (name, content, "application/octet-stream")
+    answer = client.post("/api/v1/attachments/", files={"file": file}, headers=as_(sub))
+    assert answer.status_code == 201, answer.text
+    found: Json = answer.json()
+    return found
+
+
 def withdraw(client: httpx.Client, **fields: object) -> Json:
     answer = client.post("/api/v1/revocations", json=fields, headers=as_("root", "admin"))
     assert answer.status_code == 201, answer.text

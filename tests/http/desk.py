@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.http.calls import make_batch, make_key, make_task, open_chat, say, somebody, write
+from tests.http.calls import attach, make_batch, make_key, make_task, open_chat, say, somebody, write
 from tests.http.endpoints import ID, Endpoint
 from tests.http.running import a_notification, a_put_call, an_approval
 
@@ -33,7 +33,7 @@ class Desk:
         if flaw is ID and endpoint.flawed:
             ids[endpoint.flawed] = "abc"
         query = f"?{flaw}" if isinstance(flaw, str) and flaw is not ID else ""
-        body = flaw if isinstance(flaw, Mapping) else endpoint.body
+        body = flaw if isinstance(flaw, Mapping) else None if endpoint.takes_files else endpoint.body
         return caller.request(endpoint.method, endpoint.path.format(**ids) + query, json=body, headers=headers)
 
 
@@ -49,6 +49,7 @@ def a_desk(caller: httpx.Client, *, dsn: str = "") -> Desk:
     batch_id = make_batch(caller, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     ids = {"chat_id": chat_id, "message_id": message_id, "run_id": run_id, "approval_id": approval_id}
     ids |= {"task_id": task_id, "batch_id": batch_id, "job_id": f"job_{run_id}"}
+    ids |= {"attachment_id": attach(caller, owner, b"hello", "hello.txt")["id"]}
     key_id = make_key(caller, owner)["id"]
     ids |= {"key_id": key_id, "revocation_id": 1, "notification_id": notification_id, "memory_id": 1}
     return Desk(owner, ids, a_put_call(dsn, owner) if dsn else {"tool_call_id": "call-1"})

@@ -11,7 +11,7 @@ class Endpoint:
     """`path` holds `{chat_id}`, `{message_id}` and the like where the caller's own belongs, or what belongs to nobody.
 
     `body` is one that would be taken. `malformed` is a body, a query or `ID` that breaks the one thing `flawed` names;
-    None where there is nothing a caller could get wrong.
+    None where there is nothing a caller could get wrong. `takes_files` is of one that takes JSON as any other text.
     """
 
     method: str
@@ -20,6 +20,7 @@ class Endpoint:
     body: Mapping[str, object] | None = None
     malformed: str | Mapping[str, object] | None = ID
     flawed: str | None = None
+    takes_files: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -32,7 +33,7 @@ class Endpoint:
     @property
     def noun(self) -> str | None:
         """What of a person's it is about."""
-        nouns = ("chat", "message", "run", "task", "batch", "job", "key")
+        nouns = ("chat", "message", "run", "task", "batch", "job", "key", "attachment")
         return next((noun for noun in nouns if f"{{{noun}_id}}" in self.path), None)
 
     @property
@@ -75,6 +76,18 @@ ENDPOINTS = (
         malformed={"content": ""},
         flawed="content",
     ),
+    Endpoint("GET", "/api/v1/attachments/", malformed="pageSize=0", flawed="pageSize"),
+    Endpoint(
+        "POST",
+        "/api/v1/attachments/",
+        body={"a": "file"},
+        malformed="digest=0",
+        flawed="file",
+        takes_files=True,
+    ),
+    Endpoint("GET", "/api/v1/attachments/{attachment_id}", flawed="attachment_id"),
+    Endpoint("GET", "/api/v1/attachments/{attachment_id}/content", flawed="attachment_id"),
+    Endpoint("DELETE", "/api/v1/attachments/{attachment_id}", flawed="attachment_id"),
     Endpoint("GET", "/api/v1/usage/", malformed="by=hour", flawed="by"),
     Endpoint("GET", "/api/v1/memories/", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("DELETE", "/api/v1/memories/", malformed=None),
@@ -202,7 +215,7 @@ VISITED = (Endpoint("POST", "/api/v1/public/chat/{widget}"),)
 # Nobody has a token here: what is delivered is signed, and `test_webhooks.py` has who is refused.
 SIGNED = (Endpoint("POST", "/api/v1/tasks/webhooks/{task_id}"),)
 
-WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint.body is not None)
+WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint.body is not None and not endpoint.takes_files)
 
 # of protocols that have no place in the description; `test_mcp_wire.py` holds each to what it refuses
 PROTOCOLS = (Endpoint("POST", "/mcp", malformed=None),)

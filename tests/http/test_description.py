@@ -7,7 +7,19 @@ import httpx
 import pytest
 
 from app.kernel.ids import UserId, new_run_id
-from tests.http.calls import Json, as_, make_batch, make_key, make_task, open_chat, say, somebody, withdraw, write
+from tests.http.calls import (
+    Json,
+    as_,
+    attach,
+    make_batch,
+    make_key,
+    make_task,
+    open_chat,
+    say,
+    somebody,
+    withdraw,
+    write,
+)
 from tests.http.endpoints import ENDPOINTS, OPEN_TO_ALL, SIGNED, VISITED, WITH_BODY, Endpoint
 from tests.http.running import Workplace, a_notification, a_put_call, an_approval
 from tests.http.streams import followed
@@ -18,6 +30,7 @@ BEHIND_A_TOKEN = ALWAYS | {"401", "403", "503"}
 TURN = BEHIND_A_TOKEN | {"404", "409", "429", "502", "504"}
 NAME_A_CHAT = {"/api/v1/stream-execute", "/execute"}
 """in their body"""
+UUIDS = ("run_id", "approval_id", "task_id", "batch_id", "notification_id", "key_id", "attachment_id")
 FOR_MACHINES = {"/openapi.json", "/metrics"}
 DESCRIBED = [endpoint for endpoint in (*ENDPOINTS, *OPEN_TO_ALL) if endpoint.path not in FOR_MACHINES]
 
@@ -87,9 +100,8 @@ def test_ids_are_described_as_what_they_are(document: Json) -> None:
     parameters = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
     ids = {one["name"]: one["schema"] for one in parameters if one["name"].endswith("_id") and one["in"] == "path"}
 
-    uuids = ("run_id", "approval_id", "task_id", "batch_id", "notification_id", "key_id")
     assert ids.pop("job_id")["type"] == "string"
-    assert {ids.pop(name)["format"] for name in uuids} == {"uuid"}
+    assert {ids.pop(name)["format"] for name in UUIDS} == {"uuid"}
     assert ids.pop("tool_call_id")["type"] == "string"  # a provider's word
     assert {schema["type"] for schema in ids.values()} == {"integer"}
 
@@ -112,7 +124,7 @@ def test_a_body_that_takes_no_other_fields_is_described_so(document: Json, endpo
 def test_options_names_every_method_of_a_path(client: httpx.Client, document: Json, endpoint: Endpoint) -> None:
     path = endpoint.path.format(
         **dict.fromkeys(("chat_id", "message_id", "revocation_id", "memory_id"), 1),
-        **dict.fromkeys(("run_id", "approval_id", "task_id", "batch_id", "notification_id", "key_id"), new_run_id()),
+        **dict.fromkeys(UUIDS, new_run_id()),
         job_id=f"job_{new_run_id()}",
         name="echo",
         tool_call_id="call-1",
@@ -139,7 +151,7 @@ def test_every_refusal_is_described_as_a_problem(document: Json, endpoint: Endpo
     is_awaited = endpoint.path == "/execute" or endpoint.path.endswith("/exchange")
     expected = TURN if is_awaited else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
     if endpoint.method == "POST":
-        expected = expected | {"409"}
+        expected = expected | ({"409", "415"} if endpoint.takes_files else {"409"})
     assert set(refusals) - {"404"} == expected - {"404"}
     assert ("404" in refusals) == ("{" in endpoint.path or endpoint.path in NAME_A_CHAT)
     for response in refusals.values():
@@ -162,6 +174,13 @@ def test_events_are_described_in_both_their_forms(document: Json) -> None:
     events = document["paths"]["/api/v1/runs/{run_id}/events"]["get"]["responses"]["200"]
 
     assert set(events["content"]) == {"application/json", "text/event-stream"}
+
+
+def test_a_file_is_described_as_part_of_a_form_and_as_a_body(document: Json) -> None:
+    taken = document["paths"]["/api/v1/attachments"]["post"]["requestBody"]["content"]
+
+    assert set(taken) == {"multipart/form-data", "application/octet-stream"}
+    assert taken["multipart/form-data"]["schema"]["required"] == ["file"]
 
 
 def test_a_refusal_names_its_types(document: Json) -> None:
@@ -189,6 +208,7 @@ def test_what_an_endpoint_answers_is_what_is_described(
         "revocation_id": revocation_id,
         "memory_id": remember(migrated_dsn, owner, "Likes tea.")[0],
         "key_id": make_key(client, owner)["id"],
+        "attachment_id": attach(client, owner, b"hello", "hello.txt")["id"],
     }
     if "approval_id" in endpoint.path:
         ids["approval_id"] = an_approval(migrated_dsn, owner)
@@ -219,7 +239,8 @@ def test_what_an_endpoint_answers_is_what_is_described(
     else:
         media_type = answer.headers["content-type"].partition(";")[0]
         for value in values_in(answer, media_type):
-            assert_fits(value, described["content"][media_type]["schema"], document)
+            content = described["content"]
+            assert_fits(value, content.get(media_type, content.get("*/*"))["schema"], document)
 
 
 def a_key_for(client: httpx.Client, owner: str, endpoint: Endpoint) -> Mapping[str, str]:

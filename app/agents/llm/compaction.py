@@ -127,7 +127,7 @@ def _digests(messages: Sequence[PastMessage]) -> list[str]:
     """Digest each beginning of the messages. Cost: linear in their length."""
     whole, digests = hashlib.sha256(), []
     for message in messages:
-        whole.update(f"{message.role}\0{len(message.content)}\0{message.content}".encode("utf-8", "surrogatepass"))
+        whole.update(f"{message.role}\0{len(message.words)}\0{message.words}".encode("utf-8", "surrogatepass"))
         digests.append(whole.hexdigest())
     return digests
 
@@ -135,7 +135,7 @@ def _digests(messages: Sequence[PastMessage]) -> list[str]:
 def _record(before: str, messages: Sequence[PastMessage], limit_tokens: int) -> str:
     """Write down what is to be summed up; where it is too long, the beginning of each message."""
     known = [f"{OPENING}{before}"] if before else []
-    lines = [f"{one.role}: {one.content}" for one in messages]
+    lines = [f"{one.role}: {one.words}" for one in messages]
     room = limit_tokens - sum(map(estimate_tokens, known))
     while lines and sum(map(estimate_tokens, lines)) > room:
         share = max(room // len(lines), LEAST_LINE_TOKENS)

@@ -31,6 +31,7 @@ from app.kernel.errors import Fault
 MAX_RETRY_AFTER_S = 3600
 _WORD = re.compile(r"[a-z]{1,20}(_[a-z]{1,20}){0,5}")
 """what a code may look like; anything else could be somebody's key"""
+REFUSED = "The language model refused the request."
 SILENT = "The language model did not answer in time."
 PROMPT_TOO_LONG = "The message does not fit into the language model's window; say it shorter."
 
@@ -76,7 +77,7 @@ _FACTS: tuple[tuple[Test, type[Fault], str], ...] = (
         ModelUnavailable,
         SILENT,
     ),
-    (_is(ModelRequestRejectedError, statuses=(400, 413, 422)), AgentFailed, "The language model refused the request."),
+    (_is(ModelRequestRejectedError, statuses=(400, 413, 422)), AgentFailed, REFUSED),
     (_is(ModelAPIError), ModelUnavailable, "The language model cannot be reached at the moment."),
     (_is(UsageLimitExceeded), AgentFailed, "The agent took more steps than one turn may have."),
     (_is(ContentFilterError), AgentFailed, "The provider's content filter stopped the answer."),

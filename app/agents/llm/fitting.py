@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from pydantic_ai.messages import ModelMessage, ModelRequest, ToolReturnPart, UserPromptPart
+from pydantic_ai.messages import BinaryContent, ModelMessage, ModelRequest, ToolReturnPart, UserPromptPart
 from pydantic_core import to_json
 
-from app.agents.llm.window import MESSAGE_TOKENS, estimate_tokens
+from app.agents.llm.window import MESSAGE_TOKENS, estimate_binary, estimate_tokens
 
 
 def shorten(messages: list[ModelMessage], *, limit_tokens: int) -> list[ModelMessage]:
@@ -43,6 +43,15 @@ def _tokens_of(message: ModelMessage) -> int:
     parts: Sequence[object] = message.parts
     for part in parts:
         content = part.model_response_str() if isinstance(part, ToolReturnPart) else getattr(part, "content", None)
-        said = content if isinstance(content, str) else to_json(content, fallback=repr).decode()
-        total += estimate_tokens(said) + estimate_tokens(str(getattr(part, "args", None) or ""))
+        pieces: Sequence[object] = [content]
+        if isinstance(part, UserPromptPart) and not isinstance(part.content, str):
+            pieces = part.content
+        total += sum(_tokens_of_piece(piece) for piece in pieces)
+        total += estimate_tokens(str(getattr(part, "args", None) or ""))
     return total
+
+
+def _tokens_of_piece(content: object) -> int:
+    if isinstance(content, BinaryContent):
+        return estimate_binary(content.media_type, len(content.data))
+    return estimate_tokens(content if isinstance(content, str) else to_json(content, fallback=repr).decode())

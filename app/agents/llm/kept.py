@@ -14,10 +14,12 @@ import msgspec
 from pydantic import TypeAdapter, ValidationError
 from pydantic_ai.durable_exec import JSON_CODEC, DurabilityCodec
 from pydantic_ai.messages import (
+    BinaryContent,
     ModelMessage,
     ModelMessagesTypeAdapter,
     ModelResponse,
     TextPart,
+    UserPromptPart,
 )
 from pydantic_core import to_json
 
@@ -131,8 +133,13 @@ def digest(messages: Sequence[ModelMessage]) -> str:
 
 
 def _facts(part: object) -> list[object]:
-    """What is the same each time: the id of a call is kept with it; where there was no call, it is drawn anew."""
+    """What is the same each time: the id of a call is kept with it; where there was no call, it is drawn anew.
+
+    A file of the question stands for itself by its id: its content never changes.
+    """
     facts = [getattr(part, name, None) for name in ("part_kind", "content", "args", "tool_name")]
+    if isinstance(part, UserPromptPart) and not isinstance(part.content, str):
+        facts[1] = [piece.identifier if isinstance(piece, BinaryContent) else piece for piece in part.content]
     return [*facts, getattr(part, "tool_call_id", None) if facts[-1] else None]
 
 

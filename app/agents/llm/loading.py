@@ -92,7 +92,7 @@ class LocalChatModel(OpenAIChatModel):
             temperature=LOCAL_TEMPERATURE,
             extra_body={"repeat_penalty": LOCAL_REPEAT_PENALTY},  # llama.cpp's own, not in the OpenAI schema
         )
-        profile = OpenAIModelProfile(supports_tools=False)
+        profile = OpenAIModelProfile(supports_tools=False, supports_image_input=False, supports_document_input=False)
         super().__init__(MODEL_NAME, provider=provider, profile=profile, settings=settings)
         self._local = local
 

@@ -14,7 +14,7 @@ from typing import Self
 import pydantic_ai
 import structlog
 from pydantic_ai import AgentRunResult, UsageLimits
-from pydantic_ai.exceptions import AgentRunError
+from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
@@ -26,14 +26,15 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model
 from pydantic_ai.toolsets import AbstractToolset
 
-from app.agents.contract import Agent, PastMessage, Tool, Turn, TurnTooLong
+from app.agents.contract import Agent, AgentFailed, Attachment, PastMessage, Tool, Turn, TurnTooLong
 from app.agents.llm.compaction import OPENING, Summaries, room_for_summary
 from app.agents.llm.durability import TurnDurability, working_on
-from app.agents.llm.failures import PROMPT_TOO_LONG, as_fault
+from app.agents.llm.failures import PROMPT_TOO_LONG, REFUSED, as_fault
+from app.agents.llm.files import FILES_SHARE, fitting_files, not_taken, refuse_untakeable, shown, without_files
 from app.agents.llm.kept import bounded
 from app.agents.llm.model_step import PromptTooLong
 from app.agents.llm.told import pinned_of, told_of
-from app.agents.llm.window import MESSAGE_TOKENS, estimate_tokens, fit, tokens_of
+from app.agents.llm.window import MESSAGE_TOKENS, estimate_file, estimate_tokens, fit, text_of, tokens_of
 from app.agents.turns import Said
 from app.agents.work import Work
 
@@ -49,7 +50,6 @@ ANSWER_SHARE = 4
 """A quarter of the window stays free for the answer of a model without a cap, and for what tools give back."""
 TRIM_SHARE = 4
 """The oldest turns are dropped a quarter of the window at a time."""
-_TOO_LONG = "The message does not fit into the language model's window; say it shorter."
 _PINNED_TOO_LONG = (
     "The message, with what is pinned to the chat, does not fit into the language model's window; shorten it."
 )
@@ -95,9 +95,10 @@ class ModelAgent:
     async def answer(self, work: Work) -> Said:
         """Ask the model, with as much of the history as fits, until it has no more tools to call.
 
-        Errors: ModelUnavailable, AgentFailed, TurnTooLong, TurnUnreadable, BudgetReached.
+        Errors: ModelUnavailable, AgentFailed, AttachmentNotTaken, TurnTooLong, TurnUnreadable, BudgetReached.
         """
         turn = work.turn
+        refuse_untakeable(turn.attachments, self._model.profile)
         window = self.window_tokens
         step = window // TRIM_SHARE
         history = await self._history(work, window)
@@ -107,25 +108,33 @@ class ModelAgent:
             except PromptTooLong as refused:
                 # The estimate was too low: once more with half. Only for the first request, before any tool has acted.
                 if not (history and work.request == 1):
-                    raise TurnTooLong(PROMPT_TOO_LONG) from refused
+                    raise TurnTooLong(_too_long(turn)) from refused
                 history = fit(history, limit_tokens=tokens_of(history) // 2, step_tokens=step)
                 continue
+            except (NotImplementedError, UserError) as error:  # what the adapter of another of the chain cannot send
+                if not (given := _given(turn, history)):
+                    raise
+                raise not_taken(given) from error
             except AgentRunError as error:
                 fault = as_fault(error)
+                if isinstance(fault, AgentFailed) and fault.detail == REFUSED and _given(turn, history):
+                    fault = AgentFailed(f"{REFUSED} Maybe it takes no such files.", evidence=fault.evidence)
                 log.warning("model.failed", request_id=turn.request_id, detail=fault.detail, **fault.evidence)
                 raise fault from None  # a traceback would show the provider's words, and the model's
             usage = replace(work.usage, tool_calls=result.usage.tool_calls)
-            return Said(work.text, usage, work.model or self._model.model_name, bounded(result.new_messages()))
+            said = without_files(result.new_messages(), turn.text, turn.attachments)
+            return Said(work.text, usage, work.model or self._model.model_name, bounded(said))
 
     async def _history(self, work: Work, window: int) -> tuple[PastMessage, ...]:
         """Give what fits of the conversation, and in short what does not, where the window has room for that."""
-        turn, room, step = work.turn, self._room_tokens(work, window), window // TRIM_SHARE
-        history = fit(turn.history, limit_tokens=room, step_tokens=step)
+        room, step = self._room_tokens(work, window), window // TRIM_SHARE
+        before = fitting_files(work.turn.history, self._model.profile, limit_tokens=room // FILES_SHARE)
+        history = fit(before, limit_tokens=room, step_tokens=step)
         for_summary = min(room_for_summary(window), room // 2)
-        if len(history) == len(turn.history) or not for_summary:
+        if len(history) == len(before) or not for_summary:
             return history
-        history = fit(turn.history, limit_tokens=room - for_summary - MESSAGE_TOKENS, step_tokens=step)
-        left_out = _spoken(turn.history)[: -len(_spoken(history)) or None]
+        history = fit(before, limit_tokens=room - for_summary - MESSAGE_TOKENS, step_tokens=step)
+        left_out = _spoken(before)[: -len(_spoken(history)) or None]
         if not left_out:  # only of what holds for all turns was there too much
             return history
         summary = await self._summaries.of(left_out, work, self._model, limit_tokens=for_summary)
@@ -134,7 +143,7 @@ class ModelAgent:
     async def _run(self, work: Work, history: Sequence[PastMessage]) -> AgentRunResult[str]:
         with working_on(work):
             return await self._agent.run(
-                work.turn.text,
+                shown(work.turn.text, work.turn.attachments),
                 deps=work,
                 instructions=pinned_of(work.turn) or None,
                 message_history=[*_as_messages(history), *_told(work.turn)],
@@ -142,15 +151,29 @@ class ModelAgent:
             )
 
     def _room_tokens(self, work: Work, window: int) -> int:
-        text = work.turn.text + told_of(work.turn) + pinned_of(work.turn)
+        turn = work.turn
+        texts = (text_of(one) for one in turn.attachments if one.is_text)
+        text = "".join((turn.text, told_of(turn), pinned_of(turn), *texts))
         shown = [tool for tool in work.tools.values() if tool.name not in work.hidden]
         fixed = self._fixed_tokens + _schema_tokens(shown)
         answer = (self._model.settings or {}).get("max_tokens") or window // ANSWER_SHARE
-        room = window - answer - fixed - estimate_tokens(text) - MESSAGE_TOKENS
+        files = sum(estimate_file(one) for one in turn.attachments if not one.is_text)
+        room = window - answer - fixed - estimate_tokens(text) - files - MESSAGE_TOKENS * (1 + len(turn.attachments))
         # the estimate errs upwards, so it refuses nobody alone: the text must be too long at four characters a token
         if room < 0 and len(text) // 4 > window - answer:
-            raise TurnTooLong(_PINNED_TOO_LONG if work.turn.pinned else _TOO_LONG)
+            raise TurnTooLong(_too_long(turn))
         return max(room, 0)
+
+
+def _given(turn: Turn, history: Sequence[PastMessage]) -> list[Attachment]:
+    """List what the model is shown that is no text."""
+    before = [one for message in history for one in message.attachments]
+    return [one for one in (*before, *turn.attachments) if one.content is not None and not one.is_text]
+
+
+def _too_long(turn: Turn) -> str:
+    words = _PINNED_TOO_LONG if turn.pinned else PROMPT_TOO_LONG
+    return f"{words} Or attach less to it." if turn.attachments else words
 
 
 def _spoken(history: Iterable[PastMessage]) -> list[PastMessage]:
@@ -176,7 +199,7 @@ def _told(turn: Turn) -> list[ModelMessage]:
 def _as_message(message: PastMessage) -> ModelMessage:
     match message.role:
         case "user":
-            return ModelRequest([UserPromptPart(message.content)])
+            return ModelRequest([UserPromptPart(shown(message.content, message.attachments))])
         case "system":
             return ModelRequest([SystemPromptPart(message.content)])
         case "assistant":

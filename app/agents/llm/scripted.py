@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic_ai.messages import (
+    BinaryContent,
     ModelMessage,
     ModelRequestPart,
     ModelResponse,
@@ -126,10 +127,19 @@ def _result(part: ModelRequestPart | ModelResponsePart) -> str | None:
             return None
 
 
+def _piece(piece: object) -> str:
+    """Give a text as it is, and tell of anything else what was seen."""
+    if isinstance(piece, BinaryContent):
+        return f"<{piece.media_type}, {len(piece.data)} bytes>"
+    return str(piece)
+
+
 def _message(part: ModelRequestPart | ModelResponsePart) -> PastMessage | None:
     match part:
         case UserPromptPart(content=str() as text):
             return PastMessage("user", text)
+        case UserPromptPart(content=pieces):
+            return PastMessage("user", "\n\n".join(map(_piece, pieces)))
         case SystemPromptPart(content=text):
             return PastMessage("system", text)
         case TextPart(content=text):

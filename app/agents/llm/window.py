@@ -13,11 +13,18 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain
 from string import ascii_letters
 
-from app.agents.contract import PastMessage
+from app.agents.messages import Attachment, PastMessage
 
 LETTERS_PER_TOKEN = 3
 MESSAGE_TOKENS = 8
 """What a chat template puts around one message: role, separators."""
+
+TEXT_SHOWN_CHARS = 100_000
+"""of a text that is attached: as much as a message may have"""
+IMAGE_TOKENS = 1600
+"""what the providers make of an image, at most, or nearly so"""
+PDF_BYTES_PER_TOKEN = 25
+"""a page has some 50 KB and comes to 2,000 tokens; of one that is scanned this errs upwards"""
 
 _LETTERS = f"{ascii_letters} ".encode()
 
@@ -31,7 +38,31 @@ def estimate_tokens(text: str) -> int:
 
 
 def tokens_of(messages: Iterable[PastMessage]) -> int:
-    return sum(estimate_tokens(message.content) + MESSAGE_TOKENS for message in messages)
+    return sum(
+        estimate_tokens(message.content) + MESSAGE_TOKENS + sum(map(estimate_file, message.attachments))
+        for message in messages
+    )
+
+
+def estimate_file(attachment: Attachment) -> int:
+    """Estimate what is shown of a file, its name included."""
+    named = estimate_tokens(attachment.name) + MESSAGE_TOKENS
+    if attachment.content is None:
+        return named
+    if attachment.is_text:
+        return named * 2 + estimate_tokens(text_of(attachment))
+    return named + estimate_binary(attachment.media_type, len(attachment.content))
+
+
+def estimate_binary(media_type: str, size_bytes: int) -> int:
+    return IMAGE_TOKENS if media_type.startswith("image/") else max(IMAGE_TOKENS, size_bytes // PDF_BYTES_PER_TOKEN)
+
+
+def text_of(attachment: Attachment) -> str:
+    """Give what is shown of a text."""
+    text = (attachment.content or b"").decode("utf-8-sig", "replace")
+    left_out = len(text) - TEXT_SHOWN_CHARS
+    return text if left_out <= 0 else f"{text[:TEXT_SHOWN_CHARS]}\n[{left_out} more characters are not shown]"
 
 
 def fit(history: Sequence[PastMessage], *, limit_tokens: int, step_tokens: int) -> tuple[PastMessage, ...]:

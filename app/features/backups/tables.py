@@ -5,6 +5,9 @@ Rules
 - `identity` are the columns by which a row here is the same thing as the row of that id in the archive; where they
   differ, the archive is of another database, and bringing it back would mix up two people's things.
 - What is under way is left out: an unfinished run would begin anew wherever it is brought back.
+- `unique` are columns of which the table has each value once: a row here that has them is the one of the archive, under
+  another id since it was let go of and came anew.
+- `at_once` rows are in memory together: few of those that are large.
 - Nothing secret: `webhook_secrets` and the keys stay where they are, and so do tokens, quotas and workers.
 """
 
@@ -13,7 +16,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Table, select
 
+from app.features.attachments.tables import ATTACHMENTS, BLOBS
 from app.features.chats.tables import CHATS, MESSAGES
+from app.features.memory.tables import MEMORIES, NOTES
 from app.features.tasks.tables import DEPENDENCIES, TASKS
 from app.infra.durable.ports import RunState
 from app.infra.durable.tables import RUNS
@@ -27,6 +32,8 @@ class Kept:
     table: Table
     identity: Sequence[str] = ()
     only: ColumnElement[bool] | None = None
+    unique: Sequence[str] = ()
+    at_once: int = 200
 
 
 _IS_OVER = RUNS.c.state.in_([state.value for state in RunState if state.is_final])
@@ -37,5 +44,9 @@ KEPT: Sequence[Kept] = (
     Kept(DEPENDENCIES),
     Kept(RUNS, identity=("owner", "created_at"), only=_IS_OVER),
     Kept(EVENTS, identity=("type", "at"), only=EVENTS.c.run_id.in_(select(RUNS.c.id).where(_IS_OVER))),
+    Kept(BLOBS, at_once=2),
+    Kept(ATTACHMENTS, identity=("owner", "digest")),
+    Kept(MEMORIES, identity=("owner", "created_at"), unique=("owner", "digest")),
+    Kept(NOTES),
     Kept(MESSAGES, identity=("chat_id", "created_at"), only=MESSAGES.c.status != "pending"),
 )

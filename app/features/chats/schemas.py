@@ -7,10 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self, cast
+from uuid import UUID
 
 import msgspec.structs
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from app.features.chats.domain.attached import AT_ONCE, Attached
 from app.features.chats.domain.chat import CONTEXT_LIMIT_BYTES, TITLE_LIMIT_CHARS, Chat, ChatChange, NewChat
 from app.features.chats.domain.interaction import Step
 from app.features.chats.domain.message import (
@@ -27,13 +29,14 @@ from app.features.chats.use_cases.read_interactions import InteractionStretch
 from app.features.chats.use_cases.read_messages import Stretch
 from app.features.runs.use_cases.await_run import TIMEOUT_S
 from app.kernel.errors import FieldError, ValidationFailed
-from app.kernel.ids import ChatId, UserId
+from app.kernel.ids import AttachmentId, ChatId, UserId
 from app.kernel.paging import Page
 from app.kernel.values import KEPT, Json
 
 type Title = Annotated[str, Meta(max_length=TITLE_LIMIT_CHARS)]
 type Context = Annotated[str, Meta(max_length=CONTEXT_LIMIT_BYTES)]
 type Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_LIMIT_CHARS)]
+type Files = Annotated[Sequence[UUID], Meta(max_length=AT_ONCE)]
 type Channel = Annotated[str, Meta(max_length=CHANNEL_LIMIT_CHARS)]
 USER_ID_LIMIT_CHARS = 255
 LONGEST_WAIT_S = 300
@@ -110,6 +113,19 @@ class FoundChatsOut(Struct, frozen=True):
         return cls([FoundChatOut.of_found(one) for one in page.items], page.total, page.limit, page.offset)
 
 
+class AttachedOut(Struct, frozen=True, kw_only=True):
+    """A file that was given with a message, and may have been deleted since."""
+
+    id: str
+    name: str
+    media_type: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, file: Attached) -> Self:
+        return cls(id=str(file.id), name=file.name, media_type=file.media_type, size_bytes=file.size_bytes)
+
+
 class MessageOut(Struct, frozen=True, kw_only=True):
     """`run_id` is the run that asks, or has answered; null for messages of no run."""
 
@@ -120,6 +136,7 @@ class MessageOut(Struct, frozen=True, kw_only=True):
     in_prompt: bool
     run_id: str | None = None
     status: MessageStatus
+    attachments: Sequence[AttachedOut] = ()
     created_at: datetime
     updated_at: datetime
 
@@ -133,6 +150,7 @@ class MessageOut(Struct, frozen=True, kw_only=True):
             in_prompt=message.in_prompt,
             run_id=None if message.run_id is None else str(message.run_id),
             status=message.status,
+            attachments=[AttachedOut.of(file) for file in message.attachments],
             created_at=message.created_at,
             updated_at=message.updated_at,
         )
@@ -289,6 +307,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
 
     `on_busy`: whether a chat that is in the middle of a turn refuses, or lets this one wait behind it.
     `on_disconnect`: whether the run goes on when this client leaves early; a background one has no such client.
+    `attachments` are ids of files of one's own, which the model is shown with the words, and again while there is room.
     `context_data` and `channel` (by which door the words came) are shown to the model in this turn, and in no other.
     `timeout_s`: for how long a sync one waits for the answer, before it is told of the run instead.
     """
@@ -298,6 +317,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
     on_busy: Literal["refuse", "queue"] = "refuse"
     on_disconnect: Literal["continue", "cancel"] = "continue"
     timeout_s: Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] = TIMEOUT_S
+    attachments: Files = ()
     context_data: dict[str, object] = {}
     channel: Channel = ""
     chat_id: int | UnsetType = UNSET
@@ -318,6 +338,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
             channel=self.channel,
             context=cast("Mapping[str, Json]", self.context_data),
             request_id=request_id,
+            attachments=tuple(AttachmentId(one) for one in self.attachments),
         )
 
 

@@ -72,6 +72,8 @@ class MessageRow(Numbered, Dated, Base):
     status: Mapped[str] = mapped_column(String(16))
     run_id: Mapped[UUID | None] = mapped_column(Uuid)
     question_id: Mapped[int | None] = mapped_column(BigInteger)
+    # null where there are none. Any: JSON of our own, see domain/attached.py
+    attachments: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     deleted_at: Mapped[datetime | None]
 
 

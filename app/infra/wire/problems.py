@@ -29,12 +29,13 @@ STATUS: Mapping[Kind, int] = {
     Kind.INTERNAL: 500,
 }
 
-# A few facts have a status of their own within their kind (RFC 9110 §15.5.15, RFC 6585 §5, RFC 9110 §15.5.9).
+# A few facts have a status of their own within their kind (RFC 9110 §15.5.15, RFC 6585 §5, RFC 9110 §15.5.9, §15.5.16).
 STATUS_BY_TYPE: Mapping[str, int] = {
     "target-too-long": 414,
     "head-too-large": 431,
     "request-too-slow": 408,
     "head-too-slow": 408,
+    "attachment-type-refused": 415,
 }
 
 CONTENT_TYPE = "application/problem+json"

@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler, HTTPScope
 
 from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
 from app.features.approvals.controller import ApprovalController
+from app.features.attachments.controller import AttachmentController
 from app.features.audit.controller import AuditController
 from app.features.chats.controller import CONTROLLERS as CHATS
 from app.features.keys.controller import KeysController
@@ -54,6 +55,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     KeysController,
     SessionsController,
     *CHATS,
+    AttachmentController,
     UsageController,
     AuditController,
     ApprovalController,

@@ -1,8 +1,9 @@
 """What our own endpoints are, for machines, refusals included; and what the front door may answer for an upstream.
 
 A handler names the facts of its own use cases by `opt={"faults": (ChatNotFound, ...)}`, and by `"streams"` the status
-with which it may give server-sent events in place of JSON; what the edge and the assembly
-may answer in front of any handler is added here, so that no endpoint has a status that is not described.
+with which it may give server-sent events in place of JSON, by `"takes"` a body that it reads by itself; what the edge
+and the assembly may answer in front of any handler is added here, so that no endpoint has a status that is not
+described.
 `docs.py` serves the whole: these operations joined with those of every upstream.
 """
 
@@ -92,6 +93,8 @@ def describe_own(app: Litestar, access_cookie: str) -> Own:
         schema["paths"].get(path, {}).get(method, {})["x-portico-access"] = access
     for path, method, status in _declared(app, "streams"):
         schema["paths"][path][method]["responses"][status]["content"][sse.CONTENT_TYPE] = {}
+    for path, method, taken in _declared(app, "takes"):
+        schema["paths"][path][method]["requestBody"] = taken
     _bound_ids(schema)
     _close_bodies(app, schema["components"]["schemas"])
     for path in _keyed(app):
@@ -126,7 +129,8 @@ def _handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:
         yield from route.route_handlers if isinstance(route, HTTPRoute) else ()
 
 
-def _declared(app: Litestar, name: str) -> Iterator[tuple[str, str, str]]:
+# Any: whatever is declared under that name
+def _declared(app: Litestar, name: str) -> Iterator[tuple[str, str, Any]]:
     """Yield the path and method of every handler that declares something under this name, and what it declares."""
     for route in app.routes:
         for method, (handler, _) in route.route_handler_map.items() if isinstance(route, HTTPRoute) else ():

@@ -7,6 +7,7 @@ Facts
   request's record knows the reason.
 - What streams is not kept. A handler that finds by its receipt what another try works at, and follows that, says
   `opt={"joins": True}`: it is called at once, also while the other works.
+- A body is read as far as its handler would read it; `opt={"too_large": ...}` is the fact in place of BodyTooLarge.
 - An answer that holds a secret which is shown once is kept sealed, where its handler says `opt={"is_secret": True}`.
 """
 
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 from dishka import AsyncContainer
 from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.types.asgi_types import HTTPReceiveMessage, HTTPRequestEvent, HTTPResponseStartEvent
 
@@ -25,7 +27,7 @@ from app.edge.asgi_client import ClientGone
 from app.edge.faults import BodyTooLarge
 from app.edge.record import Record
 from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
-from app.kernel.errors import FieldError, ValidationFailed
+from app.kernel.errors import FieldError, TooLarge, ValidationFailed
 from app.kernel.identity import Principal
 from app.kernel.keyed_requests import Answered, KeptAnswer, KeyedRequest, Taken, UnderWay
 from app.kernel.sealing import Seal
@@ -37,6 +39,7 @@ MAX_KEY_LENGTH = 255
 MAX_KEPT_BYTES = 256 * 1024
 CLEAN_UP_S = 5
 _KEY = re.compile(rb"[\x21-\x7e]{1,%d}" % MAX_KEY_LENGTH)
+_FORM = re.compile(rb"multipart/form-data\s*;.*boundary=\"?(?P<boundary>[^\";\s]{16,})", re.IGNORECASE)
 _KEPT_HEADERS = frozenset({b"content-type", b"location", b"link", b"etag"})
 _REPLAYED = (b"idempotent-replayed", b"true")
 _STREAM = b"text/event-stream"
@@ -60,7 +63,7 @@ class HonourKeys:
         desk = await container.get(KeyedRequests)
         joins = bool(handler.opt.get("joins"))
         seal = await container.get(Seal) if handler.opt.get("is_secret") else None
-        body = await _read(receive, limit_bytes=DEFAULT_MAX_LOCAL_BODY_BYTES)
+        body = await _read(receive, limit_bytes=_limit_of(handler), refusal=handler.opt.get("too_large", BodyTooLarge))
         claim = await desk.claim(principal.user_id, key, _digest(scope, body), may_join=joins)
         if isinstance(claim, Answered):
             if not (joins and _wants_stream(scope)):
@@ -177,14 +180,25 @@ def _key(scope: Scope) -> str | None:
 
 
 def _digest(scope: Scope, body: bytes) -> bytes:
-    """Tell one POST from another: by where it goes and what it says, byte for byte."""
-    parts = (scope["path"].encode(), scope["query_string"], body)
+    """Tell one POST from another: by where it goes and what it says, byte for byte.
+
+    A form's boundary says nothing: most clients draw another for each try.
+    """
+    drawn = _FORM.search(next((value for name, value in scope["headers"] if name == b"content-type"), b""))
+    said = body.replace(drawn["boundary"], b"") if drawn else body
+    parts = (scope["path"].encode(), scope["query_string"], said)
     lengths = b",".join(b"%d" % len(part) for part in parts)
     return hashlib.sha256(b"".join((lengths, *parts))).digest()
 
 
-async def _read(receive: Receive, *, limit_bytes: int) -> bytes:
-    """Errors: BodyTooLarge, ClientGone; what the edge refuses of a body."""
+def _limit_of(handler: BaseRouteHandler) -> int:
+    """Give what the handler itself would read."""
+    limit = handler.resolve_request_max_body_size() if isinstance(handler, HTTPRouteHandler) else None
+    return DEFAULT_MAX_LOCAL_BODY_BYTES if limit is None else limit
+
+
+async def _read(receive: Receive, *, limit_bytes: int, refusal: type[TooLarge]) -> bytes:
+    """Errors: BodyTooLarge, or what the handler says in its place; ClientGone; what the edge refuses of a body."""
     body = bytearray()
     while True:
         message = await receive()
@@ -192,7 +206,7 @@ async def _read(receive: Receive, *, limit_bytes: int) -> bytes:
             raise ClientGone
         body += message["body"]
         if len(body) > limit_bytes:
-            raise BodyTooLarge("The body is larger than this endpoint takes.")
+            raise refusal("The body is larger than this endpoint takes.")
         if not message["more_body"]:
             return bytes(body)
 

@@ -18,7 +18,7 @@ from app.infra.wire.problems import problem_of
 from app.kernel.clock import Clock
 from app.kernel.errors import Fault, FieldError, ValidationFailed
 from app.kernel.identity import Principal
-from app.kernel.ids import ChatId, RunId
+from app.kernel.ids import AttachmentId, ChatId, RunId
 from app.kernel.transaction import Begin
 from app.kernel.values import Json
 from app.surfaces.streams import frames
@@ -92,6 +92,7 @@ class ChatDesk:
             is_cancelled_on_leaving=frame.on_disconnect == "cancel",
             context=cast("Mapping[str, Json]", frame.context_data),
             request_id=self.request_id,
+            attachments=tuple(AttachmentId(one) for one in frame.attachments),
         )
         begun = await self.door.exchange(self.who, self.chat_id, wish)
         if wish.is_cancelled_on_leaving:

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from app.features.chats.schemas import Content, MessageOut
+from app.features.chats.schemas import Content, Files, MessageOut
 from app.features.runs.schemas import RunOut, event_json
 from app.infra.events.ports import PlacedEvent
 from app.kernel.errors import FieldError, ValidationFailed
@@ -34,6 +34,7 @@ class Send(Frame, frozen=True, kw_only=True):
     on_busy: Literal["refuse", "queue"] = "refuse"
     on_disconnect: Literal["continue", "cancel"] = "continue"
     context_data: dict[str, object] = {}
+    attachments: Files = ()
 
 
 class Cancel(Frame, frozen=True, kw_only=True):

@@ -18,7 +18,6 @@ from app.features.backups.domain.backup import FORMAT, BackupNotFound, BackupUnu
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT_BYTES = 1024 * 1024
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
-ROWS_AT_ONCE = 200
 
 type Line = Mapping[str, str | None]
 
@@ -109,7 +108,7 @@ class ArchiveReader:
             if (rows, digest.hexdigest()) != (kept.rows, kept.sha256):
                 raise BackupUnusable(f"{name} is not what was written: its rows or its digest differ.")
 
-    def batches(self, name: str) -> Iterator[list[Line]]:
+    def batches(self, name: str, *, at_once: int) -> Iterator[list[Line]]:
         batch: list[Line] = []
         columns = set(self.manifest.tables[name].columns)
         for text in self._texts(name):
@@ -120,7 +119,7 @@ class ArchiveReader:
             if line.keys() != columns:
                 raise BackupUnusable(f"A line of {name} has other columns than its manifest says.")
             batch.append(line)
-            if len(batch) == ROWS_AT_ONCE:
+            if len(batch) == at_once:
                 yield batch
                 batch = []
         if batch:

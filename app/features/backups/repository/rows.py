@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.features.backups.domain.backup import BackupOfOthers, BackupUnusable, Brought
-from app.features.backups.repository.archive import ROWS_AT_ONCE, Line
+from app.features.backups.repository.archive import Line
 from app.features.backups.tables import Kept
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call] # as SQLAlchemy has it
@@ -39,7 +39,7 @@ class TableRows:
         statement = select(*wanted).order_by(*table.primary_key.columns)
         if self.kept.only is not None:
             statement = statement.where(self.kept.only)
-        result = await session.stream(statement, execution_options={"yield_per": ROWS_AT_ONCE})
+        result = await session.stream(statement, execution_options={"yield_per": self.kept.at_once})
         async for rows in result.mappings().partitions():
             yield [{str(name): value for name, value in row.items()} for row in rows]
 
@@ -50,7 +50,7 @@ class TableRows:
         left = {key: line for line in lines if (key := self._key_of(line)) not in added}
         if not left:
             return Brought(restored=len(added))
-        here = await self._run(session, self._find(columns), self.key, list(left.values()))
+        here = await self._run(session, self._find(columns, by=self.key), self.key, list(left.values()))
         same = 0
         for row in here:
             found = dict(zip(columns, row, strict=True))
@@ -61,12 +61,24 @@ class TableRows:
                     "changed; bring the archive back into the database it is of, or into an empty one."
                 )
             same += found == line
+        anew = await self._anew(session, left)
         if left:  # there is no such row, and yet it could not be added: something unique in it is taken
             key = next(iter(left))
             raise BackupOfOthers(
                 f"{self.name} {'/'.join(map(str, key))} collides with another row. Nothing was changed."
             )
-        return Brought(restored=len(added), same=same, newer=len(here) - same)
+        return Brought(restored=len(added), same=same, newer=len(here) - same + anew)
+
+    async def _anew(self, session: AsyncSession, left: dict[Key, Line]) -> int:
+        """Take out, and count, what is here under another key."""
+        unique = self.kept.unique
+        if not (left and unique):
+            return 0
+        found = set(await self._run(session, self._find(unique, by=unique), unique, list(left.values())))
+        anew = [key for key, line in left.items() if tuple(line[name] for name in unique) in found]
+        for key in anew:
+            del left[key]
+        return len(anew)
 
     def check_columns(self, columns: Sequence[str]) -> None:
         """Errors: BackupUnusable."""
@@ -94,11 +106,11 @@ class TableRows:
             f"ON CONFLICT DO NOTHING RETURNING {', '.join(_text(name) for name in self.key)}"
         )
 
-    def _find(self, columns: Sequence[str]) -> str:
-        key = ", ".join(f'"{name}"' for name in self.key)
-        wanted = ", ".join(self._typed(name) for name in self.key)
+    def _find(self, columns: Sequence[str], *, by: Sequence[str]) -> str:
+        key = ", ".join(f'"{name}"' for name in by)
+        wanted = ", ".join(self._typed(name) for name in by)
         shown = ", ".join(_text(name) for name in columns)
-        return f'SELECT {shown} FROM "{self.name}" WHERE ({key}) IN (SELECT {wanted} FROM {_given(self.key)})'  # noqa: S608 - our own names
+        return f'SELECT {shown} FROM "{self.name}" WHERE ({key}) IN (SELECT {wanted} FROM {_given(by)})'  # noqa: S608 - our own names
 
     def _typed(self, name: str) -> str:
         column: Column[object] = self.kept.table.c[name]

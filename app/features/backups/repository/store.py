@@ -108,7 +108,7 @@ async def _save(session: AsyncSession, rows: TableRows, writer: ArchiveWriter) -
 
 async def _bring_back(session: AsyncSession, rows: TableRows, archive: ArchiveReader) -> Brought:
     total = Brought()
-    batches = archive.batches(rows.name)
+    batches = archive.batches(rows.name, at_once=rows.kept.at_once)
     while (lines := await asyncio.to_thread(next, batches, None)) is not None:
         part = await rows.bring_back(session, lines)
         total = Brought(total.restored + part.restored, total.same + part.same, total.newer + part.newer)

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from app.features.chats.domain.attached import Attached
 from app.kernel.errors import Conflict, FieldError, NotFound
 from app.kernel.ids import ChatId, MessageId, RunId, UserId
 from app.kernel.storable import text_problem
@@ -36,6 +37,7 @@ class MessageStatus(StrEnum):
 class Message:
     """One thing said. `in_prompt` is false where the owner keeps it out of what models see, and where an answer was
     replaced by another one to the same question. `run_id` is the run that asks, or has answered; None outside of runs.
+    `attachments` are what was given with it, whatever became of the files since.
     """
 
     id: MessageId
@@ -47,6 +49,7 @@ class Message:
     created_at: datetime
     updated_at: datetime
     run_id: RunId | None = None
+    attachments: tuple[Attached, ...] = ()
 
 
 class Said(Protocol):
@@ -56,12 +59,15 @@ class Said(Protocol):
     def role(self) -> MessageRole: ...
     @property
     def content(self) -> str: ...
+    @property
+    def attachments(self) -> tuple[Attached, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class SaidBefore:
     role: MessageRole
     content: str
+    attachments: tuple[Attached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class NewMessage:
     content: str
     status: MessageStatus = MessageStatus.COMPLETE
     run_id: RunId | None = None
+    attachments: tuple[Attached, ...] = ()
 
     def problems(self) -> list[FieldError]:
         return content_problems(self.content)

@@ -1,16 +1,17 @@
 """A turn as a run: what is asked for, what its run is told, and how its end is told to whoever waited for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from app.features.chats.domain.attached import count_problems
 from app.features.chats.domain.message import Message, MessageStatus
 from app.features.runs.domain.agent_work import OrderUnreadable, authority_of
 from app.infra.durable.ports import Job, RunState
 from app.kernel.authority import INPUT_KEY, Authority
 from app.kernel.errors import FieldError
 from app.kernel.identity import Principal
-from app.kernel.ids import ChatId, MessageId, RunId
+from app.kernel.ids import AttachmentId, ChatId, MessageId, RunId
 from app.kernel.storable import json_problem, text_problem
 from app.kernel.values import Json
 
@@ -23,7 +24,7 @@ MAX_WAITING = 20
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody asks of a turn; `context` and `channel` are what the client adds to the words.
+    """What somebody asks of a turn; `context` and `channel` are what the client adds to the words, `attachments` files.
 
     `waits` is whether it may stand in line behind the chat's other turns.
     """
@@ -34,12 +35,14 @@ class Wish:
     context: Mapping[str, Json] = field(default_factory=dict)
     channel: str = ""
     request_id: str = ""
+    attachments: Sequence[AttachmentId] = ()
 
     def problems(self) -> list[FieldError]:
         problem = json_problem(self.context, limit_bytes=CONTEXT_LIMIT_BYTES)
         channel = text_problem(self.channel, at_least=0, at_most=CHANNEL_LIMIT_CHARS)
         found = {"context_data": problem, "channel": channel}
-        return [FieldError(field, problem) for field, problem in found.items() if problem]
+        problems = [FieldError(field, problem) for field, problem in found.items() if problem]
+        return [*problems, *count_problems(self.attachments)]
 
 
 @dataclass(frozen=True, slots=True)

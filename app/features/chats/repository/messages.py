@@ -8,6 +8,7 @@ from advanced_alchemy.filters import ComparisonFilter, NullFilter
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy import BigInteger, Integer, bindparam, case, func, insert, or_, select, update
 
+from app.features.chats.domain.attached import read_attached, write_attached
 from app.features.chats.domain.message import (
     Message,
     MessageChange,
@@ -33,8 +34,10 @@ _OF_LIVE_CHAT = MessageRow.chat_id.in_(select(ChatRow.id).where(ChatRow.deleted_
 
 _SHOWN = tuple(
     MESSAGES.c[name]
-    for name in ("id", "chat_id", "role", "content", "in_prompt", "status", "created_at", "updated_at", "run_id")
-)
+    for name in (
+        "id", "chat_id", "role", "content", "in_prompt", "status", "created_at", "updated_at", "run_id", "attachments",
+    )
+)  # fmt: skip
 # where a message stands in a model's history: an answer behind its question, whatever was said between the two
 _PLACE = func.coalesce(MESSAGES.c.question_id, MESSAGES.c.id)
 
@@ -49,10 +52,13 @@ _TOUCHED = (
 _ADD = (
     insert(MESSAGES)
     .from_select(
-        ["chat_id", "role", "content", "status", "run_id"],
+        ["chat_id", "role", "content", "status", "run_id", "attachments"],
         select(
             _TOUCHED.c.id,
-            *(bindparam(name, type_=MESSAGES.c[name].type) for name in ("role", "content", "status", "run_id")),
+            *(
+                bindparam(name, type_=MESSAGES.c[name].type)
+                for name in ("role", "content", "status", "run_id", "attachments")
+            ),
         ),
     )
     .returning(*_SHOWN)
@@ -160,7 +166,9 @@ _FROM_NEWEST = func.sum(_NEWEST.c.size_bytes).over(order_by=(_NEWEST.c.place.des
 _SUMMED = select(_NEWEST.c.id, _FROM_NEWEST.label("from_newest_bytes")).subquery("summed")
 _FITTING = select(_SUMMED.c.id).where(_SUMMED.c.from_newest_bytes <= bindparam("limit_bytes", type_=BigInteger()))
 _HISTORY = (
-    select(MESSAGES.c.role, MESSAGES.c.content).where(MESSAGES.c.id.in_(_FITTING)).order_by(_PLACE, MESSAGES.c.id)
+    select(MESSAGES.c.role, MESSAGES.c.content, MESSAGES.c.attachments)
+    .where(MESSAGES.c.id.in_(_FITTING))
+    .order_by(_PLACE, MESSAGES.c.id)
 )
 
 
@@ -172,8 +180,14 @@ class PostgresMessageStore:
     async def add(self, tx: Tx, draft: NewMessage) -> Message | None:
         if not is_storable_id(draft.chat_id):
             return None
-        values = {"chat": draft.chat_id, "role": draft.role, "content": draft.content, "status": draft.status}
-        row = (await session_of(tx).execute(_ADD, {**values, "run_id": draft.run_id})).first()
+        values: dict[str, object] = {
+            "chat": draft.chat_id,
+            "role": draft.role,
+            "content": draft.content,
+            "status": draft.status,
+        }
+        values |= {"run_id": draft.run_id, "attachments": write_attached(draft.attachments)}
+        row = (await session_of(tx).execute(_ADD, values)).first()
         return _shown(row) if row else None
 
     async def add_answer(self, tx: Tx, answer: NewAnswer) -> Message | None:
@@ -226,7 +240,7 @@ class PostgresMessageStore:
     ) -> Sequence[Said]:
         limits = {"limit_messages": limit_messages, "limit_bytes": limit_bytes}
         rows = await session_of(tx).execute(_HISTORY, {"chat": chat_id, "before": before, **limits})
-        return [SaidBefore(_ROLES[role], content) for role, content in rows]
+        return [SaidBefore(_ROLES[role], content, read_attached(files)) for role, content, files in rows]
 
     async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None:
         fields: dict[str, object] = {"content": change.content, "in_prompt": change.in_prompt}
@@ -269,8 +283,9 @@ _STATUSES = {status.value: status for status in MessageStatus}
 
 def _shown(row: Sequence[Any]) -> Message:  # Any: a row of columns has no type of its own
     """Read a row of `_SHOWN` by position: reading by name costs more than the rest of it."""
-    id_, chat_id, role, content, in_prompt, status, created_at, updated_at, run_id = row
-    return Message(id_, chat_id, _ROLES[role], content, in_prompt, _STATUSES[status], created_at, updated_at, run_id)
+    id_, chat_id, role, content, in_prompt, status, created_at, updated_at, run_id, files = row
+    said = (_ROLES[role], content, in_prompt, _STATUSES[status])
+    return Message(id_, chat_id, *said, created_at, updated_at, run_id, read_attached(files))
 
 
 def _message(row: MessageRow) -> Message:
@@ -284,4 +299,5 @@ def _message(row: MessageRow) -> Message:
         created_at=row.created_at,
         updated_at=row.updated_at,
         run_id=None if row.run_id is None else RunId(row.run_id),
+        attachments=read_attached(row.attachments),
     )

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.agents.contract import PastMessage, Turn, TurnUnreadable
+from app.features.attachments.ports import AttachmentStore
+from app.features.chats.domain.attached import to_show
 from app.features.chats.domain.history import HISTORY_LIMIT_BYTES, HISTORY_LIMIT_MESSAGES, trim_history
-from app.features.chats.domain.message import Message, MessageNotFound
+from app.features.chats.domain.message import Message, MessageNotFound, Said
 from app.features.chats.domain.turn import Order
 from app.features.chats.ports import ChatStore, MessageStore
 from app.features.chats.use_cases.end_turn import EndTurn
@@ -21,8 +23,9 @@ from app.kernel.values import Json
 class AnswerTurn:
     """The handler of runs of the kind "turn".
 
-    Reads what was said before the question, then asks the agent. The transaction that ends the run stores the answer
-    (`end_turn.py`); what the model said and was told, in its library's words, is the run's result.
+    Reads what was said before the question, and the files that are shown, then asks the agent. The transaction that
+    ends the run stores the answer (`end_turn.py`); what the model said and was told, in its library's words and without
+    the files, is the run's result.
     """
 
     look: Look
@@ -30,6 +33,7 @@ class AnswerTurn:
     messages: MessageStore
     ask: AskAgent
     end: EndTurn
+    attachments: AttachmentStore
 
     async def run(self, context: RunContext) -> Json:
         order = _order_of(context.job)
@@ -47,19 +51,27 @@ class AnswerTurn:
                 raise RunFailed(error_of(MessageNotFound("The question was deleted before its turn came.")))
             before = await self._history(tx, found.message)
             chat = await self.chats.find(tx, order.chat_id)
+            wanted = to_show(found.message.attachments, [message.attachments for message in before])
+            contents = await self.attachments.read(tx, wanted, owner=job.owner) if wanted else {}
         return Turn(
             chat_id=order.chat_id,
             text=found.message.content,
             caller=self.ask.caller_of(job, order.authority),
             request_id=order.request_id,
-            history=before,
+            history=tuple(
+                PastMessage(
+                    message.role.value, message.content, tuple(one.shown(contents) for one in message.attachments)
+                )
+                for message in before
+            ),
             is_attended=job.trigger == "exchange",
             context=order.context,
             channel=order.channel,
             pinned=(chat.context if chat else None) or "",
+            attachments=tuple(one.shown(contents) for one in found.message.attachments),
         )
 
-    async def _history(self, tx: Tx, question: Message) -> tuple[PastMessage, ...]:
+    async def _history(self, tx: Tx, question: Message) -> Sequence[Said]:
         before = await self.messages.read_history(
             tx,
             question.chat_id,
@@ -67,7 +79,7 @@ class AnswerTurn:
             limit_messages=HISTORY_LIMIT_MESSAGES,
             limit_bytes=HISTORY_LIMIT_BYTES,
         )
-        return tuple(PastMessage(message.role.value, message.content) for message in trim_history(before))
+        return trim_history(before)
 
 
 def _order_of(job: Job) -> Order:

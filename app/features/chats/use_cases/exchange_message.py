@@ -8,6 +8,8 @@ from app.agents.approvals.desk import Status
 from app.agents.contract import AgentDirectory
 from app.features.approvals.domain import ApprovalFilter
 from app.features.approvals.ports import ApprovalStore
+from app.features.attachments.ports import AttachmentStore
+from app.features.chats.domain.attached import Attached, file_problems
 from app.features.chats.domain.chat import Chat, ChatBusy, ChatNotFound, owns
 from app.features.chats.domain.message import MessageRole, MessageStatus, NewMessage
 from app.features.chats.domain.turn import KIND, MAX_WAITING, Begun, Wish, input_of, lane_of
@@ -49,6 +51,7 @@ class ExchangeMessage:
     hook: MessageHook
     receipts: Receipts
     approvals: ApprovalStore
+    attachments: AttachmentStore
 
     async def __call__(
         self, who: Principal, chat_id: ChatId, wish: Wish, *, keyed: KeyedRequest | None = None
@@ -83,7 +86,8 @@ class ExchangeMessage:
         if not place.is_free:
             await self._refuse_where_busy(tx, await self.runs.unfinished(tx, chat.id), wish)
         run_id = place.run_id
-        asked = NewMessage(chat.id, MessageRole.USER, wish.text, MessageStatus.PENDING, run_id)
+        files = await self._files(tx, who, wish)
+        asked = NewMessage(chat.id, MessageRole.USER, wish.text, MessageStatus.PENDING, run_id, files)
         question = await self.messages.add(tx, asked)
         if question is None:
             raise ChatNotFound
@@ -99,6 +103,14 @@ class ExchangeMessage:
             on_disconnect="cancel" if wish.is_cancelled_on_leaving else None,
         )
         return Begun(question, await self.queue.put(tx, run))
+
+    async def _files(self, tx: Tx, who: Principal, wish: Wish) -> tuple[Attached, ...]:
+        """Errors: ValidationFailed, for what is not the caller's."""
+        if not wish.attachments:
+            return ()
+        found = await self.attachments.find_all(tx, wish.attachments, owner=who.user_id)
+        refuse_invalid(file_problems(wish.attachments, found))
+        return tuple(Attached.of(found[one]) for one in wish.attachments)
 
     async def _refuse_where_busy(self, tx: Tx, unfinished: Sequence[Run], wish: Wish) -> None:
         """Errors: ChatBusy, naming the run that is in the way, and what it waits for where a person has to decide."""

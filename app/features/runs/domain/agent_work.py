@@ -10,6 +10,7 @@ from app.agents.contract import (
     TurnUnreadable,
 )
 from app.agents.front_door import FrontDoorUnavailable
+from app.agents.messages import AttachmentNotTaken
 from app.agents.turns import BudgetReached, Said
 from app.infra.durable.ports import Job, RunError
 from app.kernel.authority import INPUT_KEY, Authority
@@ -21,6 +22,7 @@ AGENT_FAILURES = (
     AgentFailed,
     AgentNotFound,
     AgentTimedOut,
+    AttachmentNotTaken,
     BudgetReached,
     FrontDoorUnavailable,
     ModelNotConfigured,

@@ -11,6 +11,7 @@ from litestar.testing import TestClient
 
 from app.agents.contract import AgentDirectory
 from app.features.approvals.ports import ApprovalStore
+from app.features.attachments.ports import AttachmentStore
 from app.features.chats.clients import HttpMessageHook, NoMessageHook, PostJson
 from app.features.chats.controller import CONTROLLERS, MessageController
 from app.features.chats.ports import ChatStore, MessageHook, MessageStore
@@ -52,6 +53,7 @@ def surroundings(settings: Settings, desk: Slice) -> Provider:
     provider.provide(lambda: desk.receipts, provides=Receipts)
     provider.provide(lambda: desk.audit, provides=AuditTrail)
     provider.provide(lambda: FakeApprovalStore(), provides=ApprovalStore)  # noqa: PLW0108 - its fields are no dependencies
+    provider.provide(lambda: desk.attachments, provides=AttachmentStore)
     return provider
 
 
