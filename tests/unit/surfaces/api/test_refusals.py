@@ -77,7 +77,7 @@ def test_the_field_a_message_is_about_is_named(item: dict[str, object], field: s
 def test_a_parameter_that_is_missing_is_named() -> None:
     fault = fault_of(ValidationException("Missing required query parameter 'q' for path /api/v1/chats/search"))
 
-    assert getattr(fault, "errors", None) == [FieldError("q", "is missing")]
+    assert getattr(fault, "errors", None) == (FieldError("q", "is missing"),)
 
 
 @pytest.mark.parametrize("extra", [None, {"key": "a"}, "text"])
