@@ -13,6 +13,7 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from app.agents.contract import Agent, Turn
 from app.agents.factory import AgentFactory
 from app.agents.llm.models import Models
+from app.agents.llm.told import PINNED
 from tests.builders import some_settings
 from tests.gateway import running_gateway
 from tests.http.calls import as_, fields_of, open_chat, say, somebody
@@ -107,12 +108,11 @@ def test_the_model_of_every_turn_is_shown_it_with_its_instructions(server: Model
     say(client, owner, chat["id"], "three")
 
     first, second, third = [request.messages for request in server.requests]
-    (standing,) = [text for role, text in first if role == "system"]
-    assert standing.startswith("Be brief.\n\n")
-    assert "<pinned>\nAct I\n</pinned>" in standing
-    assert [text for role, text in second if role == "system"] == [standing]
-    assert [text for role, text in third if role == "system"] == ["Be brief."]
-    assert "Act I" not in str([text for role, text in second if role != "system"])
+    standing = [("system", "Be brief."), ("system", f"{PINNED}\n\n<pinned>\nAct I\n</pinned>")]
+    assert first == [*standing, ("user", "one")]
+    assert second == [*standing, ("user", "one"), ("assistant", "You said: one"), ("user", "two")]
+    assert third[:2] == [standing[0], ("user", "one")]
+    assert "Act I" not in str(third)
 
 
 def test_an_agent_of_code_has_it_on_the_turn(client: httpx.Client) -> None:

@@ -79,7 +79,7 @@ def test_a_model_makes_the_title_and_its_owner_pays(server: ModelServer, migrate
     owner = somebody()
     with a_gateway(server, migrated_dsn, tmp_path) as client:
         chat = open_chat(client, owner)
-        assert say(client, owner, chat["id"], QUESTION).status_code == 200
+        assert say(client, owner, chat["id"], QUESTION).status_code == 201
         title = titled(client, owner, chat["id"])
         agents = [one["id"] for one in client.get("/v1/models", headers=as_(owner)).json()["data"]]
         refused = client.post("/api/v1/chats/", json={"agent": "portico:titler"}, headers=as_(owner))
@@ -104,5 +104,5 @@ def test_a_model_that_fails_leaves_the_first_words(server: ModelServer, migrated
         answer = say(client, owner, chat["id"], QUESTION)
         title = titled(client, owner, chat["id"])
 
-    assert answer.status_code == 200
+    assert answer.status_code == 201
     assert title == "How do I plan a trip?"

@@ -29,6 +29,8 @@ _CLIENT_GONE = "client disconnected prematurely"
 _BODY = "data"  # what Litestar calls the body
 _NAMED_FIELD = re.compile(r"Object (?P<flaw>contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
 
+_ABSENT = re.compile(r"Missing required \w+ parameter '(?P<name>[^']*)'")
+
 
 def refuse(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer any exception; only what is a fault of ours is logged with its trace. Errors: ClientGone."""
@@ -56,7 +58,7 @@ def fault_of(error: Exception) -> Fault:
         allowed = (error.headers or {}).get("allow", "")
         return RouteMethodNotAllowed(f"This path takes {allowed}.", headers={"allow": allowed})
     if isinstance(error, ValidationException):
-        return ValidationFailed("Some fields are not valid.", errors=_fields(error.extra))
+        return ValidationFailed("Some fields are not valid.", errors=_fields(error))
     return _unreadable(error) or InternalFault("The error was logged under this request id.")
 
 
@@ -70,11 +72,14 @@ def _unreadable(error: Exception) -> Fault | None:
     return None
 
 
-def _fields(extra: object) -> list[FieldError]:
-    """Read Litestar's list of `{"key", "message", "source"}`; anything else names the body as a whole."""
-    if not isinstance(extra, list):
-        return [FieldError("", "cannot be read")]
-    return [_field(item) for item in extra if isinstance(item, dict)]
+def _fields(error: ValidationException) -> list[FieldError]:
+    """Read Litestar's list of `{"key", "message", "source"}`, or which parameter there has to be; anything else names
+    the body as a whole.
+    """
+    if isinstance(error.extra, list):
+        return [_field(item) for item in error.extra if isinstance(item, dict)]
+    absent = _ABSENT.match(error.detail)
+    return [FieldError(absent["name"], "is missing") if absent else FieldError("", "cannot be read")]
 
 
 def _field(item: Mapping[str, object]) -> FieldError:

@@ -74,6 +74,12 @@ def test_the_field_a_message_is_about_is_named(item: dict[str, object], field: s
     assert list(fault_of(flawed(item)).errors) == [FieldError(field, message)]
 
 
+def test_a_parameter_that_is_missing_is_named() -> None:
+    fault = fault_of(ValidationException("Missing required query parameter 'q' for path /api/v1/chats/search"))
+
+    assert getattr(fault, "errors", None) == (FieldError("q", "is missing"),)
+
+
 @pytest.mark.parametrize("extra", [None, {"key": "a"}, "text"])
 def test_an_error_without_a_list_is_about_the_whole(extra: object) -> None:
     error = ValidationException()
