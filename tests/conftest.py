@@ -1,6 +1,7 @@
 """Fixtures every folder may use: a real PostgreSQL, started once, and a clean database in it for each test."""
 
 import asyncio
+import functools
 import os
 import shutil
 import tempfile
@@ -8,6 +9,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx._transports.default
+import httpx2._transports.default
 import pytest
 import structlog
 from pydantic_ai import models
@@ -32,6 +35,10 @@ from app.infra.events import tables as events_tables
 from app.kernel.shared_use import has_owner
 
 os.environ.setdefault("SANDBOX", "off")  # a test that runs programs brings a sandbox; others need not look for one
+# each client reads every authority there is, which takes 35 to 60 ms, and asks nobody who has a certificate of one
+for client_library in (httpx, httpx2):
+    transport = client_library._transports.default
+    transport.create_ssl_context = functools.cache(transport.create_ssl_context)
 models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 
 SCHEMA = "portico"

@@ -36,12 +36,13 @@ class Got:
 
 @dataclass(frozen=True)
 class Reply:
-    """`stalls_s` is how long nothing follows the head of an answer whose body was promised."""
+    """`stalls_s` is how long nothing follows the head of an answer whose body was promised; it waits for `when`."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     after_s: float = 0
     stalls_s: float = 0
+    when: threading.Event | None = None
 
 
 OK = Reply()
@@ -71,6 +72,8 @@ class Receiver:
             self.got.append(got)
             reply = self.answer(got)
         time.sleep(reply.after_s)
+        if reply.when is not None:
+            reply.when.wait(60)
         if 200 <= reply.status < 300:
             with self._lock:
                 self.accepted.append(got)

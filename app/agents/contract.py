@@ -1,7 +1,6 @@
 """What an agent is, what it is asked, and what it may answer: the words agent authors write against.
 
-Two ways to write one, in a file of `app/agents/library/` or a package with the entry point `portico.agents`
-(`factory.py` says which names of a module count):
+Two ways to write one, in a file of `app/agents/library/` or behind the entry point `portico.agents` (`factory.py`):
 
     agent = Agent(name="support", description="Answers customers", instructions="...", tools=[lookup_order])
 
@@ -19,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from app.agents.errands import Errands, NobodyElse
 from app.agents.front_door import SAFE_METHODS, FleetAnswer, FrontDoor, Outgoing
-from app.agents.house import House
+from app.agents.house import House, Skill
 from app.agents.messages import Attachment as Attachment  # noqa: PLC0414 - one of the words authors write against
 from app.agents.messages import PastMessage as PastMessage  # noqa: PLC0414 - as above
 from app.agents.messages import Speaker as Speaker  # noqa: PLC0414 - as above
@@ -281,6 +280,7 @@ class AgentCard:
     is_healthy: bool
     health: str
     tools: tuple[str, ...] = ()
+    skills: tuple[Skill, ...] = ()
 
 
 class AgentDirectory(Protocol):

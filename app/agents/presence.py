@@ -21,7 +21,9 @@ from app.agents.contract import (
     ToolSource,
     name_of,
 )
+from app.agents.house import House
 from app.agents.sandbox.ports import CODE_TOOLS
+from app.agents.skills.source import Skills
 from app.infra.durable.ports import Crew, Present
 from app.infra.observability.health import Dependency, HealthRegistry, Wellness
 from app.kernel.errors import Unavailable
@@ -86,6 +88,7 @@ class Reception:
 
     agents: Mapping[str, Agent | Responder]
     crew: Crew
+    house: House = field(default_factory=House)
     workers: Sequence[Present] = ()
     _troubles: dict[str, str | None] = field(default_factory=dict)
     _notes: dict[str, str] = field(default_factory=dict)
@@ -103,7 +106,8 @@ class Reception:
     def card(self, name: str) -> AgentCard:
         if name not in self.agents:
             raise AgentNotFound(f"There is no agent of this name; there are: {', '.join(self.agents)}.")
-        return card_of(name, self.agents[name], self._troubles.get(name, NOBODY), self._notes.get(name, ""))
+        trouble, note = self._troubles.get(name, NOBODY), self._notes.get(name, "")
+        return card_of(name, self.agents[name], trouble, note, self.house)
 
     async def look(self) -> None:
         """Read what the workers say. Errors: StorageUnavailable."""
@@ -123,18 +127,20 @@ def default_of(agents: Mapping[str, Agent | Responder]) -> str:
     return DEFAULT_AGENT if DEFAULT_AGENT in agents else next(iter(agents))
 
 
-def card_of(name: str, member: Agent | Responder, trouble: str | None, note: str = "") -> AgentCard:
+def card_of(name: str, member: Agent | Responder, trouble: str | None, note: str, house: House) -> AgentCard:
     """Write an agent's card; `trouble` is None where it is well, `note` is then what there is to know all the same."""
     tools = member.tools if isinstance(member, Agent) else ()
     named = [name_of(tool) for tool in tools if not isinstance(tool, ToolSource)]
     if isinstance(member, Agent) and member.code_execution:
         named += [tool for tool in CODE_TOOLS if tool not in named]
+    skills = {name: skill for tool in tools if isinstance(tool, Skills) for name, skill in tool.of(house).items()}
     return AgentCard(
         name=name,
         description=getattr(member, "description", ""),
         is_healthy=trouble is None,
         health=trouble or note or WELL,
         tools=tuple(named),
+        skills=tuple(skills.values()),
     )
 
 

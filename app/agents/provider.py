@@ -62,9 +62,15 @@ class AgentsElsewhere(FoundAgents):
 
     @provide
     def reception(
-        self, factory: AgentFactory, crew: Crew, health: HealthRegistry, background: Background, settings: Settings
+        self,
+        factory: AgentFactory,
+        catalogue: Catalogue,
+        crew: Crew,
+        health: HealthRegistry,
+        background: Background,
+        settings: Settings,
     ) -> AgentDirectory:
-        reception = Reception(factory.agents, crew)
+        reception = Reception(factory.agents, crew, House(skills=catalogue.skills))
         health.add("worker", "runs", _present(reception))
         for name in factory.agents:
             health.add("agent", name, _check(reception, name))

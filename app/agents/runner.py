@@ -290,7 +290,7 @@ class AgentRunner:
     def _card(self, name: str) -> AgentCard:
         member = self._agents[name]
         note = self._models.note(self._model_name(member) or "") if isinstance(member, Agent) else ""
-        return card_of(name, member, self._troubles[name], note)
+        return card_of(name, member, self._troubles[name], note, self._house)
 
     async def _check(self, name: str, member: Agent | Responder) -> None:
         try:

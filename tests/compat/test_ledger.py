@@ -1,6 +1,7 @@
 """Hold docs/originals.md to its own rules: every row whole, every test it names real, every "not" with a reason."""
 
 import ast
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -91,6 +92,7 @@ def _missing_tests(shown: str, root: Path) -> Iterator[str]:
             yield f"{test['path']} has no {test['name']}"
 
 
+@functools.cache
 def _functions_in(path: Path) -> frozenset[str]:
     nodes = ast.walk(ast.parse(path.read_text("utf-8")))
     return frozenset(node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))

@@ -17,6 +17,7 @@ def home() -> Iterator[Path]:
         yield home
 
 
+@pytest.mark.soak
 async def test_the_example_sums_up_a_folder(home: Path) -> None:
     for name in ("monday", "tuesday"):
         (home / f"{name}.txt").write_text(f"We met on {name}.")

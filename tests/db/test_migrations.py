@@ -160,6 +160,7 @@ async def test_alembics_own_command_line_migrates_the_database_of_the_settings(f
     assert await current_revision(fresh.engine, schema) == head_revision()
 
 
+@pytest.mark.soak
 async def test_alembic_prints_the_statements_without_a_database() -> None:
     done = await alembic("upgrade", "head", "--sql", dsn="postgresql+asyncpg://nobody@127.0.0.1:9/none", schema="sales")
 

@@ -73,7 +73,7 @@ ON run_id = id WHERE times IS DISTINCT FROM 1 OR state <> 'completed'"""
 
 @pytest.mark.parametrize(
     ("runs", "lanes"),
-    [pytest.param(200, 10, id="200"), pytest.param(1000, 25, id="1000", marks=pytest.mark.soak)],
+    [pytest.param(80, 8, id="80"), pytest.param(1000, 25, id="1000", marks=pytest.mark.soak)],
 )
 async def test_lanes_hold_over_three_workers_of_which_one_is_killed(database: Database, runs: int, lanes: int) -> None:
     async with attacked(database) as attack:
@@ -160,7 +160,12 @@ MORE_DEATHS = [[first, second] for first in range(1, BOUNDARIES + 1, 2) for seco
 
 
 @pytest.mark.parametrize(
-    "deaths", [pytest.param(DEATHS, id="once"), pytest.param(MORE_DEATHS, id="twice", marks=pytest.mark.soak)]
+    "deaths",
+    [
+        pytest.param(DEATHS[::3], id="every-third"),
+        pytest.param(DEATHS, id="once", marks=pytest.mark.soak),
+        pytest.param(MORE_DEATHS, id="twice", marks=pytest.mark.soak),
+    ],
 )
 async def test_killed_at_every_border_of_its_journal_a_run_has_each_effect_once(
     database: Database, deaths: list[list[int]]

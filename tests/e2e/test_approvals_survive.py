@@ -100,6 +100,7 @@ def parked(demo: Program, owner: httpx.Client) -> tuple[str, Json]:
     return run_id, asked
 
 
+@pytest.mark.soak
 def test_a_calendar_is_deleted_once_when_its_owner_approves_it_after_everything_was_killed(
     server: ModelServer, member: Member
 ) -> None:

@@ -120,9 +120,10 @@ def test_an_answer_can_be_streamed(served: Served) -> None:
     assert sum(map(bool, pieces)) > 1
 
 
-@pytest.mark.parametrize("turns", [3, pytest.param(20, marks=pytest.mark.soak)])
-def test_a_conversation_is_answered_to_the_end(served: Served, turns: int) -> None:
+@pytest.mark.soak
+def test_a_conversation_is_answered_to_the_end(served: Served) -> None:
     messages: list[dict[str, str]] = []
+    turns = 20
 
     for turn in range(turns):
         messages.append(user(f"Tell me fact number {turn} about the sea."))
@@ -159,6 +160,7 @@ def test_the_key_is_for_the_owners_eyes_only(served: Served, folder: Path) -> No
     assert not [file for file in home.folder.iterdir() if file.stat().st_mode & 0o077]
 
 
+@pytest.mark.soak
 def test_programs_that_start_at_once_share_one_child_which_ends_when_all_of_them_are_killed(tmp_path: Path) -> None:
     home = the_home(tmp_path)
     with a_program(tmp_path) as one, a_program(tmp_path) as other:
@@ -199,6 +201,7 @@ async def test_a_killed_child_is_replaced_by_one_for_all_its_users(tmp_path: Pat
         await model.stop()
 
 
+@pytest.mark.soak
 async def test_a_stopped_model_leaves_no_child_and_starts_again(tmp_path: Path) -> None:
     model, home = LocalModel(tmp_path), the_home(tmp_path)
     await model.start()

@@ -127,7 +127,8 @@ def test_web_and_worker_are_two_programs_before_one_database(
     assert web.logged("worker.started") == []
 
 
-@pytest.mark.parametrize(("role", "loaded"), [("web", False), pytest.param("all", True, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize(("role", "loaded"), [("web", False), ("all", True)])
 def test_no_part_of_a_web_process_imports_a_model_library(
     home: Path, migrated_dsn: str, role: str, *, loaded: bool
 ) -> None:

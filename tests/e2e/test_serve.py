@@ -72,6 +72,7 @@ def test_a_database_that_is_not_there_is_one_line_that_names_the_setting(home: P
     assert "s3cret" not in ended.stderr
 
 
+@pytest.mark.soak
 def test_a_wrong_password_is_one_line_that_names_the_setting(home: Path) -> None:
     server = EmbeddedPostgres(home / "postgres")
     server.acquire()
@@ -128,6 +129,7 @@ def test_a_model_whose_extra_is_missing_is_bad_configuration_that_names_the_extr
     assert 'pip install "portico-gateway[anthropic]"' in ended.stderr
 
 
+@pytest.mark.soak
 def test_a_service_that_is_away_and_a_model_that_is_not_configured_are_told_apart(
     home: Path, migrated_dsn: str
 ) -> None:

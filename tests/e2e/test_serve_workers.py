@@ -205,6 +205,7 @@ def test_one_instance_takes_over_from_another_on_the_same_port_and_nobody_is_ref
     assert set(told) == {"HTTP/1.1 204 No Content"}
 
 
+@pytest.mark.soak
 def test_when_the_supervisor_is_killed_nobody_serves(migrated_dsn: str, slow: RawUpstream) -> None:
     with a_gateway(migrated_dsn, slow) as gateway:
         gateway.awaits(lambda: bool(gateway.logged("gateway.listening")))

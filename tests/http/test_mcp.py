@@ -15,10 +15,11 @@ from mcp.shared.exceptions import MCPError
 from app.agents.factory import AgentFactory
 from tests.builders import some_settings
 from tests.gateway import running_gateway
-from tests.http.calls import history, open_chat, somebody, write
+from tests.http.calls import as_, history, make_key, open_chat, somebody, withdraw, write
 from tests.http.mcp_client import ERAS, mcp_client, refused, use
 from tests.http.moody import Moody
 from tests.http.running import an_approval
+from tests.http.streams import read_run
 
 FOR_ADMINS = {
     "system_config", "set_environment", "install_agent_templates", "backup", "list_backups", "restore",
@@ -258,3 +259,61 @@ async def test_without_a_token_the_client_is_refused(gateway_url: str, mode: Con
             await client.list_tools()
 
     assert "401" in str(failed.value.exceptions) or failed.group_contains(MCPError)
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_an_api_key_opens_the_door_for_its_owner(
+    gateway_url: str, client: httpx.Client, mode: ConnectMode
+) -> None:
+    key = make_key(client, owner := somebody(), scopes=["/mcp"])["key"]
+
+    async with mcp_client(gateway_url, "", mode=mode, headers=carrying(key)) as holder:
+        listed = await holder.list_tools()
+        done = await use(holder, "run_agent_stateless", prompt="hello", agent="moody")
+
+    assert {tool.name for tool in listed.tools} == FOR_ALL
+    assert done["answer"] == "hello, after: nothing"
+    assert read_run(client, owner, done["run"]["id"])["status"] == "completed"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_key_that_is_wrong_withdrawn_or_for_other_doors_is_refused(
+    gateway_url: str, client: httpx.Client, mode: ConnectMode
+) -> None:
+    keys = keys_that_open_nothing(client)
+
+    refused_to = [await is_refused(gateway_url, key, mode) for key in keys]
+    answers = [pinged(client, key) for key in keys]
+
+    assert refused_to == [True] * 4
+    assert [status for status, _ in answers] == [401, 401, 401, 403]
+    assert answers[-1][1] == "scope-not-granted"
+
+
+def keys_that_open_nothing(client: httpx.Client) -> list[str]:
+    """Make one that never was, one that was deleted, one whose owner was shut out, and one for another door."""
+    deleted = make_key(client, gone := somebody())
+    client.delete(f"/api/v1/keys/{deleted['id']}", headers=as_(gone))
+    shut_out = make_key(client, person := somebody())
+    withdraw(client, sub=person)
+    narrow = make_key(client, somebody(), scopes=["/v1"])
+    return ["ptk_" + "0" * 32 + "_" + "0" * 64, deleted["key"], shut_out["key"], narrow["key"]]
+
+
+async def is_refused(url: str, key: str, mode: ConnectMode) -> bool:
+    try:
+        async with mcp_client(url, "", mode=mode, headers=carrying(key)) as client:
+            await client.list_tools()
+    except (ExceptionGroup, MCPError):  # whatever the client makes of a refusal; the wire is looked at beside it
+        return True
+    return False
+
+
+def pinged(client: httpx.Client, key: str) -> tuple[int, str]:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    answer = client.post("/mcp", json=body, headers={**carrying(key), "accept": "application/json, text/event-stream"})
+    return answer.status_code, answer.json().get("type", "")
+
+
+def carrying(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}

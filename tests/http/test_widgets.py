@@ -1,7 +1,8 @@
 """Chats that pages embed: anonymous visitors, one agent that changes nothing, and a budget of its own."""
 
 import json
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from uuid import uuid4
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from dishka import Provider, Scope
 
-from app.agents.contract import Turn
+from app.agents.contract import Agent, Responder, Turn
 from app.agents.factory import AgentFactory
 from app.main import check_settings
 from app.settings import ConfigurationInvalid
@@ -22,6 +23,12 @@ from tests.http.moody import Moody
 CHAT = "/api/v1/public/chat/site"
 ROW: dict[str, object] = {"name": "site", "agent": "echo"}
 SHUT: dict[str, object] = {"name": "limited", "agent": "echo"}
+POOR: dict[str, object] = {"name": "poor", "agent": "guide", "budget": "requests=1"}
+RICH: dict[str, object] = {"name": "rich", "agent": "guide"}
+GUIDE = """from app.agents.contract import Agent
+
+agent = Agent(name="guide", description="Shows visitors around", instructions="Be brief.")
+"""
 
 
 class Witness(Moody):
@@ -44,7 +51,9 @@ def witness() -> Witness:
 @pytest.fixture(scope="module")
 def gateway_url(migrated_dsn: str, witness: Witness, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     provider = Provider(scope=Scope.APP)
-    provider.provide(lambda: AgentFactory(MappingProxyType({"echo": witness})), provides=AgentFactory)
+    guide = Agent(name="guide", description="Shows visitors around", instructions="Be brief.")
+    agents: Mapping[str, Agent | Responder] = MappingProxyType({"echo": witness, "guide": guide})
+    provider.provide(lambda: AgentFactory(agents), provides=AgentFactory)
     row = {
         "path": "/api/v1/public/chat/site",
         "methods": ["POST"],
@@ -53,7 +62,9 @@ def gateway_url(migrated_dsn: str, witness: Witness, tmp_path_factory: pytest.Te
         "rate_limit": "6000/minute",
     }
     folder: Path = tmp_path_factory.mktemp("gateway")
-    settings = some_settings(folder, dsn=migrated_dsn, routes=(row,), widgets=(ROW, SHUT))
+    (folder / "guide.py").write_text(GUIDE, "utf-8")
+    widgets = (ROW, SHUT, POOR, RICH)
+    settings = some_settings(folder / "data", dsn=migrated_dsn, routes=(row,), widgets=widgets, agents_dir=folder)
     with running_gateway(settings, provider) as url:
         yield url
 
@@ -132,6 +143,27 @@ def test_a_failure_tells_a_visitor_nothing_of_us(caller: httpx.Client) -> None:
     assert after.status_code == 200
 
 
+def test_what_a_widget_may_spend_is_its_own(caller: httpx.Client) -> None:
+    answers = [caller.post("/api/v1/public/chat/poor", json={"message": "hello"}) for _ in range(2)]
+    streamed = caller.post(
+        "/api/v1/public/chat/poor", json={"message": "hello"}, headers={"accept": "text/event-stream"}
+    )
+    another = caller.post("/api/v1/public/chat/rich", json={"message": "hello"})
+
+    assert [one.status_code for one in answers] == [200, 429]
+    assert answers[1].json()["type"] == "chat-exhausted"
+    assert "chat-exhausted" in streamed.text
+    assert another.status_code == 200
+
+
+def test_the_shipped_row_is_for_everybody_and_counts_what_an_address_says() -> None:
+    shipped = tomllib.loads((Path(__file__).parents[2] / "gateway.toml").read_text("utf-8"))
+
+    (row,) = [one for one in shipped["routes"] if one.get("prefix") == "/api/v1/public/chat"]
+    assert (row["access"], row["methods"], row["local"], row["rate_limit"]) == ("PUBLIC", ["POST"], True, "20/minute")
+    assert "widgets" not in shipped
+
+
 def test_an_address_says_twenty_things_a_minute(caller: httpx.Client) -> None:
     answers = [caller.post("/api/v1/public/chat/nowhere", json={"message": "hello"}) for _ in range(21)]
 
@@ -170,3 +202,20 @@ def test_a_widget_that_could_do_harm_keeps_the_program_from_starting(tmp_path: P
 
     with pytest.raises(ConfigurationInvalid, match=words):
         check_settings(settings)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"path": "/api/v1/public/chat/any", "local": True, "access": "PUBLIC", "methods": ["POST"]},
+        {"path": "/api/v1/public/chat/any", "local": True, "access": "COMMON", "rate_limit": "20/minute"},
+    ],
+    ids=["nothing is counted", "not for visitors"],
+)
+def test_a_widget_without_a_row_that_counts_keeps_the_program_from_starting(tmp_path: Path, row: Json) -> None:
+    dsn = "postgresql+asyncpg://nobody@127.0.0.1:9/nothing"
+    settings = some_settings(tmp_path, dsn=dsn, routes=(row,), widgets=(ROW,))
+
+    with pytest.raises(ConfigurationInvalid, match="no PUBLIC row with a rate_limit"):
+        check_settings(settings)
+    check_settings(some_settings(tmp_path, dsn=dsn, routes=(row,)))

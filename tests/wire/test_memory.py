@@ -5,7 +5,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from socket import SHUT_RDWR, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, create_connection, create_server, socket
+from socket import (
+    IPPROTO_TCP,
+    MSG_PEEK,
+    SHUT_RDWR,
+    SO_RCVBUF,
+    SO_SNDBUF,
+    SOL_SOCKET,
+    TCP_MAXSEG,
+    create_connection,
+    create_server,
+    socket,
+)
 
 import pytest
 
@@ -17,7 +28,9 @@ PIECE = b"x" * (64 * 1024)
 LAST = b"0\r\n\r\n"
 GROWTH_LIMIT_BYTES = 50 * MEGABYTE
 SLOW_CLIENTS = 200
+A_FEW = 20
 SMALL_BUFFER_BYTES = 64 * 1024
+SEGMENT_BYTES = 1400  # as on a network: on a loopback of large ones the kernel buffers megabytes before anybody waits
 SLOW_CLIENT_LIMIT_BYTES = 3 * MEGABYTE // 2
 PATIENCE_S = 60
 
@@ -34,21 +47,33 @@ class Bulk:
     port: int
     received_bytes: int = 0
     sent_bytes: int = 0
+    held: int = 0
     connections: list[socket] = field(default_factory=list)
+    counting: threading.Condition = field(default_factory=threading.Condition)
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def serve(self, connection: socket) -> None:
         with connection, suppress(OSError):
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += connection.recv(1)
+            head = head_on(connection)
             _, what, size, framing = head.split()[1].decode().split("/")[1:]
             if what == "down":
                 self._give(connection, int(size), is_chunked=framing == "chunked")
             elif what == "up":
                 self._take(connection, int(size), is_chunked=framing == "chunked")
             else:
-                self.is_over.wait(PATIENCE_S)
+                self._hold(connection)
+
+    def _hold(self, connection: socket) -> None:
+        """Read no body and give no answer, for as long as there are tests; nor is much to wait in the kernel."""
+        connection.setsockopt(SOL_SOCKET, SO_RCVBUF, SMALL_BUFFER_BYTES)
+        with self.counting:
+            self.held += 1
+            self.counting.notify_all()
+        self.is_over.wait()
+
+    def awaits_held(self, count: int) -> None:
+        with self.counting:
+            assert self.counting.wait_for(lambda: self.held >= count, PATIENCE_S), f"{self.held} of {count} arrived"
 
     def _give(self, connection: socket, size: int, *, is_chunked: bool) -> None:
         framing = b"Transfer-Encoding: chunked" if is_chunked else b"Content-Length: %d" % size
@@ -73,6 +98,13 @@ class Bulk:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 
 
+def head_on(connection: socket) -> bytes:
+    """Take a head, and nothing behind it."""
+    while (end := connection.recv(65536, MSG_PEEK).find(b"\r\n\r\n")) < 0:
+        pass
+    return connection.recv(end + 4)
+
+
 def framed(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
@@ -80,6 +112,7 @@ def framed(piece: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def bulk() -> Iterator[Bulk]:
     with create_server(("127.0.0.1", 0), backlog=512) as bound:
+        bound.setsockopt(IPPROTO_TCP, TCP_MAXSEG, SEGMENT_BYTES)
         upstream = Bulk(bound.getsockname()[1])
         accepting = threading.Thread(target=accept, args=(bound, upstream), daemon=True)
         accepting.start()
@@ -116,8 +149,7 @@ def gateway(bulk: Bulk, database_dsn: str) -> Iterator[Program]:
             yield program
 
 
-def resident_bytes(program: Program) -> int:
-    (worker,) = program.workers()
+def resident_bytes(worker: int) -> int:
     shown = subprocess.run(["ps", "-o", "rss=", "-p", str(worker)], capture_output=True, text=True, check=True)
     return int(shown.stdout) * 1024
 
@@ -125,18 +157,20 @@ def resident_bytes(program: Program) -> int:
 @contextmanager
 def watched(program: Program, limit_bytes: int) -> Iterator[None]:
     """Fail when the program grows by more than this in the meantime."""
-    before = resident_bytes(program)
+    (worker,) = program.workers()
+    before = resident_bytes(worker)
     peaks = [before]
     is_over = threading.Event()
 
     def watch() -> None:
-        while not is_over.wait(0.05):
-            peaks.append(resident_bytes(program))
+        while not is_over.wait(0.1):
+            peaks.append(resident_bytes(worker))
 
     watching = threading.Thread(target=watch)
     watching.start()
     try:
         yield
+        peaks.append(resident_bytes(worker))
     finally:
         is_over.set()
         watching.join()
@@ -193,17 +227,57 @@ def test_an_upload_of_any_size_takes_little_memory(gateway: Program, bulk: Bulk,
 
 
 def test_many_uploads_nobody_reads_take_little_memory(gateway: Program, bulk: Bulk) -> None:
+    bulk.held = 0
+    clients: list[socket] = []
     with watched(gateway, SLOW_CLIENTS * SLOW_CLIENT_LIMIT_BYTES):
-        clients = [open_slow_client(gateway) for _ in range(SLOW_CLIENTS)]
-        for client in clients:
-            client.sendall(b"POST /bulk/hold/1/length HTTP/1.1\r\nHost: front\r\nContent-Length: 99999999\r\n\r\n")
-            client.setblocking(False)
-        for _ in range(40):
-            for client in clients:
-                with suppress(BlockingIOError):
-                    client.send(PIECE)
+        while len(clients) < SLOW_CLIENTS:
+            clients += open_uploads(gateway, A_FEW)
+            bulk.awaits_held(len(clients))
+            sent_bytes(clients, b"x")  # a body of which nothing comes for half a minute is a 408
+        send_until_still(clients)  # in less than the minute after which it is a 504 that nobody reads
+        alive = sum(map(is_waiting, clients))
     for client in clients:
         client.close()
+    bulk.is_over.set()  # a gateway that has stopped reading does not see that they went
+
+    assert alive > 0.9 * SLOW_CLIENTS  # else it is the memory of fewer
+
+
+def open_uploads(program: Program, count: int) -> list[socket]:
+    """Begin so few at once that a busy machine has no line of them, of which some are turned away (`edge/load.py`)."""
+    clients = [open_slow_client(program) for _ in range(count)]
+    for client in clients:
+        client.sendall(b"POST /bulk/hold/1/length HTTP/1.1\r\nHost: front\r\nContent-Length: 99999999\r\n\r\n")
+        client.setblocking(False)
+    return clients
+
+
+def sent_bytes(clients: list[socket], piece: bytes) -> int:
+    """Offer a piece to each, and tell how much was taken."""
+    taken = 0
+    for client in clients:
+        with suppress(OSError):  # it takes nothing more, or it is over, which is counted at the end
+            taken += client.send(piece)
+    return taken
+
+
+def send_until_still(clients: list[socket]) -> None:
+    seen: list[int] = []
+
+    def is_still() -> bool:
+        seen.append(sent_bytes(clients, PIECE))
+        return len(seen) >= 5 and not any(seen[-5:])
+
+    assert becomes_true(is_still, within_s=PATIENCE_S)
+
+
+def is_waiting(client: socket) -> bool:
+    """Tell whether a connection is open and nothing was answered on it."""
+    try:
+        client.recv(1)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    return False
 
 
 @pytest.mark.soak

@@ -18,13 +18,19 @@ Who = NamedDependency[Principal]
 AgentName = Annotated[str, PathParameter(schema_extra={"pattern": f"^{NAME.pattern}$"})]
 
 
+class SkillView(msgspec.Struct, frozen=True):
+    name: str
+    description: str
+
+
 class AgentView(msgspec.Struct, frozen=True):
-    """`health` is "ok" or what is wrong, in words."""
+    """`health` is "ok" or what is wrong, in words; `skills` are those it may load."""
 
     name: str
     description: str
     health: str
     tools: Sequence[str]
+    skills: Sequence[SkillView]
 
 
 class AgentList(msgspec.Struct, frozen=True):
@@ -53,4 +59,5 @@ class AgentsController(Controller):
 
 
 def _view(card: AgentCard) -> AgentView:
-    return AgentView(name=card.name, description=card.description, health=card.health, tools=card.tools)
+    skills = [SkillView(skill.name, skill.description) for skill in card.skills]
+    return AgentView(card.name, card.description, card.health, card.tools, skills)
