@@ -10,6 +10,7 @@ from app.features.chats.domain.chat import Chat, NewChat
 from app.features.chats.domain.message import Message, MessageRole, MessageStatus, NewMessage
 from app.features.chats.domain.turn import KIND
 from app.features.chats.use_cases.answer_turn import AnswerTurn
+from app.features.chats.use_cases.begin_turn import BeginTurn
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.runs.use_cases.ask_agent import AskAgent
@@ -26,7 +27,7 @@ from app.kernel.transaction import Tx
 from tests.fakes.agents import ScriptedAgents
 from tests.fakes.approvals import FakeApprovalStore
 from tests.fakes.audit import FakeAuditStore
-from tests.fakes.chats import FakeChatStore, FakeMessageStore, RecordingHook, World
+from tests.fakes.chats import FakeBranchStore, FakeChatStore, FakeMessageStore, RecordingHook, World
 from tests.fakes.durable import FakeEngine, FakeEventLog, FakeRunQueue, FakeRuns, FakeWorker
 from tests.fakes.keyed_requests import FakeKeyedRequests
 from tests.fakes.ledger import FakeLedger
@@ -67,6 +68,7 @@ class Slice:
     def __post_init__(self) -> None:
         self.chats = FakeChatStore(self.world)
         self.messages = FakeMessageStore(self.world)
+        self.branches = FakeBranchStore(self.world)
         self.kept = FakeRuns(self.begin)
         self.runs = FakeRunStore(self.kept)
         self.log = FakeEventLog(self.kept)
@@ -104,10 +106,12 @@ class Slice:
 
     @property
     def exchange(self) -> ExchangeMessage:
-        stores = self.begin, self.chats, self.messages, self.runs
-        return ExchangeMessage(
-            *stores, self.queue, self.engine, self.agents, self.hook, self.receipts, FakeApprovalStore()
-        )
+        return ExchangeMessage(self.chats, self.begin_turn)
+
+    @property
+    def begin_turn(self) -> BeginTurn:
+        stores = self.begin, self.messages, self.runs
+        return BeginTurn(*stores, self.queue, self.engine, self.agents, self.hook, self.receipts, FakeApprovalStore())
 
     async def ended(self, run_id: RunId) -> list[RunEvent]:
         """Everything a run says, once it is over."""

@@ -25,7 +25,7 @@ from app.features.chats.use_cases.read_interactions import InteractionStretch
 from app.features.chats.use_cases.read_messages import Stretch
 from app.features.runs.use_cases.await_run import TIMEOUT_S
 from app.kernel.errors import FieldError, ValidationFailed
-from app.kernel.ids import ChatId, UserId
+from app.kernel.ids import ChatId, MessageId, UserId
 from app.kernel.paging import Page
 from app.kernel.values import KEPT, Json
 
@@ -38,6 +38,8 @@ _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class ChatOut(Struct, frozen=True, kw_only=True):
+    """`branch` is the one it goes on in."""
+
     id: int
     user_id: str
     title: str | None
@@ -46,6 +48,7 @@ class ChatOut(Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
+    branch: int
 
     @classmethod
     def of(cls, chat: Chat) -> Self:
@@ -58,11 +61,16 @@ class ChatOut(Struct, frozen=True, kw_only=True):
             created_at=chat.created_at,
             updated_at=chat.updated_at,
             deleted_at=chat.deleted_at,
+            branch=chat.branch,
         )
 
 
 class MessageOut(Struct, frozen=True, kw_only=True):
-    """`run_id` is the run that asks, or has answered; null for messages of no run."""
+    """`run_id` is the run that asks, or has answered; null for messages of no run.
+
+    `versions` are the alternatives at its place in the chat, itself among them, in the order they were made. They are
+    told where a chat's messages are read in order; empty elsewhere, and where there is just one.
+    """
 
     id: int
     chat_id: int
@@ -73,9 +81,11 @@ class MessageOut(Struct, frozen=True, kw_only=True):
     status: MessageStatus
     created_at: datetime
     updated_at: datetime
+    branch: int
+    versions: Sequence[int] = ()
 
     @classmethod
-    def of(cls, message: Message) -> Self:
+    def of(cls, message: Message, versions: Sequence[MessageId] = ()) -> Self:
         return cls(
             id=message.id,
             chat_id=message.chat_id,
@@ -86,6 +96,8 @@ class MessageOut(Struct, frozen=True, kw_only=True):
             status=message.status,
             created_at=message.created_at,
             updated_at=message.updated_at,
+            branch=message.branch,
+            versions=versions,
         )
 
 
@@ -119,7 +131,8 @@ class MessagesOut(Struct, frozen=True):
 
     @classmethod
     def of(cls, stretch: Stretch) -> Self:
-        return cls([MessageOut.of(message) for message in stretch.items], stretch.next)
+        told = [MessageOut.of(message, stretch.versions.get(message.id, ())) for message in stretch.items]
+        return cls(told, stretch.next)
 
 
 class StepOut(Struct, frozen=True, kw_only=True):
@@ -228,8 +241,8 @@ class MessageUpdate(Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
-    """`chat_id` and `role` repeat what is clear anyway, for clients of the original.
+class TurnOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a turn is begun, whatever it is about.
 
     `on_busy`: whether a chat that is in the middle of a turn refuses, or lets this one wait behind it.
     `on_disconnect`: whether the run goes on when this client leaves early; a background one has no such client.
@@ -237,13 +250,33 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
     `timeout_s`: for how long a sync one waits for the answer, before it is told of the run instead.
     """
 
-    content: Content
     run_mode: Literal["sync", "background"] = "sync"
     on_busy: Literal["refuse", "queue"] = "refuse"
     on_disconnect: Literal["continue", "cancel"] = "continue"
     timeout_s: Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] = TIMEOUT_S
     context_data: dict[str, object] = {}
     channel: Channel = ""
+
+    def wish_for(self, text: str, *, request_id: str, problems: Sequence[FieldError] = ()) -> Wish:
+        """Errors: ValidationFailed, for those problems and for what contradicts itself."""
+        found = [*problems]
+        if self.run_mode == "background" and self.on_disconnect == "cancel":
+            found.append(FieldError("on_disconnect", "must be continue: nobody stays for a background run"))
+        _refuse(found)
+        return Wish(
+            text=text,
+            waits=self.on_busy == "queue",
+            is_cancelled_on_leaving=self.on_disconnect == "cancel",
+            channel=self.channel,
+            context=cast("Mapping[str, Json]", self.context_data),
+            request_id=request_id,
+        )
+
+
+class ExchangeIn(TurnOptions, frozen=True, kw_only=True):
+    """`chat_id` and `role` repeat what is clear anyway, for clients of the original."""
+
+    content: Content
     chat_id: int | UnsetType = UNSET
     role: MessageRole | UnsetType = UNSET
 
@@ -252,17 +285,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
         problems = _chat_id_problems(self.chat_id, chat_id)
         if self.role not in (UNSET, MessageRole.USER):
             problems.append(FieldError("role", "must be user: the answer is the agent's"))
-        if self.run_mode == "background" and self.on_disconnect == "cancel":
-            problems.append(FieldError("on_disconnect", "must be continue: nobody stays for a background run"))
-        _refuse(problems)
-        return Wish(
-            text=self.content,
-            waits=self.on_busy == "queue",
-            is_cancelled_on_leaving=self.on_disconnect == "cancel",
-            channel=self.channel,
-            context=cast("Mapping[str, Json]", self.context_data),
-            request_id=request_id,
-        )
+        return self.wish_for(self.content, request_id=request_id, problems=problems)
 
 
 def user_id_of(given: int | str) -> UserId:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Table, Text, Uuid, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, Table, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.features.chats.domain.chat import TITLE_LIMIT_CHARS
@@ -22,6 +22,8 @@ class ChatRow(Numbered, Dated, Base):
     # Any: JSON of the client's own making. The attribute is not `metadata`, which SQLAlchemy keeps for itself.
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
     deleted_at: Mapped[datetime | None]
+    branch: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    branches: Mapped[int] = mapped_column(Integer, server_default=text("0"))
 
 
 class MessageRow(Numbered, Dated, Base):
@@ -35,7 +37,7 @@ class MessageRow(Numbered, Dated, Base):
         CheckConstraint("status IN ('complete', 'pending', 'failed', 'interrupted')", name="status"),
         Index(None, "chat_id", "id"),
         # a history is read by turns: while one is answered, the questions of the next may be waiting already
-        Index("ix_messages_place", "chat_id", text("coalesce(question_id, id)"), "id"),
+        Index("ix_messages_place", "chat_id", "branch", text("coalesce(question_id, id)"), "id"),
     )
 
     chat_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("chats.id", ondelete="CASCADE"))
@@ -45,9 +47,23 @@ class MessageRow(Numbered, Dated, Base):
     status: Mapped[str] = mapped_column(String(16))
     run_id: Mapped[UUID | None] = mapped_column(Uuid)
     question_id: Mapped[int | None] = mapped_column(BigInteger)
+    branch: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     deleted_at: Mapped[datetime | None]
+
+
+class BranchRow(Base):
+    """A branch follows its parent up to, and without, the position `until_place`, `until_id`. Branch 0 has no row."""
+
+    __tablename__ = "chat_branches"
+
+    chat_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    parent: Mapped[int] = mapped_column(Integer)
+    until_place: Mapped[int] = mapped_column(BigInteger)
+    until_id: Mapped[int] = mapped_column(BigInteger)
 
 
 # for statements that need no tracked rows
 CHATS = cast("Table", ChatRow.__table__)
 MESSAGES = cast("Table", MessageRow.__table__)
+BRANCHES = cast("Table", BranchRow.__table__)

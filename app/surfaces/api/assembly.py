@@ -12,6 +12,7 @@ from app.edge.routes import DEFAULT_MAX_LOCAL_BODY_BYTES
 from app.features.approvals.controller import ApprovalController
 from app.features.audit.controller import AuditController
 from app.features.chats.controller import CONTROLLERS as CHATS
+from app.features.chats.tree_controller import TreeController
 from app.features.keys.controller import KeysController
 from app.features.memory.controller import MemoryController
 from app.features.notifications.controller import NotificationController
@@ -36,6 +37,7 @@ from app.surfaces.mcp.controller import McpController
 from app.surfaces.openai.controller import OpenAIController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
+from app.surfaces.streams.branching import BranchingController
 from app.surfaces.streams.chat_events import chat_events
 from app.surfaces.streams.exchange import ExchangeController
 from app.surfaces.streams.run_events import RunEventsController
@@ -54,6 +56,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     KeysController,
     SessionsController,
     *CHATS,
+    TreeController,
     UsageController,
     AuditController,
     ApprovalController,
@@ -63,6 +66,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     *TASKS,
     TaskHistoryController,
     ExchangeController,
+    BranchingController,
     RunEventsController,
     JobsController,
     OpenAIController,

@@ -16,7 +16,10 @@ METADATA_LIMIT_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One conversation of one person. `agent` is None for whichever agent is the default at the time of the turn."""
+    """One conversation of one person. `agent` is None for whichever agent is the default at the time of the turn.
+
+    `branch` is the one it goes on in, of `branches` that were made beside the one it began with.
+    """
 
     id: ChatId
     user_id: UserId
@@ -26,6 +29,8 @@ class Chat:
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None = None
+    branch: int = 0
+    branches: int = 0
 
 
 @dataclass(frozen=True, slots=True)

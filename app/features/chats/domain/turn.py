@@ -48,6 +48,8 @@ class Begun:
 
     question: Message
     run_id: RunId
+    branch: int = 0
+    """to which the answer will belong"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a turn's run is told: which question, in whose name. Never the caller's token."""
+    """What a turn's run is told: which question, on which branch, in whose name. Never the caller's token."""
 
     chat_id: ChatId
     question: MessageId
@@ -66,6 +68,7 @@ class Order:
     request_id: str
     context: Mapping[str, Json] = field(default_factory=dict)
     channel: str = ""
+    branch: int = 0
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -78,6 +81,7 @@ class Order:
         if job.chat_id is None:
             raise OrderUnreadable
         context, channel = job.input.get("context_data"), job.input.get("channel")
+        branch = job.input.get("branch")  # a run of before there were any has none
         return cls(
             job.chat_id,
             MessageId(question),
@@ -85,10 +89,11 @@ class Order:
             request_id,
             context if isinstance(context, Mapping) else {},
             channel if isinstance(channel, str) else "",
+            branch if isinstance(branch, int) else 0,
         )
 
 
-def input_of(wish: Wish, who: Principal, question: Message) -> Mapping[str, Json]:
+def input_of(wish: Wish, who: Principal, question: Message, *, branch: int) -> Mapping[str, Json]:
     """Write the same down. Errors: DelegatedTooDeep."""
     return {
         "question_id": question.id,
@@ -96,6 +101,7 @@ def input_of(wish: Wish, who: Principal, question: Message) -> Mapping[str, Json
         "request_id": wish.request_id,
         "context_data": wish.context,
         "channel": wish.channel,
+        "branch": branch,
     }
 
 

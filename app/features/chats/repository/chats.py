@@ -18,6 +18,7 @@ from app.kernel.values import KEPT
 # built once, and tracks no row: an exchange begins with it
 _FIND = select(
     *(CHATS.c[name] for name in ("id", "user_id", "title", "agent", "created_at", "updated_at", "deleted_at")),
+    *(CHATS.c[name] for name in ("branch", "branches")),
     CHATS.c.metadata.label("details"),
 ).where(CHATS.c.id == bindparam("chat"))
 
@@ -29,7 +30,7 @@ class ChatRows(SQLAlchemyAsyncRepository[ChatRow]):
 class PostgresChatStore:
     async def add(self, tx: Tx, draft: NewChat) -> Chat:
         row = ChatRow(user_id=draft.user_id, title=draft.title, agent=draft.agent, details=dict(draft.metadata))
-        return _chat(await ChatRows(session=session_of(tx)).add(row, auto_refresh=False))
+        return chat_of(await ChatRows(session=session_of(tx)).add(row, auto_refresh=False))
 
     async def find(self, tx: Tx, chat_id: ChatId) -> Chat | None:
         chat = await self.find_kept(tx, chat_id)
@@ -39,7 +40,7 @@ class PostgresChatStore:
         if not is_storable_id(chat_id):
             return None
         row = (await session_of(tx).execute(_FIND, {"chat": chat_id})).first()
-        return _chat(row) if row else None
+        return chat_of(row) if row else None
 
     async def list(self, tx: Tx, query: ListQuery, *, owner: UserId | None) -> Page[Chat]:
         filters = [NullFilter("deleted_at"), *filters_of(query, CHATS.c)]
@@ -49,7 +50,7 @@ class PostgresChatStore:
         rows, total = await ChatRows(session=session_of(tx)).get_many_and_count(
             *filters, count_with_window_function=False
         )
-        return Page([_chat(row) for row in rows], total, query.limit, query.offset)
+        return Page([chat_of(row) for row in rows], total, query.limit, query.offset)
 
     async def update(self, tx: Tx, chat_id: ChatId, change: ChatChange) -> Chat | None:
         values: dict[str, object] = {}
@@ -69,15 +70,15 @@ class PostgresChatStore:
             update(ChatRow).where(ChatRow.id == chat_id).values(deleted_at=None, updated_at=ChatRow.updated_at)
         ).returning(ChatRow)
         row = await session_of(tx).scalar(restored, execution_options={"populate_existing": True})
-        return _chat(row) if row else None
+        return chat_of(row) if row else None
 
     async def _write(self, tx: Tx, chat_id: ChatId, values: dict[str, object]) -> Chat | None:
         changed = update(ChatRow).where(ChatRow.id == chat_id, ChatRow.deleted_at.is_(None)).values(values)
         row = await session_of(tx).scalar(changed.returning(ChatRow), execution_options={"populate_existing": True})
-        return _chat(row) if row else None
+        return chat_of(row) if row else None
 
 
-def _chat(row: Any) -> Chat:  # Any: a tracked row, or one of columns, which has no type of its own
+def chat_of(row: Any) -> Chat:  # Any: a tracked row, or one of columns, which has no type of its own
     return Chat(
         id=ChatId(row.id),
         user_id=UserId(row.user_id),
@@ -87,4 +88,6 @@ def _chat(row: Any) -> Chat:  # Any: a tracked row, or one of columns, which has
         created_at=row.created_at,
         updated_at=row.updated_at,
         deleted_at=row.deleted_at,
+        branch=row.branch,
+        branches=row.branches,
     )

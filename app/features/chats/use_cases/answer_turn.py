@@ -44,7 +44,7 @@ class AnswerTurn:
             found = await self.messages.find(tx, order.question)
             if found is None:
                 raise RunFailed(error_of(MessageNotFound("The question was deleted before its turn came.")))
-            before = await self._history(tx, found.message)
+            before = await self._history(tx, found.message, branch=order.branch)
         return Turn(
             chat_id=order.chat_id,
             text=found.message.content,
@@ -56,11 +56,13 @@ class AnswerTurn:
             channel=order.channel,
         )
 
-    async def _history(self, tx: Tx, question: Message) -> tuple[PastMessage, ...]:
+    async def _history(self, tx: Tx, question: Message, *, branch: int) -> tuple[PastMessage, ...]:
+        """Read the run's own path: the chat may go on in another branch by now."""
         before = await self.messages.read_history(
             tx,
             question.chat_id,
             before=question.id,
+            branch=branch,
             limit_messages=HISTORY_LIMIT_MESSAGES,
             limit_bytes=HISTORY_LIMIT_BYTES,
         )
