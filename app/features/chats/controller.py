@@ -66,7 +66,7 @@ FILTERS = (
     "Filters: `ids`, `createdBefore`, `createdAfter`, `updatedBefore`, `updatedAfter`, `searchField` with "
     "`searchString` and `searchIgnoreCase`, `orderBy`, `sortOrder`, `currentPage`, `pageSize`."
 )
-Branches = Literal["active", "all"]
+Branches = Annotated[Literal["active", "all"], QueryParameter(description="Of which branches")]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
 FewAtOnce = Annotated[int, QueryParameter(ge=1, le=MAX_INTERACTIONS)]
 ABOUT_MANY = (Forbidden, StorageUnavailable)

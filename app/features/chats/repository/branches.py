@@ -1,6 +1,7 @@
 """Branches of chats in PostgreSQL."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import bindparam, exists, func, insert, select, true, tuple_, union_all, update
 
@@ -109,7 +110,8 @@ class PostgresBranchStore:
     async def begin(self, tx: Tx, chat_id: ChatId, departure: Departure) -> int | None:
         place, id_ = departure.until
         values = {"chat": chat_id, "parent": departure.parent, "until_place": place, "until_id": id_}
-        return (await session_of(tx).execute(_BEGIN, values)).scalar_one_or_none()
+        row = (await session_of(tx).execute(_BEGIN, values)).first()
+        return None if row is None else int(row.number)
 
     async def select(self, tx: Tx, chat_id: ChatId, branch: int) -> Chat | None:
         chosen = update(ChatRow).where(ChatRow.id == chat_id, ChatRow.deleted_at.is_(None)).values(branch=branch)
@@ -118,10 +120,7 @@ class PostgresBranchStore:
 
     async def heads(self, tx: Tx, chat_id: ChatId) -> Sequence[Head]:
         rows = await session_of(tx).execute(_HEADS, {"chat": chat_id})
-        return [
-            Head(Departure(parent, Position(place, id_)), branch, message)
-            for parent, place, id_, branch, message in rows
-        ]
+        return [_head(row) for row in rows]
 
     async def copy(
         self, tx: Tx, chat_id: ChatId, *, branch: int, until: Position | None, title: str | None
@@ -134,3 +133,8 @@ class PostgresBranchStore:
         values = {"chat": chat_id, "branch": branch, "copy": made, "until_place": place, "until_id": id_}
         await session.execute(COPY_PATH, values)
         return chat_of((await session.execute(select(ChatRow).where(ChatRow.id == made))).scalar_one())
+
+
+def _head(row: Sequence[Any]) -> Head:  # Any: a row of columns has no type of its own
+    parent, place, id_, branch, message = row
+    return Head(Departure(parent, Position(place, id_)), branch, message)
