@@ -302,7 +302,7 @@ class TestHistory:
     ) -> Sequence[str]:
         async with stores.begin() as tx:
             history = await stores.messages.read_history(
-                tx, before.chat_id, before=before.id, limit_messages=limit_messages, limit_bytes=limit_bytes
+                tx, before.chat_id, before=before.id, branch=0, limit_messages=limit_messages, limit_bytes=limit_bytes
             )
         return [message.content for message in history]
 
@@ -320,7 +320,7 @@ class TestHistory:
         now = await stores.message(chat.id, "now")
         async with stores.begin() as tx:
             (before,) = await stores.messages.read_history(
-                tx, chat.id, before=now.id, limit_messages=10, limit_bytes=100
+                tx, chat.id, before=now.id, branch=0, limit_messages=10, limit_bytes=100
             )
 
         assert found is not None
@@ -412,7 +412,7 @@ class TestTurns:
         answer = await stores.answer(asked, "answer", run)
 
         async with stores.begin() as tx:
-            turn = await stores.messages.read_turn(tx, chat.id, asked.id, run)
+            turn = await stores.messages.read_turn(tx, chat.id, asked.id, run, branch=0)
 
         assert list(turn) == [asked, answer]
         assert (answer.role, answer.content, answer.status) == (
@@ -470,7 +470,7 @@ class TestTurns:
         kept = await stores.answer(other, "kept", new_run_id())
 
         async with stores.begin() as tx:
-            await stores.messages.replace_answers(tx, chat.id, asked.id)
+            await stores.messages.replace_answers(tx, chat.id, asked.id, branch=0)
 
         async with stores.begin() as tx:
             found = [await stores.messages.find(tx, message.id) for message in (asked, first, other, kept)]

@@ -28,6 +28,8 @@ ODD = r"""{"big": 1e308,   "small": 0.1, "nul": "\u0000", "half": "\ud800", "tex
 FILL = r"""
 INSERT INTO chats (user_id, title, agent, metadata) VALUES ('ann', E'Zoë''s "talk"\n', 'echo', :odd);
 INSERT INTO chats (user_id, metadata, deleted_at) VALUES ('bob', '{}', now());
+UPDATE chats SET branch = 1, branches = 2 WHERE id = 1;
+INSERT INTO chat_branches (chat_id, number, parent, until_place, until_id) VALUES (1, 1, 0, 1, 2), (1, 2, 0, 1, 2);
 INSERT INTO tasks (id, owner, task_type, prompt, authority, context_data, issued_at)
 VALUES (:task, 'ann', 'triggered', E'two\nlines', '{}', :odd, 1700000000.1234567),
 (:other, 'bob', 'research', 'p', '{}', '{}', null);
@@ -41,8 +43,8 @@ VALUES (:live, 'turn', 'ann', 'exchange', 1, '{}', 'queued', true, 3);
 INSERT INTO run_events (run_id, seq, chat_id, type, data) VALUES (:run, 1, 1, 'run_completed', :odd),
 (:live, 1, 1, 'run_queued', '{}');
 INSERT INTO messages (chat_id, role, content, status, run_id) VALUES (1, 'user', '', 'complete', :run);
-INSERT INTO messages (chat_id, role, content, status, run_id, question_id, in_prompt)
-SELECT 1, 'assistant', 'answer ' || n, 'complete', :run, 1, n % 2 = 0 FROM generate_series(1, 450) AS n;
+INSERT INTO messages (chat_id, role, content, status, run_id, question_id, in_prompt, branch)
+SELECT 1, 'assistant', 'answer ' || n, 'complete', :run, 1, n % 2 = 0, n % 3 FROM generate_series(1, 450) AS n;
 INSERT INTO messages (chat_id, role, content, status, run_id) VALUES (1, 'user', 'wait', 'pending', :live);
 INSERT INTO attachment_blobs (digest, size_bytes, content)
 SELECT sha256(it), length(it), it FROM (SELECT convert_to(repeat('\x00é' || n, 100000), 'UTF8') AS it
@@ -97,8 +99,8 @@ async def test_backed_up_wiped_and_restored_every_row_is_as_it_was(
 
     assert await rows(database) == before
     assert {name: len(found) for name, found in before.items()} == {
-        "chats": 2, "tasks": 2, "task_dependencies": 1, "runs": 1, "run_events": 1, "messages": 451,
-        "attachment_blobs": 5, "attachments": 5, "memories": 1, "agent_notes": 1,
+        "chats": 2, "chat_branches": 2, "tasks": 2, "task_dependencies": 1, "runs": 1, "run_events": 1,
+        "messages": 451, "attachment_blobs": 5, "attachments": 5, "memories": 1, "agent_notes": 1,
     }  # fmt: skip
     assert {name: one.restored for name, one in brought.items()} == {
         name: one.rows for name, one in manifest.tables.items()

@@ -56,7 +56,7 @@ async def test_history_leaves_the_database_bounded(database: Database) -> None:
     assert last is not None
 
     async with database.begin() as tx:
-        history = await store.read_history(tx, chat.id, before=last.id, limit_messages=200, limit_bytes=256 * 1024)
+        history = await store.read_history(tx, chat.id, before=last.id, branch=0, limit_messages=200, limit_bytes=2**18)
 
     assert len(history) == 2
 

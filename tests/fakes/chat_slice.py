@@ -11,6 +11,7 @@ from app.features.chats.domain.chat import Chat, NewChat
 from app.features.chats.domain.message import Message, MessageRole, MessageStatus, NewMessage
 from app.features.chats.domain.turn import KIND
 from app.features.chats.use_cases.answer_turn import AnswerTurn
+from app.features.chats.use_cases.begin_turn import BeginTurn
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.chats.use_cases.give_title import GiveTitle
@@ -30,7 +31,7 @@ from tests.fakes.agents import ScriptedAgents
 from tests.fakes.approvals import FakeApprovalStore
 from tests.fakes.attachments import FakeAttachmentStore
 from tests.fakes.audit import FakeAuditStore
-from tests.fakes.chats import FakeChatStore, FakeMessageStore, RecordingHook, World
+from tests.fakes.chats import FakeBranchStore, FakeChatStore, FakeMessageStore, RecordingHook, World
 from tests.fakes.durable import FakeEngine, FakeEventLog, FakeRunQueue, FakeRuns, FakeWorker
 from tests.fakes.keyed_requests import FakeKeyedRequests
 from tests.fakes.ledger import FakeLedger
@@ -73,6 +74,7 @@ class Slice:
     def __post_init__(self) -> None:
         self.chats = FakeChatStore(self.world)
         self.messages = FakeMessageStore(self.world)
+        self.branches = FakeBranchStore(self.world)
         self.kept = FakeRuns(self.begin)
         self.runs = FakeRunStore(self.kept)
         self.log = FakeEventLog(self.kept)
@@ -115,8 +117,12 @@ class Slice:
 
     @property
     def exchange(self) -> ExchangeMessage:
-        stores = self.begin, self.chats, self.messages, self.runs
-        return ExchangeMessage(
+        return ExchangeMessage(self.chats, self.begin_turn)
+
+    @property
+    def begin_turn(self) -> BeginTurn:
+        stores = self.begin, self.messages, self.runs
+        return BeginTurn(
             *stores,
             self.queue,
             self.engine,

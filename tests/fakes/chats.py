@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+from app.features.chats.domain.branch import Departure, Head, Position, Spot
 from app.features.chats.domain.chat import Chat, ChatChange, NewChat
 from app.features.chats.domain.message import (
     Message,
@@ -33,6 +34,8 @@ class State:
     deleted_messages: frozenset[int] = frozenset()
     questions: dict[int, MessageId] = field(default_factory=dict)
     """what each answer answers"""
+    departures: dict[tuple[int, int], Departure] = field(default_factory=dict)
+    """where each branch of each chat leaves its parent"""
 
 
 class World:
@@ -52,7 +55,13 @@ class World:
             raise self.failures.pop(0)
         async with self._lock:
             state = self.state
-            before = State(dict(state.chats), dict(state.messages), state.deleted_messages, dict(state.questions))
+            before = State(
+                dict(state.chats),
+                dict(state.messages),
+                state.deleted_messages,
+                dict(state.questions),
+                dict(state.departures),
+            )
             self.open_transactions += 1
             try:
                 yield object()
@@ -78,6 +87,19 @@ class World:
 
     def messages(self) -> list[Message]:
         return sorted(self.state.messages.values(), key=lambda message: message.id)
+
+    def position(self, message: Message) -> Position:
+        return Position(self.state.questions.get(message.id, message.id), message.id)
+
+    def is_on(self, message: Message, branch: int) -> bool:
+        """Whether a message is on the path of a branch of its chat."""
+        until = None
+        while message.branch != branch:
+            departure = self.state.departures.get((message.chat_id, branch))
+            if departure is None:
+                return False
+            branch, until = departure.parent, departure.until
+        return until is None or self.position(message) < until
 
 
 class FakeChatStore:
@@ -146,7 +168,7 @@ class FakeMessageStore:
         now = self.world.now()
         message_id = MessageId(self.world.next_id("message"))
         said = (draft.role, draft.content, True, draft.status)
-        message = Message(message_id, chat.id, *said, now, now, draft.run_id, draft.attachments)
+        message = Message(message_id, chat.id, *said, now, now, draft.run_id, draft.attachments, chat.branch)
         self.world.state.messages[message_id] = message
         self.world.state.chats[chat.id] = replace(chat, updated_at=now)
         return message
@@ -156,18 +178,19 @@ class FakeMessageStore:
         if question is None:
             return None
         now, message_id = self.world.now(), MessageId(self.world.next_id("message"))
-        role, status = MessageRole.ASSISTANT, answer.status
-        said = Message(message_id, question.chat_id, role, answer.content, True, status, now, now, answer.run_id)
+        what = MessageRole.ASSISTANT, answer.content, True, answer.status
+        said = Message(message_id, question.chat_id, *what, now, now, answer.run_id, (), answer.branch)
         self.world.state.messages[message_id] = said
         self.world.state.questions[message_id] = question.id
         if chat := self.world.live_chat(question.chat_id):
             self.world.state.chats[chat.id] = replace(chat, updated_at=now)
         return said
 
-    async def replace_answers(self, tx: Tx, chat_id: ChatId, question: MessageId) -> None:
+    async def replace_answers(self, tx: Tx, chat_id: ChatId, question: MessageId, *, branch: int) -> None:
         for answer_id in [answer for answer, of in self.world.state.questions.items() if of == question]:
             answer = self.world.state.messages[answer_id]
-            self.world.state.messages[answer_id] = replace(answer, in_prompt=False)
+            if answer.branch == branch:
+                self.world.state.messages[answer_id] = replace(answer, in_prompt=False)
 
     async def take_all_out(self, tx: Tx, chat_id: ChatId) -> tuple[int, datetime | None]:
         now, messages = self.world.now(), self.world.state.messages
@@ -183,20 +206,21 @@ class FakeMessageStore:
             messages[one.id] = replace(one, in_prompt=True, updated_at=now)
         return len(found)
 
-    async def read_turn(self, tx: Tx, chat_id: ChatId, question: MessageId, run_id: RunId) -> Sequence[Message]:
+    async def read_turn(
+        self, tx: Tx, chat_id: ChatId, question: MessageId, run_id: RunId, *, branch: int
+    ) -> Sequence[Message]:
         questions = self.world.state.questions
         return [
             message
             for message in self.world.messages()
-            if message.id == question or (questions.get(message.id) == question and message.run_id == run_id)
+            if message.id == question
+            or (questions.get(message.id), message.run_id, message.branch) == (question, run_id, branch)
         ]
 
     async def read_answers(
-        self, tx: Tx, chat_id: ChatId, *, after: int, limit: int
+        self, tx: Tx, chat_id: ChatId, *, after: int, limit: int, branch: int
     ) -> Sequence[tuple[Message, Message]]:
-        visible = {
-            one.id: one for one in self.world.messages() if one.chat_id == chat_id and self.world.is_visible(one)
-        }
+        visible = {one.id: one for one in await self.read_after(tx, chat_id, after=0, limit=2**62, branch=branch)}
         questions = self.world.state.questions
         pairs = [
             (visible[questions[one.id]], one)
@@ -215,19 +239,24 @@ class FakeMessageStore:
         visible = [message for message in self.world.messages() if self.world.is_visible(message)]
         return listed([message for message in visible if chat_id in (None, message.chat_id)], query)
 
-    async def read_after(self, tx: Tx, chat_id: ChatId, *, after: int, limit: int) -> Sequence[Message]:
+    async def read_after(
+        self, tx: Tx, chat_id: ChatId, *, after: int, limit: int, branch: int | None = None
+    ) -> Sequence[Message]:
         in_chat = [m for m in self.world.messages() if m.chat_id == chat_id and self.world.is_visible(m)]
-        return [message for message in in_chat if message.id > after][:limit]
+        on_path = [m for m in in_chat if branch is None or self.world.is_on(m, branch)]
+        return [message for message in on_path if message.id > after][:limit]
 
     async def read_history(
-        self, tx: Tx, chat_id: ChatId, *, before: MessageId, limit_messages: int, limit_bytes: int
+        self, tx: Tx, chat_id: ChatId, *, before: MessageId, branch: int, limit_messages: int, limit_bytes: int
     ) -> Sequence[Message]:
         earlier = [
             message
-            for message in await self.read_after(tx, chat_id, after=0, limit=2**62)
-            if self._place(message) < before and message.in_prompt and message.status is MessageStatus.COMPLETE
+            for message in await self.read_after(tx, chat_id, after=0, limit=2**62, branch=branch)
+            if self.world.position(message).place < before
+            and message.in_prompt
+            and message.status is MessageStatus.COMPLETE
         ]
-        earlier.sort(key=lambda message: (self._place(message), message.id))
+        earlier.sort(key=self.world.position)
         fitting: list[Message] = []
         for message in reversed(earlier[-limit_messages:]):
             limit_bytes -= len(message.content.encode())
@@ -235,9 +264,6 @@ class FakeMessageStore:
                 break
             fitting.insert(0, message)
         return fitting
-
-    def _place(self, message: Message) -> MessageId:
-        return self.world.state.questions.get(message.id, message.id)
 
     async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None:
         owned = await self.find(tx, message_id)
@@ -297,6 +323,81 @@ def words_in(text: str) -> list[str]:
 
 def has_all(text: str, wanted: Sequence[str]) -> bool:
     return all(any(word.startswith(one) for word in words_in(text)) for one in wanted)
+
+
+class FakeBranchStore:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def locate(self, tx: Tx, message_id: MessageId) -> Spot | None:
+        message = self.world.state.messages.get(message_id)
+        if message is None or not self.world.is_visible(message):
+            return None
+        position = self.world.position(message)
+        return Spot(
+            message,
+            self.world.state.chats[message.chat_id].user_id,
+            self.world.state.questions.get(message_id),
+            self.world.state.departures.get((message.chat_id, message.branch)),
+            is_first=all(self.world.position(one) >= position for one in self._own(message.chat_id, message.branch)),
+        )
+
+    async def begin(self, tx: Tx, chat_id: ChatId, departure: Departure) -> int | None:
+        chat = self.world.live_chat(chat_id)
+        if chat is None:
+            return None
+        number = chat.branches + 1
+        self.world.state.chats[chat_id] = replace(chat, branch=number, branches=number, updated_at=self.world.now())
+        self.world.state.departures[chat_id, number] = departure
+        return number
+
+    async def select(self, tx: Tx, chat_id: ChatId, branch: int) -> Chat | None:
+        if chat := self.world.live_chat(chat_id):
+            self.world.state.chats[chat_id] = replace(chat, branch=branch, updated_at=self.world.now())
+        return self.world.live_chat(chat_id)
+
+    async def heads(self, tx: Tx, chat_id: ChatId) -> Sequence[Head]:
+        left = {number: one for (chat, number), one in self.world.state.departures.items() if chat == chat_id}
+        going_on = {(one, number) for number, one in left.items()} | {(one, one.parent) for one in left.values()}
+        heads = []
+        for departure, branch in sorted(going_on):
+            own = [one for one in self._own(chat_id, branch) if self.world.is_visible(one)]
+            behind = sorted(self.world.position(one) for one in own if self.world.position(one) >= departure.until)
+            if behind:
+                place, first = behind[0]
+                newest = first if place == first else max(one.id for one in behind if one.place == place)
+                heads.append(Head(departure, branch, MessageId(newest)))
+        return heads
+
+    async def copy(
+        self, tx: Tx, chat_id: ChatId, *, branch: int, until: Position | None, title: str | None
+    ) -> Chat | None:
+        chat = self.world.live_chat(chat_id)
+        if chat is None:
+            return None
+        now, copy_id = self.world.now(), ChatId(self.world.next_id("chat"))
+        copy = replace(
+            chat, id=copy_id, title=title or chat.title, created_at=now, updated_at=now, branch=0, branches=0
+        )
+        state = self.world.state
+        state.chats[copy_id] = copy
+        said = [one for one in self.world.messages() if one.chat_id == chat_id and self.world.is_visible(one)]
+        on_path = [one for one in said if self.world.is_on(one, branch)]
+        numbers: dict[int, MessageId] = {}
+        for one in sorted(on_path, key=self.world.position):
+            if until is None or self.world.position(one) < until:
+                numbers[one.id] = MessageId(self.world.next_id("message"))
+                is_waiting = one.status is MessageStatus.PENDING
+                status = MessageStatus.INTERRUPTED if is_waiting else one.status
+                state.messages[numbers[one.id]] = replace(
+                    one, id=numbers[one.id], chat_id=copy_id, branch=0, status=status
+                )
+                if state.questions.get(one.id) in numbers:
+                    state.questions[numbers[one.id]] = numbers[state.questions[one.id]]
+        return copy
+
+    def _own(self, chat_id: int, branch: int) -> list[Message]:
+        return [one for one in self.world.messages() if (one.chat_id, one.branch) == (chat_id, branch)]
 
 
 @dataclass

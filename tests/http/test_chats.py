@@ -7,7 +7,9 @@ import pytest
 
 from tests.http.calls import as_, fields_of, history, open_chat, somebody, write
 
-CHAT_FIELDS = {"id", "user_id", "title", "agent", "metadata", "created_at", "updated_at", "deleted_at", "context"}
+CHAT_FIELDS = {
+    *("id", "user_id", "title", "agent", "metadata", "created_at", "updated_at", "deleted_at", "context", "branch")
+}
 
 
 def test_a_chat_is_opened_for_whoever_asks(client: httpx.Client) -> None:

@@ -6,7 +6,8 @@ import pytest
 from tests.http.calls import as_, fields_of, history, open_chat, somebody, write
 
 MESSAGE_FIELDS = {
-    "id", "chat_id", "role", "content", "in_prompt", "run_id", "status", "attachments", "created_at", "updated_at"
+    "id", "chat_id", "role", "content", "in_prompt", "run_id", "status", "attachments", "created_at", "updated_at",
+    "branch", "versions",
 }  # fmt: skip
 
 

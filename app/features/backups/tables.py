@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Table, select
 
 from app.features.attachments.tables import ATTACHMENTS, BLOBS
-from app.features.chats.tables import CHATS, MESSAGES
+from app.features.chats.tables import BRANCHES, CHATS, MESSAGES
 from app.features.memory.tables import MEMORIES, NOTES
 from app.features.tasks.tables import DEPENDENCIES, TASKS
 from app.infra.durable.ports import RunState
@@ -40,6 +40,7 @@ _IS_OVER = RUNS.c.state.in_([state.value for state in RunState if state.is_final
 
 KEPT: Sequence[Kept] = (
     Kept(CHATS, identity=("user_id", "created_at")),
+    Kept(BRANCHES, identity=("parent", "until_place", "until_id")),
     Kept(TASKS, identity=("owner", "created_at")),
     Kept(DEPENDENCIES),
     Kept(RUNS, identity=("owner", "created_at"), only=_IS_OVER),

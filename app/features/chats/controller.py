@@ -4,7 +4,7 @@ The assembly provides `principal` and `request_id`, turns faults into problems, 
 `opt["faults"]`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from dishka.integrations.litestar import FromDishka, inject
 from litestar import Controller, Request, delete, get, post, put
@@ -69,6 +69,7 @@ FILTERS = (
     "Filters: `ids`, `createdBefore`, `createdAfter`, `updatedBefore`, `updatedAfter`, `searchField` with "
     "`searchString` and `searchIgnoreCase`, `orderBy`, `sortOrder`, `currentPage`, `pageSize`."
 )
+Branches = Annotated[Literal["active", "all"], QueryParameter(description="Of which branches")]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE_SIZE)]
 FewAtOnce = Annotated[int, QueryParameter(ge=1, le=MAX_INTERACTIONS)]
 Words = Annotated[str, QueryParameter(min_length=1, max_length=QUERY_LIMIT_CHARS)]
@@ -148,7 +149,11 @@ class ChatController(Controller):
     async def restore_chat(self, chat_id: FromPath[int], principal: Who, use_case: FromDishka[RestoreChat]) -> ChatOut:
         return ChatOut.of(await use_case(principal, ChatId(chat_id)))
 
-    @get("/{chat_id:str}/messages", summary="Read a chat's messages in order")
+    @get(
+        "/{chat_id:str}/messages",
+        summary="Read a chat's messages in order",
+        description="Those of the branch it goes on in; `branches=all` reads those of every branch.",
+    )
     @inject
     async def read_messages(
         self,
@@ -157,8 +162,10 @@ class ChatController(Controller):
         use_case: FromDishka[ReadMessages],
         after: After = 0,
         limit: Limit = 50,
+        branches: Branches = "active",
     ) -> MessagesOut:
-        return MessagesOut.of(await use_case(principal, ChatId(chat_id), after=after, limit=limit))
+        is_whole = branches == "all"
+        return MessagesOut.of(await use_case(principal, ChatId(chat_id), after=after, limit=limit, is_whole=is_whole))
 
     @get("/{chat_id:str}/interactions", summary="Read a chat's answers, each with the way to it")
     @inject

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from app.features.chats.domain.branch import Departure, Head, Position, Spot
 from app.features.chats.domain.chat import Chat, ChatChange, NewChat
 from app.features.chats.domain.message import (
     Message,
@@ -69,7 +70,7 @@ class MessageStore(Protocol):
     """Messages. A deleted one, and any of a deleted chat, is invisible. Ids may be any whole number."""
 
     async def add(self, tx: Tx, draft: NewMessage) -> Message | None:
-        """Append to the chat; None when there is no such chat.
+        """Append to the branch the chat goes on in; None when there is no such chat.
 
         Concurrency: writers of one chat take turns, so ids and commits have the same order and a reader who follows
         by id misses nothing.
@@ -80,32 +81,36 @@ class MessageStore(Protocol):
         """Append to the question's chat, be it or the question deleted or not; None when there is no such question."""
         ...
 
-    async def replace_answers(self, tx: Tx, chat_id: ChatId, question: MessageId) -> None:
-        """Take the answers a question has by now out of the prompt."""
+    async def replace_answers(self, tx: Tx, chat_id: ChatId, question: MessageId, *, branch: int) -> None:
+        """Take the answers a question has by now on that branch out of the prompt."""
         ...
 
-    async def read_turn(self, tx: Tx, chat_id: ChatId, question: MessageId, run_id: RunId) -> Sequence[Message]:
-        """Read a question and what the run answered to it, deleted or not."""
+    async def read_turn(
+        self, tx: Tx, chat_id: ChatId, question: MessageId, run_id: RunId, *, branch: int
+    ) -> Sequence[Message]:
+        """Read a question and what the run answered to it on that branch, deleted or not."""
         ...
 
     async def read_answers(
-        self, tx: Tx, chat_id: ChatId, *, after: int, limit: int
+        self, tx: Tx, chat_id: ChatId, *, after: int, limit: int, branch: int
     ) -> Sequence[tuple[Message, Message]]:
-        """Read a chat's answers in order, each behind its question, from the first whose id is above `after`."""
+        """Read the answers on a branch's path in order, each behind its question, from the first above `after`."""
         ...
 
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None: ...
 
     async def list(self, tx: Tx, query: ListQuery, *, chat_id: ChatId | None) -> Page[Message]: ...
 
-    async def read_after(self, tx: Tx, chat_id: ChatId, *, after: int, limit: int) -> Sequence[Message]:
-        """Read a chat in order, from the first message whose id is above `after`."""
+    async def read_after(
+        self, tx: Tx, chat_id: ChatId, *, after: int, limit: int, branch: int | None = None
+    ) -> Sequence[Message]:
+        """Read a branch's path in order, all branches for None, from the first message whose id is above `after`."""
         ...
 
     async def read_history(
-        self, tx: Tx, chat_id: ChatId, *, before: MessageId, limit_messages: int, limit_bytes: int
+        self, tx: Tx, chat_id: ChatId, *, before: MessageId, branch: int, limit_messages: int, limit_bytes: int
     ) -> Sequence[Said]:
-        """Read the newest complete messages before one that belong into a prompt; oldest turn first.
+        """Read the newest complete messages on a branch's path before one that belong into a prompt; oldest turn first.
 
         An answer stands right behind its question, whatever was said between the two.
         Cost: one query; at most `limit_messages` rows and `limit_bytes` of content leave the database.
@@ -130,6 +135,42 @@ class MessageStore(Protocol):
         ...
 
     async def delete(self, tx: Tx, message_id: MessageId) -> None: ...
+
+
+class BranchStore(Protocol):
+    """Branches. A message's branch, and where a branch leaves its parent, never change. Ids as above."""
+
+    async def locate(self, tx: Tx, message_id: MessageId) -> Spot | None:
+        """Find a message, as `MessageStore.find` does, with where it stands; deleted ones count as what was before."""
+        ...
+
+    async def begin(self, tx: Tx, chat_id: ChatId, departure: Departure) -> int | None:
+        """Begin a branch and have the chat go on in it; tell its number, None when there is no such chat.
+
+        Concurrency: as `MessageStore.add`; what is added in the same transaction is in this branch.
+        """
+        ...
+
+    async def select(self, tx: Tx, chat_id: ChatId, branch: int) -> Chat | None:
+        """Have the chat go on in one of its branches."""
+        ...
+
+    async def heads(self, tx: Tx, chat_id: ChatId) -> Sequence[Head]:
+        """Read what stands first behind each departure, of every branch that has something there.
+
+        Where that is an answer it is the newest to its question. Cost: one query; at most two rows for a branch.
+        """
+        ...
+
+    async def copy(
+        self, tx: Tx, chat_id: ChatId, *, branch: int, until: Position | None, title: str | None
+    ) -> Chat | None:
+        """Make a chat of its own of a branch's path up to, and without, a position; None when there is no such chat.
+
+        It has the title, where one is given, and else what the chat has; ids are in the order of the path. What waits
+        for an answer is interrupted there. Cost: one statement for all messages.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

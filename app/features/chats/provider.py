@@ -8,17 +8,21 @@ from dishka import Provider, Scope, provide, provide_all
 from app.features.chats.clients import HttpMessageHook, NoMessageHook, PostJson
 from app.features.chats.domain import title
 from app.features.chats.domain.turn import KIND
-from app.features.chats.ports import ChatSearch, ChatStore, MessageHook, MessageStore
+from app.features.chats.ports import BranchStore, ChatSearch, ChatStore, MessageHook, MessageStore
+from app.features.chats.repository.branches import PostgresBranchStore
 from app.features.chats.repository.chats import PostgresChatStore
 from app.features.chats.repository.messages import PostgresMessageStore
 from app.features.chats.repository.search import PostgresChatSearch
 from app.features.chats.use_cases.add_message import AddMessage
 from app.features.chats.use_cases.answer_turn import AnswerTurn
 from app.features.chats.use_cases.await_turn import AwaitTurn
+from app.features.chats.use_cases.begin_turn import BeginTurn
 from app.features.chats.use_cases.clear_chat import ClearChat, UnclearChat
+from app.features.chats.use_cases.copy_chat import CloneChat, CopyChat, ForkChat
 from app.features.chats.use_cases.create_chat import CreateChat
 from app.features.chats.use_cases.delete_chat import DeleteChat
 from app.features.chats.use_cases.delete_message import DeleteMessage
+from app.features.chats.use_cases.edit_message import EditMessage
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.chats.use_cases.give_title import GiveTitle
@@ -29,8 +33,10 @@ from app.features.chats.use_cases.read_chat import ReadChat
 from app.features.chats.use_cases.read_interactions import ReadInteractions
 from app.features.chats.use_cases.read_message import ReadMessage
 from app.features.chats.use_cases.read_messages import ReadMessages
+from app.features.chats.use_cases.regenerate_answer import RegenerateAnswer
 from app.features.chats.use_cases.restore_chat import RestoreChat
 from app.features.chats.use_cases.search_chats import SearchChats
+from app.features.chats.use_cases.select_branch import SelectBranch
 from app.features.chats.use_cases.update_chat import UpdateChat
 from app.features.chats.use_cases.update_message import UpdateMessage
 from app.infra.durable.ports import Handler, RunQueue
@@ -48,6 +54,7 @@ class ChatStores(Provider):
 
     chats = provide(PostgresChatStore, provides=ChatStore)
     messages = provide(PostgresMessageStore, provides=MessageStore)
+    branches = provide(PostgresBranchStore, provides=BranchStore)
 
 
 class ChatsProvider(ChatStores):
@@ -71,8 +78,15 @@ class ChatsProvider(ChatStores):
         AddMessage,
         UpdateMessage,
         DeleteMessage,
+        BeginTurn,
         ExchangeMessage,
+        EditMessage,
+        RegenerateAnswer,
         AwaitTurn,
+        SelectBranch,
+        CopyChat,
+        ForkChat,
+        CloneChat,
     )
 
     @provide

@@ -29,7 +29,7 @@ from app.features.chats.use_cases.read_interactions import InteractionStretch
 from app.features.chats.use_cases.read_messages import Stretch
 from app.features.runs.use_cases.await_run import TIMEOUT_S
 from app.kernel.errors import FieldError, ValidationFailed
-from app.kernel.ids import AttachmentId, ChatId, UserId
+from app.kernel.ids import AttachmentId, ChatId, MessageId, UserId
 from app.kernel.paging import Page
 from app.kernel.values import KEPT, Json
 
@@ -44,7 +44,7 @@ _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class ListedChatOut(Struct, frozen=True, kw_only=True):
-    """A chat without what is pinned to it, which may be long."""
+    """A chat without what is pinned to it, which may be long. `branch` is the one it goes on in."""
 
     id: int
     user_id: str
@@ -54,6 +54,7 @@ class ListedChatOut(Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
+    branch: int
 
     @classmethod
     def of(cls, chat: Chat) -> Self:
@@ -66,6 +67,7 @@ class ListedChatOut(Struct, frozen=True, kw_only=True):
             created_at=chat.created_at,
             updated_at=chat.updated_at,
             deleted_at=chat.deleted_at,
+            branch=chat.branch,
         )
 
 
@@ -127,7 +129,11 @@ class AttachedOut(Struct, frozen=True, kw_only=True):
 
 
 class MessageOut(Struct, frozen=True, kw_only=True):
-    """`run_id` is the run that asks, or has answered; null for messages of no run."""
+    """`run_id` is the run that asks, or has answered; null for messages of no run.
+
+    `versions` are the alternatives at its place in the chat, itself among them, in the order they were made. They are
+    told where a chat's messages are read in order; empty elsewhere, and where there is just one.
+    """
 
     id: int
     chat_id: int
@@ -139,9 +145,11 @@ class MessageOut(Struct, frozen=True, kw_only=True):
     attachments: Sequence[AttachedOut] = ()
     created_at: datetime
     updated_at: datetime
+    branch: int
+    versions: Sequence[int] = ()
 
     @classmethod
-    def of(cls, message: Message) -> Self:
+    def of(cls, message: Message, versions: Sequence[MessageId] = ()) -> Self:
         return cls(
             id=message.id,
             chat_id=message.chat_id,
@@ -153,6 +161,8 @@ class MessageOut(Struct, frozen=True, kw_only=True):
             attachments=[AttachedOut.of(file) for file in message.attachments],
             created_at=message.created_at,
             updated_at=message.updated_at,
+            branch=message.branch,
+            versions=versions,
         )
 
 
@@ -186,7 +196,8 @@ class MessagesOut(Struct, frozen=True):
 
     @classmethod
     def of(cls, stretch: Stretch) -> Self:
-        return cls([MessageOut.of(message) for message in stretch.items], stretch.next)
+        told = [MessageOut.of(message, stretch.versions.get(message.id, ())) for message in stretch.items]
+        return cls(told, stretch.next)
 
 
 class StepOut(Struct, frozen=True, kw_only=True):
@@ -302,24 +313,53 @@ class MessageUpdate(Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
-    """`chat_id` and `role` repeat what is clear anyway, for clients of the original.
+class TurnOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a turn is begun, whatever it is about.
 
     `on_busy`: whether a chat that is in the middle of a turn refuses, or lets this one wait behind it.
     `on_disconnect`: whether the run goes on when this client leaves early; a background one has no such client.
-    `attachments` are ids of files of one's own, which the model is shown with the words, and again while there is room.
     `context_data` and `channel` (by which door the words came) are shown to the model in this turn, and in no other.
     `timeout_s`: for how long a sync one waits for the answer, before it is told of the run instead.
     """
 
-    content: Content
     run_mode: Literal["sync", "background"] = "sync"
     on_busy: Literal["refuse", "queue"] = "refuse"
     on_disconnect: Literal["continue", "cancel"] = "continue"
     timeout_s: Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] = TIMEOUT_S
-    attachments: Files = ()
     context_data: dict[str, object] = {}
     channel: Channel = ""
+
+    def wish_for(
+        self, text: str, *, request_id: str, problems: Sequence[FieldError] = (), files: Sequence[UUID] = ()
+    ) -> Wish:
+        """Errors: ValidationFailed, for those problems and for what contradicts itself."""
+        found = [*problems]
+        if self.run_mode == "background" and self.on_disconnect == "cancel":
+            found.append(FieldError("on_disconnect", "must be continue: nobody stays for a background run"))
+        _refuse(found)
+        return Wish(
+            text=text,
+            waits=self.on_busy == "queue",
+            is_cancelled_on_leaving=self.on_disconnect == "cancel",
+            channel=self.channel,
+            context=cast("Mapping[str, Json]", self.context_data),
+            request_id=request_id,
+            attachments=tuple(AttachmentId(one) for one in files),
+        )
+
+
+class SayIn(TurnOptions, frozen=True, kw_only=True):
+    """`attachments` are ids of files of one's own, which the model is shown with the words, and again while there is
+    room.
+    """
+
+    content: Content
+    attachments: Files = ()
+
+
+class ExchangeIn(SayIn, frozen=True, kw_only=True):
+    """`chat_id` and `role` repeat what is clear anyway, for clients of the original."""
+
     chat_id: int | UnsetType = UNSET
     role: MessageRole | UnsetType = UNSET
 
@@ -328,18 +368,7 @@ class ExchangeIn(Struct, frozen=True, forbid_unknown_fields=True):
         problems = _chat_id_problems(self.chat_id, chat_id)
         if self.role not in (UNSET, MessageRole.USER):
             problems.append(FieldError("role", "must be user: the answer is the agent's"))
-        if self.run_mode == "background" and self.on_disconnect == "cancel":
-            problems.append(FieldError("on_disconnect", "must be continue: nobody stays for a background run"))
-        _refuse(problems)
-        return Wish(
-            text=self.content,
-            waits=self.on_busy == "queue",
-            is_cancelled_on_leaving=self.on_disconnect == "cancel",
-            channel=self.channel,
-            context=cast("Mapping[str, Json]", self.context_data),
-            request_id=request_id,
-            attachments=tuple(AttachmentId(one) for one in self.attachments),
-        )
+        return self.wish_for(self.content, request_id=request_id, problems=problems, files=self.attachments)
 
 
 def user_id_of(given: int | str) -> UserId:

@@ -4,7 +4,20 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Computed, ForeignKey, Index, String, Table, Text, Uuid, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -45,6 +58,8 @@ class ChatRow(Numbered, Dated, Base):
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
     context: Mapped[str | None] = mapped_column(Text)
     deleted_at: Mapped[datetime | None]
+    branch: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    branches: Mapped[int] = mapped_column(Integer, server_default=text("0"))
 
 
 class MessageRow(Numbered, Dated, Base):
@@ -60,7 +75,7 @@ class MessageRow(Numbered, Dated, Base):
         # what is not in the index yet, each search reads through: of 4 MB, the default, for 40 ms
         Index(None, "search", postgresql_using="gin", postgresql_with={"gin_pending_list_limit": 64}),
         # a history is read by turns: while one is answered, the questions of the next may be waiting already
-        Index("ix_messages_place", "chat_id", text("coalesce(question_id, id)"), "id"),
+        Index("ix_messages_place", "chat_id", "branch", text("coalesce(question_id, id)"), "id"),
     )
 
     chat_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("chats.id", ondelete="CASCADE"))
@@ -74,9 +89,23 @@ class MessageRow(Numbered, Dated, Base):
     question_id: Mapped[int | None] = mapped_column(BigInteger)
     # null where there are none. Any: JSON of our own, see domain/attached.py
     attachments: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    branch: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     deleted_at: Mapped[datetime | None]
+
+
+class BranchRow(Base):
+    """A branch follows its parent up to, and without, the position `until_place`, `until_id`. Branch 0 has no row."""
+
+    __tablename__ = "chat_branches"
+
+    chat_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    parent: Mapped[int] = mapped_column(Integer)
+    until_place: Mapped[int] = mapped_column(BigInteger)
+    until_id: Mapped[int] = mapped_column(BigInteger)
 
 
 # for statements that need no tracked rows
 CHATS = cast("Table", ChatRow.__table__)
 MESSAGES = cast("Table", MessageRow.__table__)
+BRANCHES = cast("Table", BranchRow.__table__)

@@ -13,6 +13,7 @@ from app.features.approvals.controller import ApprovalController
 from app.features.attachments.controller import AttachmentController
 from app.features.audit.controller import AuditController
 from app.features.chats.controller import CONTROLLERS as CHATS
+from app.features.chats.tree_controller import TreeController
 from app.features.keys.controller import KeysController
 from app.features.memory.controller import MemoryController
 from app.features.notifications.controller import NotificationController
@@ -37,6 +38,7 @@ from app.surfaces.mcp.controller import McpController
 from app.surfaces.openai.controller import OpenAIController
 from app.surfaces.ops.health import HealthController
 from app.surfaces.ops.metrics import MetricsController
+from app.surfaces.streams.branching import BranchingController
 from app.surfaces.streams.chat_events import chat_events
 from app.surfaces.streams.exchange import ExchangeController
 from app.surfaces.streams.run_events import RunEventsController
@@ -56,6 +58,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     SessionsController,
     *CHATS,
     AttachmentController,
+    TreeController,
     UsageController,
     AuditController,
     ApprovalController,
@@ -65,6 +68,7 @@ CONTROLLERS: Sequence[type[Controller]] = (
     *TASKS,
     TaskHistoryController,
     ExchangeController,
+    BranchingController,
     RunEventsController,
     JobsController,
     OpenAIController,

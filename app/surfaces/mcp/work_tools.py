@@ -13,7 +13,7 @@ from app.features.approvals.domain import REASON_LIMIT_CHARS, ApprovalFilter
 from app.features.approvals.schemas import ApprovalOut, ApprovalPageOut, DecisionIn
 from app.features.approvals.use_cases.decide_approval import DecideApproval
 from app.features.approvals.use_cases.list_approvals import ListApprovals
-from app.features.chats.schemas import MessageOut
+from app.features.chats.schemas import MessagesOut
 from app.features.chats.use_cases.clear_chat import ClearChat, UnclearChat
 from app.features.chats.use_cases.read_messages import ReadMessages
 from app.features.runs.schemas import RunOut
@@ -73,11 +73,6 @@ class DecideIn(Struct, frozen=True, forbid_unknown_fields=True):
     scope: Annotated[Literal["once", "chat"], Meta(description="chat: do not ask about this tool again here")] = "once"
 
 
-class ChatMessagesOut(Struct, frozen=True):
-    items: Sequence[MessageOut]
-    next: int | None
-
-
 class ClearedOut(Struct, frozen=True):
     messages: int
     cleared_at: datetime | None
@@ -133,9 +128,9 @@ class WorkTools:
             ),
         )
 
-    async def _read(self, asking: Asking, given: ChatStretchIn) -> ChatMessagesOut:
+    async def _read(self, asking: Asking, given: ChatStretchIn) -> MessagesOut:
         found = await self.read_messages(asking.who, ChatId(given.chat_id), after=given.after, limit=given.limit)
-        return ChatMessagesOut([MessageOut.of(one) for one in found.items], found.next)
+        return MessagesOut.of(found)
 
     async def _clear(self, asking: Asking, given: ChatIn) -> ClearedOut:
         cleared = await self.clear(asking.who, ChatId(given.chat_id))

@@ -16,7 +16,7 @@ from litestar.params import FromPath, JSONBody
 from app.edge.asgi_client import ClientGone, Receive
 from app.features.chats.domain.chat import ChatBusy, ChatNotFound
 from app.features.chats.domain.turn import Begun, Wish
-from app.features.chats.schemas import ExchangeIn, MessageOut
+from app.features.chats.schemas import ExchangeIn, MessageOut, TurnOptions
 from app.features.chats.use_cases.await_turn import KNOWN_FAILURES, AwaitTurn
 from app.features.chats.use_cases.exchange_message import ExchangeMessage
 from app.features.runs.controller import accepted
@@ -39,7 +39,19 @@ from app.surfaces.streams.patience import Patience, ProcessGoing
 # Litestar does not look into aliases made with `type`.
 # Any: the user, auth and state of a Litestar request, none of which we use
 AnyRequest = Request[Any, Any, Any]
-FAULTS = (ChatNotFound, ChatBusy, StorageUnavailable, RunBroken, *KNOWN_FAILURES, DelegatedTooDeep)
+TURN_FAULTS = (ChatBusy, StorageUnavailable, RunBroken, *KNOWN_FAILURES, DelegatedTooDeep)
+TURN_ANSWERS = {
+    200: ResponseSpec(
+        EventOut,
+        generate_examples=False,
+        media_type=sse.CONTENT_TYPE,
+        description="The run's events, as they come",
+    ),
+    201: ResponseSpec(list[MessageOut], generate_examples=False, description="The question and the answer"),
+    202: ResponseSpec(
+        RunBegun, generate_examples=False, description="The run, in the background or when it takes long"
+    ),
+}
 LEFT = "its client left"
 
 
@@ -53,6 +65,17 @@ class Views:
     await_turn: AwaitTurn
     patience: Patience
     streams: OpenStreams
+
+    async def show(
+        self, request: AnyRequest, who: Principal, begun: Begun, wish: Wish, options: TurnOptions
+    ) -> Response[Any]:
+        """Answer as the client wishes to see the turn."""
+        if options.run_mode == "background":
+            return await self.background(who, begun)
+        if wants_events(request):
+            return self.stream(begun, wish)
+        receive = cast("Receive", request.receive)
+        return await self.sync(who, begun, wish, receive, timeout_s=options.timeout_s)
 
     async def background(self, who: Principal, begun: Begun) -> Response[RunBegun]:
         return accepted(await self.read_run(who, begun.run_id))
@@ -91,19 +114,8 @@ class ExchangeController(Controller):
     @post(
         "/{chat_id:str}/exchange",
         summary="Say something and get the agent's answer",
-        opt={"faults": FAULTS, "joins": True},
-        responses={
-            200: ResponseSpec(
-                EventOut,
-                generate_examples=False,
-                media_type=sse.CONTENT_TYPE,
-                description="The run's events, as they come",
-            ),
-            201: ResponseSpec(list[MessageOut], generate_examples=False, description="The question and the answer"),
-            202: ResponseSpec(
-                RunBegun, generate_examples=False, description="The run, in the background or when it takes long"
-            ),
-        },
+        opt={"faults": (ChatNotFound, *TURN_FAULTS), "joins": True},
+        responses=TURN_ANSWERS,
     )
     @inject
     async def exchange(
@@ -119,12 +131,7 @@ class ExchangeController(Controller):
     ) -> Response[Any]:
         wish = data.wish(ChatId(chat_id), request_id=request_id)
         begun = await use_case(principal, ChatId(chat_id), wish, keyed=keyed)
-        if data.run_mode == "background":
-            return await views.background(principal, begun)
-        if wants_events(request):
-            return views.stream(begun, wish)
-        receive = cast("Receive", request.receive)
-        return await views.sync(principal, begun, wish, receive, timeout_s=data.timeout_s)
+        return await views.show(request, principal, begun, wish, data)
 
 
 def wants_events(request: AnyRequest, *, otherwise: str = "application/json") -> bool:

@@ -20,6 +20,7 @@ class Chat:
     """One conversation of one person. `agent` is None for whichever agent is the default at the time of the turn.
 
     `context` is what is pinned to it, for the model of every turn to have in mind.
+    `branch` is the one it goes on in, of `branches` that were made beside the one it began with.
     """
 
     id: ChatId
@@ -31,6 +32,8 @@ class Chat:
     updated_at: datetime
     deleted_at: datetime | None = None
     context: str | None = None
+    branch: int = 0
+    branches: int = 0
 
 
 @dataclass(frozen=True, slots=True)

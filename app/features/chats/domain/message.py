@@ -38,6 +38,7 @@ class Message:
     """One thing said. `in_prompt` is false where the owner keeps it out of what models see, and where an answer was
     replaced by another one to the same question. `run_id` is the run that asks, or has answered; None outside of runs.
     `attachments` are what was given with it, whatever became of the files since.
+    `branch` is that of its chat to which it belongs.
     """
 
     id: MessageId
@@ -50,6 +51,7 @@ class Message:
     updated_at: datetime
     run_id: RunId | None = None
     attachments: tuple[Attached, ...] = ()
+    branch: int = 0
 
 
 class Said(Protocol):
@@ -93,12 +95,16 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class NewAnswer:
-    """What an agent said to a question, as far as it came; it stands in its question's place in a model's history."""
+    """What an agent said to a question, as far as it came; it stands in its question's place in a model's history.
+
+    `branch` is that of its run, which need not be the question's.
+    """
 
     question: MessageId
     content: str
     status: MessageStatus
     run_id: RunId
+    branch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

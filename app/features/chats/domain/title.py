@@ -35,6 +35,7 @@ class TitleOrder:
     turn: RunId
     authority: Authority
     request_id: str = ""
+    branch: int = 0
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -45,6 +46,7 @@ class TitleOrder:
                 "question_id": int(question),
                 "turn": str(turn),
                 "request_id": str(request_id),
+                "branch": int(branch),
             }:
                 pass
             case _:
@@ -53,7 +55,7 @@ class TitleOrder:
             run_id = RunId(UUID(turn))
         except ValueError as error:
             raise OrderUnreadable from error
-        return cls(ChatId(chat_id), MessageId(question), run_id, authority_of(job), request_id)
+        return cls(ChatId(chat_id), MessageId(question), run_id, authority_of(job), request_id, branch)
 
     def as_input(self) -> Mapping[str, Json]:
         return {
@@ -62,6 +64,7 @@ class TitleOrder:
             "turn": str(self.turn),
             INPUT_KEY: self.authority.as_json(),
             "request_id": self.request_id,
+            "branch": self.branch,
         }
 
 

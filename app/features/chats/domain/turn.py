@@ -51,6 +51,8 @@ class Begun:
 
     question: Message
     run_id: RunId
+    branch: int = 0
+    """to which the answer will belong"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a turn's run is told: which question, in whose name. Never the caller's token."""
+    """What a turn's run is told: which question, on which branch, in whose name. Never the caller's token."""
 
     chat_id: ChatId
     question: MessageId
@@ -71,6 +73,7 @@ class Order:
     channel: str = ""
     is_untitled: bool = False
     """whether the chat had no title when the turn was asked for"""
+    branch: int = 0
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -83,6 +86,7 @@ class Order:
         if job.chat_id is None:
             raise OrderUnreadable
         context, channel = job.input.get("context_data"), job.input.get("channel")
+        branch = job.input.get("branch")  # a run of before there were any has none
         return cls(
             job.chat_id,
             MessageId(question),
@@ -91,10 +95,13 @@ class Order:
             context if isinstance(context, Mapping) else {},
             channel if isinstance(channel, str) else "",
             job.input.get("is_untitled") is True,
+            branch if isinstance(branch, int) else 0,
         )
 
 
-def input_of(wish: Wish, who: Principal, question: Message, *, is_untitled: bool = False) -> Mapping[str, Json]:
+def input_of(
+    wish: Wish, who: Principal, question: Message, *, branch: int, is_untitled: bool = False
+) -> Mapping[str, Json]:
     """Write the same down. Errors: DelegatedTooDeep."""
     return {
         "question_id": question.id,
@@ -103,6 +110,7 @@ def input_of(wish: Wish, who: Principal, question: Message, *, is_untitled: bool
         "context_data": wish.context,
         "channel": wish.channel,
         "is_untitled": is_untitled,
+        "branch": branch,
     }
 
 

@@ -22,6 +22,7 @@ _FIND = select(
         CHATS.c[name]
         for name in ("id", "user_id", "title", "agent", "created_at", "updated_at", "deleted_at", "context")
     ),
+    *(CHATS.c[name] for name in ("branch", "branches")),
     CHATS.c.metadata.label("details"),
 ).where(CHATS.c.id == bindparam("chat"))
 
@@ -45,7 +46,7 @@ class PostgresChatStore:
             details=dict(draft.metadata),
             context=draft.context,
         )
-        return _chat(await ChatRows(session=session_of(tx)).add(row, auto_refresh=False))
+        return chat_of(await ChatRows(session=session_of(tx)).add(row, auto_refresh=False))
 
     async def find(self, tx: Tx, chat_id: ChatId) -> Chat | None:
         chat = await self.find_kept(tx, chat_id)
@@ -55,7 +56,7 @@ class PostgresChatStore:
         if not is_storable_id(chat_id):
             return None
         row = (await session_of(tx).execute(_FIND, {"chat": chat_id})).first()
-        return _chat(row) if row else None
+        return chat_of(row) if row else None
 
     async def list(self, tx: Tx, query: ListQuery, *, owner: UserId | None) -> Page[Chat]:
         filters = [NullFilter("deleted_at"), *filters_of(query, CHATS.c)]
@@ -87,7 +88,7 @@ class PostgresChatStore:
             update(ChatRow).where(ChatRow.id == chat_id).values(deleted_at=None, updated_at=ChatRow.updated_at)
         ).returning(ChatRow)
         row = await session_of(tx).scalar(restored, execution_options={"populate_existing": True})
-        return _chat(row) if row else None
+        return chat_of(row) if row else None
 
     async def entitle(self, tx: Tx, chat_id: ChatId, title: str) -> None:
         await session_of(tx).execute(_ENTITLE, {"chat": chat_id, "new_title": title})
@@ -95,11 +96,11 @@ class PostgresChatStore:
     async def _write(self, tx: Tx, chat_id: ChatId, values: dict[str, object]) -> Chat | None:
         changed = update(ChatRow).where(ChatRow.id == chat_id, ChatRow.deleted_at.is_(None)).values(values)
         row = await session_of(tx).scalar(changed.returning(ChatRow), execution_options={"populate_existing": True})
-        return _chat(row) if row else None
+        return chat_of(row) if row else None
 
 
 # Any: a tracked row, or one of columns, which has no type of its own
-def _chat(row: Any) -> Chat:
+def chat_of(row: Any) -> Chat:
     return _listed(row, context=row.context)
 
 
@@ -115,4 +116,6 @@ def _listed(row: Any, *, context: str | None = None) -> Chat:
         updated_at=row.updated_at,
         deleted_at=row.deleted_at,
         context=context,
+        branch=row.branch,
+        branches=row.branches,
     )

@@ -1,8 +1,9 @@
 """Who may touch which chat or message. Another person's is not found, exactly like one that does not exist."""
 
+from app.features.chats.domain.branch import Departure, Spot, refuse_too_many
 from app.features.chats.domain.chat import Chat, ChatNotFound, may_touch
 from app.features.chats.domain.message import Message, MessageNotFound, OwnedMessage
-from app.features.chats.ports import ChatStore, MessageStore
+from app.features.chats.ports import BranchStore, ChatStore, MessageStore
 from app.kernel.identity import Principal
 from app.kernel.ids import ChatId, MessageId
 from app.kernel.transaction import Tx
@@ -33,3 +34,28 @@ def present_message(message: Message | None) -> Message:
     if message is None:
         raise MessageNotFound
     return message
+
+
+async def own_spot(branches: BranchStore, tx: Tx, who: Principal, message_id: MessageId) -> Spot:
+    """Find one's own message, and where it stands. Errors: MessageNotFound, for an admin too."""
+    spot = await branches.locate(tx, message_id)
+    if spot is None or spot.owner != who.user_id:
+        raise MessageNotFound
+    return spot
+
+
+async def own_chat(chats: ChatStore, tx: Tx, spot: Spot) -> Chat:
+    """Find the chat of a message that was found. Errors: MessageNotFound, when it went away with it."""
+    chat = await chats.find(tx, spot.message.chat_id)
+    if chat is None:
+        raise MessageNotFound
+    return chat
+
+
+async def begin_branch(branches: BranchStore, tx: Tx, chat_id: ChatId, departure: Departure) -> int:
+    """Errors: TooManyBranches, ChatNotFound."""
+    number = await branches.begin(tx, chat_id, departure)
+    if number is None:
+        raise ChatNotFound
+    refuse_too_many(number)
+    return number

@@ -49,7 +49,7 @@ class AnswerTurn:
             found = await self.messages.find(tx, order.question)
             if found is None:
                 raise RunFailed(error_of(MessageNotFound("The question was deleted before its turn came.")))
-            before = await self._history(tx, found.message)
+            before = await self._history(tx, found.message, branch=order.branch)
             chat = await self.chats.find(tx, order.chat_id)
             wanted = to_show(found.message.attachments, [message.attachments for message in before])
             contents = await self.attachments.read(tx, wanted, owner=job.owner) if wanted else {}
@@ -71,11 +71,13 @@ class AnswerTurn:
             attachments=tuple(one.shown(contents) for one in found.message.attachments),
         )
 
-    async def _history(self, tx: Tx, question: Message) -> Sequence[Said]:
+    async def _history(self, tx: Tx, question: Message, *, branch: int) -> Sequence[Said]:
+        """Read the run's own path: the chat may go on in another branch by now."""
         before = await self.messages.read_history(
             tx,
             question.chat_id,
             before=question.id,
+            branch=branch,
             limit_messages=HISTORY_LIMIT_MESSAGES,
             limit_bytes=HISTORY_LIMIT_BYTES,
         )

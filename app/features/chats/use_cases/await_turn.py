@@ -34,7 +34,7 @@ class AwaitTurn:
     async def _read(self, begun: Begun) -> Exchange:
         question = begun.question
         async with self.begin() as tx:
-            said = await self.messages.read_turn(tx, question.chat_id, question.id, begun.run_id)
+            said = await self.messages.read_turn(tx, question.chat_id, question.id, begun.run_id, branch=begun.branch)
         match said:
             case [Message() as asked, Message() as answer]:
                 return Exchange(asked, answer)

@@ -27,8 +27,8 @@ class EndTurn:
     """What every process knows of turns: how one ends. The handler of those where no agent works.
 
     The answer is what the run's events come to, however it ended and whoever worked on it; the part of one that was
-    said is kept, with the status of its turn. An answer that is whole takes the place of earlier ones in the prompt,
-    and gives a chat that had no title one.
+    said is kept, with the status of its turn. An answer that is whole takes the place of earlier ones in the prompt of
+    its branch, and gives a chat that had no title one.
     """
 
     messages: MessageStore
@@ -58,8 +58,9 @@ class EndTurn:
         if question is None or not text.strip():
             return ()
         if status is MessageStatus.COMPLETE:
-            await self.messages.replace_answers(tx, question.chat_id, question.id)
-        answer = await self.messages.add_answer(tx, NewAnswer(question.id, text, status, ended.job.id))
+            await self.messages.replace_answers(tx, question.chat_id, question.id, branch=order.branch)
+        said = NewAnswer(question.id, text, status, ended.job.id, order.branch)
+        answer = await self.messages.add_answer(tx, said)
         if order.is_untitled and status is MessageStatus.COMPLETE:
             await self.give_title(tx, ended.job, order, question)
         return () if answer is None else (NewEvent(EventType.RUN_PROGRESS, {"message_id": answer.id}),)

@@ -38,7 +38,7 @@ class GiveTitle:
 
 
 def _run_of(turn: Job, order: Order) -> NewRun:
-    told = TitleOrder(order.chat_id, order.question, turn.id, order.authority, order.request_id)
+    told = TitleOrder(order.chat_id, order.question, turn.id, order.authority, order.request_id, order.branch)
     return NewRun(
         id=new_run_id(),
         kind=KIND,

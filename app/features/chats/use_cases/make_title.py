@@ -89,7 +89,7 @@ class MakeTitle:
             chat = await self.chats.find(tx, order.chat_id)
             if chat is None or chat.title is not None:
                 return None
-            said = await self.messages.read_turn(tx, order.chat_id, order.question, order.turn)
+            said = await self.messages.read_turn(tx, order.chat_id, order.question, order.turn, branch=order.branch)
         match said:
             case [Message() as question, Message() as answer]:
                 return ask_for_title(question.content, answer.content)

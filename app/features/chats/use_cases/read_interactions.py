@@ -1,4 +1,4 @@
-"""Read a chat's answers, each with the way to it."""
+"""Read the answers of the branch a chat goes on in, each with the way to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class ReadInteractions:
 
     async def __call__(self, who: Principal, chat_id: ChatId, *, after: int, limit: int) -> InteractionStretch:
         async with self.begin() as tx:
-            await open_chat(self.chats, tx, who, chat_id)
-            pairs = await self.messages.read_answers(tx, chat_id, after=after, limit=limit + 1)
+            chat = await open_chat(self.chats, tx, who, chat_id)
+            pairs = await self.messages.read_answers(tx, chat_id, after=after, limit=limit + 1, branch=chat.branch)
             items = []
             for question, answer in pairs[:limit]:
                 told = () if answer.run_id is None else await self.runs.events(tx, answer.run_id, TOLD)

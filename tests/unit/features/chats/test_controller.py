@@ -14,7 +14,7 @@ from app.features.approvals.ports import ApprovalStore
 from app.features.attachments.ports import AttachmentStore
 from app.features.chats.clients import HttpMessageHook, NoMessageHook, PostJson
 from app.features.chats.controller import CONTROLLERS, MessageController
-from app.features.chats.ports import ChatStore, MessageHook, MessageStore
+from app.features.chats.ports import BranchStore, ChatStore, MessageHook, MessageStore
 from app.features.chats.provider import ChatsProvider
 from app.features.runs.ports import RunStore
 from app.features.runs.use_cases.await_run import AwaitRun
@@ -61,6 +61,7 @@ def fake_stores(desk: Slice) -> Provider:
     provider = Provider(scope=Scope.APP)
     provider.provide(lambda: desk.chats, provides=ChatStore, override=True)
     provider.provide(lambda: desk.messages, provides=MessageStore, override=True)
+    provider.provide(lambda: desk.branches, provides=BranchStore, override=True)
     provider.provide(lambda: desk.hook, provides=MessageHook, override=True)
     return provider
 
@@ -95,8 +96,9 @@ def test_a_chat_is_opened_read_changed_deleted_and_restored(client: TestClient[L
     restored = client.post("/api/v1/chats/1/restore")
 
     assert opened.status_code == 201
-    fields = {"id", "user_id", "title", "agent", "metadata", "context", "created_at", "updated_at", "deleted_at"}
-    assert set(chat) == fields
+    assert set(chat) == {
+        *("id", "user_id", "title", "agent", "metadata", "context", "created_at", "updated_at", "deleted_at", "branch")
+    }
     assert (chat["id"], chat["user_id"], chat["metadata"]) == (1, "root", {"a": 1})
     assert chat["created_at"].endswith("Z")
     assert (read.status_code, read.json()) == (200, chat)

@@ -28,7 +28,7 @@ ON_A_MESSAGE: dict[str, OnMessage] = {
     "delete": lambda desk, who, message_id: DeleteMessage(desk.begin, desk.messages, desk.audit)(who, message_id),
 }
 IN_A_CHAT: dict[str, OnChat] = {
-    "read": lambda desk, who, chat_id: ReadMessages(desk.begin, desk.chats, desk.messages)(
+    "read": lambda desk, who, chat_id: ReadMessages(desk.begin, desk.chats, desk.messages, desk.branches)(
         who, chat_id, after=0, limit=10
     ),
     "add": lambda desk, who, chat_id: AddMessage(desk.begin, desk.chats, desk.messages, desk.receipts, desk.audit)(
@@ -94,7 +94,7 @@ async def test_a_chat_is_read_in_stretches_until_its_end() -> None:
     chat = await desk.a_chat()
     for number in range(5):
         await desk.a_message(chat, str(number))
-    read = ReadMessages(desk.begin, desk.chats, desk.messages)
+    read = ReadMessages(desk.begin, desk.chats, desk.messages, desk.branches)
 
     stretches = []
     after: int | None = 0
@@ -111,7 +111,7 @@ async def test_a_full_last_stretch_is_the_end() -> None:
     chat = await desk.a_chat()
     await desk.a_message(chat)
 
-    stretch = await ReadMessages(desk.begin, desk.chats, desk.messages)(ANN, chat.id, after=0, limit=1)
+    stretch = await ReadMessages(desk.begin, desk.chats, desk.messages, desk.branches)(ANN, chat.id, after=0, limit=1)
 
     assert (len(stretch.items), stretch.next) == (1, None)
 
