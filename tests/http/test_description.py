@@ -101,6 +101,17 @@ def test_ids_are_described_with_their_bounds_to_the_last_digit(document: Json) -
     assert {(schema["minimum"], schema["maximum"]) for schema in ids} == {(0, 2**63 - 1)}
 
 
+def test_a_body_that_may_be_left_out_is_described_so(document: Json) -> None:
+    posts = {
+        path: item["post"]["requestBody"]["required"]
+        for path, item in document["paths"].items()
+        if "post" in item and "requestBody" in item["post"]
+    }
+
+    left_out = {path.rpartition("/")[2] for path, is_required in posts.items() if not is_required}
+    assert left_out == {"regenerate", "fork", "clone"}
+
+
 @pytest.mark.parametrize("endpoint", WITH_BODY, ids=str)
 def test_a_body_that_takes_no_other_fields_is_described_so(document: Json, endpoint: Endpoint) -> None:
     taken = operation_of(document, endpoint)["requestBody"]["content"]["application/json"]["schema"]
