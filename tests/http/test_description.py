@@ -147,7 +147,7 @@ def test_every_refusal_is_described_as_a_problem(document: Json, endpoint: Endpo
         if status >= "400" and not (status == "503" and endpoint in OPEN_TO_ALL)
     }
 
-    is_awaited = endpoint.path == "/execute" or endpoint.path.endswith("/exchange")
+    is_awaited = endpoint.path == "/execute" or endpoint.path.endswith(("/exchange", "/edit", "/regenerate"))
     expected = TURN if is_awaited else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
     if endpoint.method == "POST":
         expected = expected | {"409"}
