@@ -113,6 +113,17 @@ def test_ids_are_described_with_their_bounds_to_the_last_digit(document: Json) -
     assert {(schema["minimum"], schema["maximum"]) for schema in ids} == {(0, 2**63 - 1)}
 
 
+def test_a_body_that_may_be_left_out_is_described_so(document: Json) -> None:
+    posts = {
+        path: item["post"]["requestBody"]["required"]
+        for path, item in document["paths"].items()
+        if "post" in item and "requestBody" in item["post"]
+    }
+
+    left_out = {path.rpartition("/")[2] for path, is_required in posts.items() if not is_required}
+    assert left_out == {"regenerate", "fork", "clone"}
+
+
 @pytest.mark.parametrize("endpoint", WITH_BODY, ids=str)
 def test_a_body_that_takes_no_other_fields_is_described_so(document: Json, endpoint: Endpoint) -> None:
     taken = operation_of(document, endpoint)["requestBody"]["content"]["application/json"]["schema"]
@@ -148,7 +159,7 @@ def test_every_refusal_is_described_as_a_problem(document: Json, endpoint: Endpo
         if status >= "400" and not (status == "503" and endpoint in OPEN_TO_ALL)
     }
 
-    is_awaited = endpoint.path == "/execute" or endpoint.path.endswith("/exchange")
+    is_awaited = endpoint.path == "/execute" or endpoint.path.endswith(("/exchange", "/edit", "/regenerate"))
     expected = TURN if is_awaited else ALWAYS if endpoint in OPEN_TO_ALL else BEHIND_A_TOKEN
     if endpoint.method == "POST":
         expected = expected | ({"409", "415"} if endpoint.takes_files else {"409"})

@@ -50,10 +50,9 @@ class TreeController(Controller):
         principal: Who,
         keyed: Keyed,
         use_case: FromDishka[ForkChat],
-        data: JSONBody[CopyIn | None] = None,
+        data: JSONBody[CopyIn] = NOTHING,
     ) -> ChatOut:
-        title = (data or NOTHING).title
-        return ChatOut.of(await use_case(principal, MessageId(message_id), title=title, keyed=keyed))
+        return ChatOut.of(await use_case(principal, MessageId(message_id), title=data.title, keyed=keyed))
 
     @post(
         "/chats/{chat_id:str}/clone",
@@ -68,7 +67,6 @@ class TreeController(Controller):
         principal: Who,
         keyed: Keyed,
         use_case: FromDishka[CloneChat],
-        data: JSONBody[CopyIn | None] = None,
+        data: JSONBody[CopyIn] = NOTHING,
     ) -> ChatOut:
-        title = (data or NOTHING).title
-        return ChatOut.of(await use_case(principal, ChatId(chat_id), title=title, keyed=keyed))
+        return ChatOut.of(await use_case(principal, ChatId(chat_id), title=data.title, keyed=keyed))

@@ -97,6 +97,7 @@ def describe_own(app: Litestar, access_cookie: str) -> Own:
         schema["paths"][path][method]["requestBody"] = taken
     _bound_ids(schema)
     _close_bodies(app, schema["components"]["schemas"])
+    _free_bodies(app, schema["paths"])
     for path in _keyed(app):
         schema["paths"].get(path, {}).get("post", {}).setdefault("parameters", []).append(KEY_PARAMETER)
     return Own(
@@ -122,6 +123,15 @@ def _close_bodies(app: Litestar, components: dict[str, Any]) -> None:
         body = handler.parsed_fn_signature.parameters.get("data")
         if body is not None and body.annotation.__struct_config__.forbid_unknown_fields:
             components[body.annotation.__name__]["additionalProperties"] = False
+
+
+def _free_bodies(app: Litestar, paths: dict[str, Any]) -> None:
+    """Say of a body that it may be left out, where that is so."""
+    for route in app.routes:
+        for method, (handler, _) in route.route_handler_map.items() if isinstance(route, HTTPRoute) else ():
+            body = handler.parsed_fn_signature.parameters.get("data")
+            if body is not None and body.has_default:
+                paths[route.path_format][method.lower()]["requestBody"]["required"] = False
 
 
 def _handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:

@@ -62,9 +62,8 @@ class BranchingController(Controller):
         keyed: NamedDependency[KeyedRequest | None],
         use_case: FromDishka[RegenerateAnswer],
         views: FromDishka[Views],
-        data: JSONBody[RegenerateIn | None] = None,
+        data: JSONBody[RegenerateIn] = AS_USUAL,
     ) -> Response[Any]:
-        options = data or AS_USUAL
-        wish = options.wish(request_id=request_id)
+        wish = data.wish(request_id=request_id)
         begun = await use_case(principal, MessageId(message_id), wish, keyed=keyed)
-        return await views.show(request, principal, begun, wish, options)
+        return await views.show(request, principal, begun, wish, data)

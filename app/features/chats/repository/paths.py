@@ -4,7 +4,7 @@ A path is read as stretches, from the branch back to the one the chat began with
 up to which its messages belong to the path. Positions grow along a path, so that each stretch is a piece of one index.
 """
 
-from sqlalchemy import CTE, BigInteger, ColumnElement, Integer, and_, bindparam, func, literal, select, tuple_
+from sqlalchemy import CTE, BigInteger, ColumnElement, Integer, and_, bindparam, func, literal, select, true, tuple_
 
 from app.features.chats.tables import BRANCHES, MESSAGES
 from app.kernel.ids import MAX_ID
@@ -23,10 +23,15 @@ def path_of_branch() -> CTE:
     stretch = select(
         bindparam("branch", type_=Integer()).label("number"), end.label("until_place"), end.label("until_id")
     ).cte("path", recursive=True)
-    return stretch.union_all(
+    # one row for each step: as a plain join, all branches of the chat are read at every step
+    left = (
         select(BRANCHES.c.parent, BRANCHES.c.until_place, BRANCHES.c.until_id)
-        .join(stretch, stretch.c.number == BRANCHES.c.number)
-        .where(BRANCHES.c.chat_id == bindparam("chat"))
+        .where(BRANCHES.c.chat_id == bindparam("chat"), BRANCHES.c.number == stretch.c.number)
+        .limit(1)
+        .lateral("left_behind")
+    )
+    return stretch.union_all(
+        select(left.c.parent, left.c.until_place, left.c.until_id).select_from(stretch.join(left, true()))
     )
 
 

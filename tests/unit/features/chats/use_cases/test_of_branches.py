@@ -154,18 +154,18 @@ async def test_an_edit_is_refused_while_another_turn_runs_unless_it_waits() -> N
     assert (desk.world.state.chats[chat.id].branches, queued.branch) == (1, 1)
 
 
-@of_the_owner
-async def test_what_is_sent_again_is_done_once(act: Act) -> None:
+@pytest.mark.parametrize("verb", OF_THE_OWNER)
+async def test_what_is_sent_again_is_done_once(verb: str) -> None:
     desk = Slice()
     begun = await answered(desk)
     keyed = await a_keyed_request(desk.receipts, ANN.user_id)
-    acts: dict[Act, Callable[[], Awaitable[object]]] = {
-        OF_THE_OWNER["edit"]: lambda: edit(desk)(ANN, begun.question.id, Wish("other"), keyed=keyed),
-        OF_THE_OWNER["regenerate"]: lambda: regenerate(desk)(ANN, begun.question.id, Wish(""), keyed=keyed),
-        OF_THE_OWNER["fork"]: lambda: fork(desk)(ANN, begun.question.id, keyed=keyed),
+    acts: dict[str, Callable[[], Awaitable[object]]] = {
+        "edit": lambda: edit(desk)(ANN, begun.question.id, Wish("other"), keyed=keyed),
+        "regenerate": lambda: regenerate(desk)(ANN, begun.question.id, Wish(""), keyed=keyed),
+        "fork": lambda: fork(desk)(ANN, begun.question.id, keyed=keyed),
     }
 
-    first, second = await acts[act](), await acts[act]()
+    first, second = await acts[verb](), await acts[verb]()
 
     assert first == second
 
