@@ -7,7 +7,9 @@ import pytest
 
 from tests.http.calls import Json, as_, fields_of, open_chat, say, somebody, write
 
-FOUND = {"id", "user_id", "title", "agent", "metadata", "created_at", "updated_at", "deleted_at", "matches"}
+FOUND = {
+    *("id", "user_id", "title", "agent", "metadata", "created_at", "updated_at", "deleted_at", "branch", "matches")
+}
 ODD = (
     *("???", "'", '"', "a & | b:*", "plan:*", "!plan", "(", "\\", "%", "a <-> b", "<>", "😀" * 200, "\u0301" * 200),
     *("'; DROP TABLE messages; --", "x" * 200, "a " * 100, "\u200d", "\ufffe", "[[:alnum:]]", "(?i)(", "$1", "{0}"),

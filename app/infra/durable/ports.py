@@ -193,8 +193,7 @@ class RunContext(Protocol):
 
         The same name again is the next step of that name. A body that is not idempotent is preceded by a written
         intent; where the process died between the two, StepInDoubt is raised instead of doing it twice. A step that
-        `only_reads` is written down together with the one behind it, which spares a write: nothing came of it until
-        then, so a process that died before may be followed by one that reads anew.
+        `only_reads` is written down with the one behind it: nothing came of it until then, so it may be read anew.
         Errors: what the body raises, StepInDoubt; Fenced, Suspended pass through.
         """
         ...
@@ -272,10 +271,7 @@ class Place:
 
 class RunQueue(Protocol):
     async def take_place(self, tx: Tx, *, lane: str, chat_id: ChatId | None = None) -> Place:
-        """Take the end of a lane until the transaction is over, for a run that is to be named before it is put.
-
-        Concurrency: as that of `put`.
-        """
+        """Take a lane's end until the transaction is over, for a run that is named before it is put; as `put` does."""
         ...
 
     async def take_free(self, tx: Tx, wanted: Sequence[str], *, at_most: int) -> Sequence[str]:
