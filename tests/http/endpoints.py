@@ -10,7 +10,7 @@ ID = "the id"
 class Endpoint:
     """`path` holds `{chat_id}`, `{message_id}` and the like where the caller's own belongs, or what belongs to nobody.
 
-    `body` is one that would be taken. `malformed` is a body, a query or `ID` that breaks the one thing `flawed` names;
+    `body` is one that would be taken, `query` what has to be asked for. `malformed` is a body, a query or `ID` that breaks the one thing `flawed` names;
     None where there is nothing a caller could get wrong.
     """
 
@@ -20,6 +20,7 @@ class Endpoint:
     body: Mapping[str, object] | None = None
     malformed: str | Mapping[str, object] | None = ID
     flawed: str | None = None
+    query: str = ""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -44,7 +45,7 @@ class Endpoint:
 ENDPOINTS = (
     Endpoint("GET", "/api/v1/chats/", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("POST", "/api/v1/chats/", body={"title": "Plans"}, malformed={"title": 5}, flawed="title"),
-    Endpoint("GET", "/api/v1/chats/search", malformed="q=", flawed="q"),
+    Endpoint("GET", "/api/v1/chats/search", malformed="q=", flawed="q", query="q=hello"),
     Endpoint("GET", "/api/v1/chats/{chat_id}", flawed="chat_id"),
     Endpoint("PUT", "/api/v1/chats/{chat_id}", body={"title": "New"}, malformed={"colour": "red"}, flawed="colour"),
     Endpoint("DELETE", "/api/v1/chats/{chat_id}", flawed="chat_id"),
