@@ -10,8 +10,8 @@ ID = "the id"
 class Endpoint:
     """`path` holds `{chat_id}`, `{message_id}` and the like where the caller's own belongs, or what belongs to nobody.
 
-    `body` is one that would be taken, `query` what has to be asked for. `malformed` is a body, a query or `ID` that breaks the one thing `flawed` names;
-    None where there is nothing a caller could get wrong.
+    `body` is one that would be taken, `query` what has to be asked for. `malformed` is a body, a query or `ID` that
+    breaks the one thing `flawed` names; None where there is nothing a caller could get wrong.
     """
 
     method: str
@@ -21,6 +21,11 @@ class Endpoint:
     malformed: str | Mapping[str, object] | None = ID
     flawed: str | None = None
     query: str = ""
+
+    def at(self, ids: Mapping[str, object]) -> str:
+        """Give the path and query that ask for these."""
+        path = self.path.format(name="echo", **ids)
+        return f"{path}?{self.query}" if self.query else path
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
