@@ -62,9 +62,11 @@ def test_chats_are_listed_own_for_users_and_all_for_admins(caller: Caller) -> No
     everybodys = caller("admin").get(CHATS, params={"ids": ids, "orderBy": "id", "sortOrder": "asc"}).json()
     one_persons = caller("admin").get(CHATS, params={"user_id": subs[1]}).json()
 
-    assert own == {"items": [chats[0]], "total": 1, "limit": 20, "offset": 0}
-    assert everybodys["items"] == chats
-    assert one_persons["items"] == [chats[1]]
+    # but for what is pinned to them, which a list leaves out
+    listed = [{name: value for name, value in chat.items() if name != "context"} for chat in chats]
+    assert own == {"items": [listed[0]], "total": 1, "limit": 20, "offset": 0}
+    assert everybodys["items"] == listed
+    assert one_persons["items"] == [listed[1]]
 
 
 def test_a_deleted_chat_is_gone_until_it_is_restored(caller: Caller) -> None:

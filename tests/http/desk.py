@@ -24,7 +24,7 @@ class Desk:
 
     def send(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:
         """Send what would be right for the owner."""
-        path = endpoint.path.format(name="echo", **self.ids_for(endpoint))
+        path = endpoint.at(self.ids_for(endpoint))
         return caller.request(endpoint.method, path, json=endpoint.body, headers=headers)
 
     def send_malformed(self, caller: httpx.Client, endpoint: Endpoint, headers: Mapping[str, str]) -> httpx.Response:

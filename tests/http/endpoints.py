@@ -12,6 +12,8 @@ class Endpoint:
 
     `body` is one that would be taken. `malformed` is a body, a query or `ID` that breaks the one thing `flawed` names;
     None where there is nothing a caller could get wrong. `takes_files` is of one that takes JSON as any other text.
+    `body` is one that would be taken, `query` what has to be asked for. `malformed` is a body, a query or `ID` that
+    breaks the one thing `flawed` names; None where there is nothing a caller could get wrong.
     """
 
     method: str
@@ -21,6 +23,12 @@ class Endpoint:
     malformed: str | Mapping[str, object] | None = ID
     flawed: str | None = None
     takes_files: bool = False
+    query: str = ""
+
+    def at(self, ids: Mapping[str, object]) -> str:
+        """Give the path and query that ask for these."""
+        path = self.path.format(name="echo", **ids)
+        return f"{path}?{self.query}" if self.query else path
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -45,7 +53,7 @@ class Endpoint:
 ENDPOINTS = (
     Endpoint("GET", "/api/v1/chats/", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("POST", "/api/v1/chats/", body={"title": "Plans"}, malformed={"title": 5}, flawed="title"),
-    Endpoint("GET", "/api/v1/chats/search", malformed="q=", flawed="q"),
+    Endpoint("GET", "/api/v1/chats/search", malformed="q=", flawed="q", query="q=hello"),
     Endpoint("GET", "/api/v1/chats/{chat_id}", flawed="chat_id"),
     Endpoint("PUT", "/api/v1/chats/{chat_id}", body={"title": "New"}, malformed={"colour": "red"}, flawed="colour"),
     Endpoint("DELETE", "/api/v1/chats/{chat_id}", flawed="chat_id"),

@@ -237,7 +237,7 @@ def test_what_an_endpoint_answers_is_what_is_described(
         ids["batch_id"] = make_batch(client, owner, {"task_type": "triggered", "prompt": "hello"})["id"]
     if "notification_id" in endpoint.path:
         ids["notification_id"] = a_notification(migrated_dsn, owner)
-    path = endpoint.path.format(name="echo", **ids)
+    path = endpoint.at(ids)
     headers = {**as_(owner, endpoint.right_role), "accept": "application/json"}
     headers |= a_key_for(client, owner, endpoint)
 

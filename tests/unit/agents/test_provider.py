@@ -11,7 +11,7 @@ from app.agents.contract import AgentBroken, Agents
 from app.agents.factory import AgentFactory
 from app.agents.front_door import Credentials, FrontDoor
 from app.agents.house import Memories, Notes
-from app.agents.provider import AgentsProvider, agent_flaws, mcp_flaws
+from app.agents.provider import AgentsProvider, agent_flaws, mcp_flaws, title_flaws
 from app.agents.runner import AgentRunner
 from app.agents.tools.interceptors import UNGUARDED, Interceptors
 from app.agents.turns import Unwritten
@@ -113,3 +113,10 @@ def test_mcp_servers_without_the_library_are_a_flaw_unless_they_are_disabled(mon
 
     assert [flaw.mend for flaw in flaws] == ["install portico-gateway[mcp]"]
     assert list(mcp_flaws({"here": McpServerRow(command="a", disabled=True)})) == []
+
+
+def test_a_model_for_titles_that_cannot_be_used_is_told_with_its_setting() -> None:
+    (flaw,) = title_flaws("nobody:knows", None)
+
+    assert (flaw.where, flaw.key) == ("environment", "TITLE_MODEL")
+    assert list(title_flaws("", None)) == list(title_flaws("scripted", None)) == []
