@@ -110,7 +110,7 @@ class AttachmentController(Controller):
             "`Content-Digest`. The same file sent again is the same attachment."
         ),
         request_max_body_size=BODY_LIMIT_BYTES,
-        opt={"faults": OF_AN_UPLOAD, "takes": TAKEN, "too_large": AttachmentTooLarge},
+        opt={"faults": OF_AN_UPLOAD, "takes": TAKEN, "body_limit": (BODY_LIMIT_BYTES, AttachmentTooLarge)},
     )
     @inject
     async def keep(

@@ -7,7 +7,8 @@ Facts
   request's record knows the reason.
 - What streams is not kept. A handler that finds by its receipt what another try works at, and follows that, says
   `opt={"joins": True}`: it is called at once, also while the other works.
-- A body is read as far as its handler would read it; `opt={"too_large": ...}` is the fact in place of BodyTooLarge.
+- A body that may be larger than others' is read as far as its handler would, which says so by
+  `opt={"body_limit": (bytes, fact)}`.
 - An answer that holds a secret which is shown once is kept sealed, where its handler says `opt={"is_secret": True}`.
 """
 
@@ -19,7 +20,6 @@ from dataclasses import dataclass, field, replace
 import anyio
 from dishka import AsyncContainer
 from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from litestar.types.asgi_types import HTTPReceiveMessage, HTTPRequestEvent, HTTPResponseStartEvent
 
@@ -63,7 +63,8 @@ class HonourKeys:
         desk = await container.get(KeyedRequests)
         joins = bool(handler.opt.get("joins"))
         seal = await container.get(Seal) if handler.opt.get("is_secret") else None
-        body = await _read(receive, limit_bytes=_limit_of(handler), refusal=handler.opt.get("too_large", BodyTooLarge))
+        limit_bytes, refusal = handler.opt.get("body_limit", (DEFAULT_MAX_LOCAL_BODY_BYTES, BodyTooLarge))
+        body = await _read(receive, limit_bytes=limit_bytes, refusal=refusal)
         claim = await desk.claim(principal.user_id, key, _digest(scope, body), may_join=joins)
         if isinstance(claim, Answered):
             if not (joins and _wants_stream(scope)):
@@ -189,12 +190,6 @@ def _digest(scope: Scope, body: bytes) -> bytes:
     parts = (scope["path"].encode(), scope["query_string"], said)
     lengths = b",".join(b"%d" % len(part) for part in parts)
     return hashlib.sha256(b"".join((lengths, *parts))).digest()
-
-
-def _limit_of(handler: BaseRouteHandler) -> int:
-    """Give what the handler itself would read."""
-    limit = handler.resolve_request_max_body_size() if isinstance(handler, HTTPRouteHandler) else None
-    return DEFAULT_MAX_LOCAL_BODY_BYTES if limit is None else limit
 
 
 async def _read(receive: Receive, *, limit_bytes: int, refusal: type[TooLarge]) -> bytes:
