@@ -105,10 +105,8 @@ ENDPOINTS = (
     ),
     Endpoint("POST", "/api/v1/messages/{message_id}/regenerate", malformed={"timeout_s": 0}, flawed="timeout_s"),
     Endpoint("POST", "/api/v1/messages/{message_id}/select", flawed="message_id"),
-    Endpoint(
-        "POST", "/api/v1/messages/{message_id}/fork", body={"title": "Fork"}, malformed={"title": 5}, flawed="title"
-    ),
-    Endpoint("POST", "/api/v1/chats/{chat_id}/clone", body={"title": "Copy"}, malformed={"title": 5}, flawed="title"),
+    Endpoint("POST", "/api/v1/messages/{message_id}/fork", malformed={"title": 5}, flawed="title"),
+    Endpoint("POST", "/api/v1/chats/{chat_id}/clone", malformed={"title": 5}, flawed="title"),
     Endpoint("GET", "/api/v1/usage/", malformed="by=hour", flawed="by"),
     Endpoint("GET", "/api/v1/memories/", malformed="pageSize=0", flawed="pageSize"),
     Endpoint("DELETE", "/api/v1/memories/", malformed=None),
