@@ -223,6 +223,19 @@ class TestListing:
 
 
 class TestMessages:
+    @pytest.mark.parametrize("pinned", [None, "Speak of tea."])
+    async def test_a_message_is_found_with_its_owner_and_what_is_pinned(
+        self, stores: Stores, pinned: str | None
+    ) -> None:
+        chat = await stores.chat(BEN, context=pinned)
+        said = await stores.message(chat.id)
+
+        async with stores.begin() as tx:
+            found = await stores.messages.find(tx, said.id)
+
+        assert found is not None
+        assert (found.message, found.owner, found.pinned) == (said, BEN, pinned)
+
     async def test_an_added_message_is_found_with_its_owner(self, stores: Stores) -> None:
         chat = await stores.chat(BEN)
 
@@ -324,6 +337,7 @@ class TestHistory:
             )
 
         assert found is not None
+        assert found.owner == ANN
         every = (said, found.message, listed.items[0], read, before)
         assert [message.attachments for message in every] == [files] * 5
         assert now.attachments == ()

@@ -95,7 +95,7 @@ class Slice:
     def answering(self) -> AnswerTurn:
         give = GiveTitle(self.chats, self.queue, is_asked=self.titles_are_asked_for)
         end = EndTurn(self.messages, self.runs, CloseRun(self.ledger), CloseApprovals(self.approvals), give)
-        return AnswerTurn(self.begin, self.chats, self.messages, self.asking(), end, self.attachments)
+        return AnswerTurn(self.begin, self.messages, self.asking(), end, self.attachments)
 
     def titling(self) -> MakeTitle:
         end = EndTitle(self.chats, self.messages, CloseRun(self.ledger))

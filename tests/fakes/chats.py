@@ -233,7 +233,8 @@ class FakeMessageStore:
         message = self.world.state.messages.get(message_id)
         if message is None or not self.world.is_visible(message):
             return None
-        return OwnedMessage(message, self.world.state.chats[message.chat_id].user_id)
+        chat = self.world.state.chats[message.chat_id]
+        return OwnedMessage(message, chat.user_id, chat.context)
 
     async def list(self, tx: Tx, query: ListQuery, *, chat_id: ChatId | None) -> Page[Message]:
         visible = [message for message in self.world.messages() if self.world.is_visible(message)]

@@ -74,10 +74,11 @@ class SaidBefore:
 
 @dataclass(frozen=True, slots=True)
 class OwnedMessage:
-    """A message with the owner of its chat, who is its owner too."""
+    """A message with the owner of its chat, who is its owner too, and what is pinned to that chat."""
 
     message: Message
     owner: UserId
+    pinned: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ _AFTER = (
     .limit(bindparam("most", type_=Integer()))
 )
 _FIND = (
-    select(*SHOWN, CHATS.c.user_id)
+    select(*SHOWN, CHATS.c.user_id, CHATS.c.context)
     .join_from(MESSAGES, CHATS, CHATS.c.id == MESSAGES.c.chat_id)
     .where(MESSAGES.c.id == bindparam("message"), MESSAGES.c.deleted_at.is_(None), CHATS.c.deleted_at.is_(None))
 )
@@ -253,7 +253,10 @@ class PostgresMessageStore:
         if not is_storable_id(message_id):
             return None
         found = (await session_of(tx).execute(_FIND, {"message": message_id})).first()
-        return OwnedMessage(shown(found[:-1]), UserId(found[-1])) if found else None
+        if found is None:
+            return None
+        *said, owner, pinned = found
+        return OwnedMessage(shown(said), UserId(owner), pinned)
 
     async def list(self, tx: Tx, query: ListQuery, *, chat_id: ChatId | None) -> Page[Message]:
         if chat_id is not None and not is_storable_id(chat_id):

@@ -9,7 +9,7 @@ from app.features.chats.domain.attached import to_show
 from app.features.chats.domain.history import HISTORY_LIMIT_BYTES, HISTORY_LIMIT_MESSAGES, trim_history
 from app.features.chats.domain.message import Message, MessageNotFound, Said
 from app.features.chats.domain.turn import Order
-from app.features.chats.ports import ChatStore, MessageStore
+from app.features.chats.ports import MessageStore
 from app.features.chats.use_cases.end_turn import EndTurn
 from app.features.runs.domain.agent_work import OrderUnreadable, error_of
 from app.features.runs.use_cases.ask_agent import AskAgent
@@ -29,7 +29,6 @@ class AnswerTurn:
     """
 
     look: Look
-    chats: ChatStore
     messages: MessageStore
     ask: AskAgent
     end: EndTurn
@@ -50,7 +49,6 @@ class AnswerTurn:
             if found is None:
                 raise RunFailed(error_of(MessageNotFound("The question was deleted before its turn came.")))
             before = await self._history(tx, found.message, branch=order.branch)
-            chat = await self.chats.find(tx, order.chat_id)
             wanted = to_show(found.message.attachments, [message.attachments for message in before])
             contents = await self.attachments.read(tx, wanted, owner=job.owner) if wanted else {}
         return Turn(
@@ -67,7 +65,7 @@ class AnswerTurn:
             is_attended=job.trigger == "exchange",
             context=order.context,
             channel=order.channel,
-            pinned=(chat.context if chat else None) or "",
+            pinned=found.pinned or "",
             attachments=tuple(one.shown(contents) for one in found.message.attachments),
         )
 
