@@ -15,39 +15,12 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection
 
-from app.features.approvals import tables as approvals_tables
-from app.features.audit import tables as audit_tables
-from app.features.chats import tables as chats_tables
-from app.features.memory import tables as memory_tables
-from app.features.notifications import tables as notifications_tables
-from app.features.tasks import tables as tasks_tables
-from app.features.usage import tables as usage_tables
-from app.infra.db import keyed_requests, quotas, revocations
 from app.infra.db.base import Base
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import DatabaseOptions, make_engine
 from app.infra.db.migrate import alone_in_schema
-from app.infra.durable import signing_keys
-from app.infra.durable import tables as durable_tables
-from app.infra.events import tables as events_tables
+from app.migrations.known import TABLES as TABLES  # noqa: PLC0414 - imported so that the metadata knows them
 from app.settings import Settings, find_config, load_dotenv, read_settings
-
-# imported so that the metadata knows them
-TABLES = (
-    approvals_tables,
-    audit_tables,
-    chats_tables,
-    durable_tables,
-    events_tables,
-    keyed_requests,
-    memory_tables,
-    notifications_tables,
-    quotas,
-    revocations,
-    signing_keys,
-    tasks_tables,
-    usage_tables,
-)
 
 
 def render_type(kind: str, item: object, _context: AutogenContext) -> str | Literal[False]:

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from app.features.chats.domain.branch import Departure, Position
 from app.features.chats.domain.chat import Chat, NewChat
 from app.features.chats.domain.message import MessageRole, MessageStatus, NewMessage
+from app.features.chats.repository.branches import PostgresBranchStore
 from app.features.chats.repository.chats import PostgresChatStore
 from app.features.chats.repository.messages import PostgresMessageStore
 from app.infra.db.engine import Database
@@ -43,6 +45,27 @@ async def test_a_reader_who_follows_by_id_misses_nothing_that_commits_late(datab
         assert not second.done()
 
     assert second.result() > first.id
+
+
+async def test_who_writes_while_a_branch_begins_writes_into_that_branch(database: Database) -> None:
+    chat = await a_chat(database)
+    writer_began = asyncio.Event()
+
+    async def write() -> int:
+        async with database.begin() as tx:
+            writer_began.set()
+            message = await PostgresMessageStore().add(tx, NewMessage(chat.id, MessageRole.USER, "hello"))
+        assert message is not None
+        return message.branch
+
+    async with asyncio.TaskGroup() as group, database.begin() as tx:
+        begun = await PostgresBranchStore().begin(tx, chat.id, Departure(0, Position(1, 1)))
+        writing = group.create_task(write())
+        await writer_began.wait()
+        await asyncio.sleep(0.2)  # it waits for the chat's row by now, with what it saw before
+        assert not writing.done()
+
+    assert (begun, writing.result()) == (1, 1)
 
 
 async def test_history_leaves_the_database_bounded(database: Database) -> None:
