@@ -139,7 +139,7 @@ class Work:
         only_reads: bool = False,
     ) -> Json:
         """Do something once. What an earlier process said of the step it was interrupted in is void, unless it was said
-        under nothing.
+        under nothing. Of a step that `only_reads` nothing is said: one behind it was interrupted.
 
         Errors: what the body raises; InDoubt.
         """
@@ -147,7 +147,7 @@ class Work:
 
         async def begin(key: str) -> Json:
             self.key = key
-            if self._is_suspect:
+            if self._is_suspect and not only_reads:
                 self._is_suspect = False
                 for one in filter(None, (said_under, *also_said_under)):
                     await self.tell("stream_retry", **one, reason="resumed")
