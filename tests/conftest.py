@@ -13,27 +13,21 @@ import httpx._transports.default
 import httpx2._transports.default
 import pytest
 import structlog
+from hypothesis import settings
 from pydantic_ai import models
 from sqlalchemy import text
 from structlog.dev import plain_traceback
 
-from app.features.approvals import tables as approvals_tables
-from app.features.audit import tables as audit_tables
-from app.features.chats import tables as chats_tables
-from app.features.memory import tables as memory_tables
-from app.features.notifications import tables as notifications_tables
-from app.features.usage import tables as usage_tables
-from app.infra.db import keyed_requests, quotas
 from app.infra.db.base import Base
 from app.infra.db.embedded.errors import BinariesMissing
 from app.infra.db.embedded.postgres import EmbeddedPostgres
 from app.infra.db.engine import Database, DatabaseOptions
 from app.infra.db.migrate import upgrade
-from app.infra.durable import signing_keys
-from app.infra.durable import tables as durable_tables
-from app.infra.events import tables as events_tables
 from app.kernel.shared_use import has_owner
+from app.migrations.known import TABLES as TABLES  # noqa: PLC0414 - imported so that the metadata knows them
 
+settings.register_profile("unhurried", deadline=None)  # the machine may be busy with something else
+settings.load_profile("unhurried")
 os.environ.setdefault("SANDBOX", "off")  # a test that runs programs brings a sandbox; others need not look for one
 # each client reads every authority there is, which takes 35 to 60 ms, and asks nobody who has a certificate of one
 for client_library in (httpx, httpx2):
@@ -43,20 +37,6 @@ models.ALLOW_MODEL_REQUESTS = False  # a test that means to ask a model says so
 
 SCHEMA = "portico"
 STOP_WAIT_S = 10
-# imported so that the metadata knows what to empty
-TABLES = (
-    approvals_tables,
-    audit_tables,
-    chats_tables,
-    durable_tables,
-    events_tables,
-    keyed_requests,
-    memory_tables,
-    notifications_tables,
-    quotas,
-    signing_keys,
-    usage_tables,
-)
 
 
 # until a gateway says otherwise; structlog's own way to show an exception draws every local, for half a minute

@@ -68,15 +68,19 @@ def _inside(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def _nodes() -> Iterator[tuple[Path, ast.AST]]:
+@cache
+def _nodes() -> Sequence[tuple[Path, ast.AST]]:
     """Every node of app/, with its file."""
-    for module in _modules():
-        for node in ast.walk(_tree(module)):
-            yield module, node
+    return [(module, node) for module in _modules() for node in ast.walk(_tree(module))]
 
 
-def _texts() -> Iterator[tuple[Path, str]]:
+@cache
+def _texts() -> Sequence[tuple[Path, str]]:
     """Every text file that belongs to the project."""
+    return list(_read_texts())
+
+
+def _read_texts() -> Iterator[tuple[Path, str]]:
     files = [file for folder in FOLDERS for file in (ROOT / folder).rglob("*") if "__pycache__" not in file.parts]
     top = [file for file in ROOT.iterdir() if not UNTRACKED.match(file.name)]
     for file in (*files, *top):
@@ -117,6 +121,7 @@ def _catches_everything(node: ast.AST) -> bool:
     return "Exception" in caught or ((not caught or "BaseException" in caught) and not passes_on)
 
 
+@cache
 def _wide_nets() -> list[tuple[Path, str]]:
     return [
         (module, f"{_inside(module)}:{node.lineno}")
@@ -125,6 +130,7 @@ def _wide_nets() -> list[tuple[Path, str]]:
     ]
 
 
+@cache
 def _exceptions() -> set[str]:
     """The names of our exception classes: whatever descends from a built-in one, however far."""
     bases = {

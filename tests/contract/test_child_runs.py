@@ -250,16 +250,19 @@ async def until_settled(rig: Rig, count: int) -> None:
 async def test_a_family_has_so_many_children_at_once_and_those_that_wait_for_theirs_do_not_count(rigs: Rigs) -> None:
     limits = FamilyLimits(at_once=2, in_all=10)
     grandchildren: list[Json] = []
+    was_full = asyncio.Event()
 
     async def parent(context: RunContext) -> Json:
         begun = [await context.begin("part", within(limits, "middle")) for _ in range(2)]
         with pytest.raises(FamilyFull) as full:
             await context.begin("part", within(limits, "number"))
         assert not full.value.is_for_good
+        was_full.set()
         await context.join(begun)
         return None
 
     async def middle(context: RunContext) -> Json:
+        await was_full.wait()
         mine = await context.begin("part", within(limits, "number"))  # the place is the one it leaves while it waits
         await context.join([mine])
         grandchildren.append(await context.read_child(mine))

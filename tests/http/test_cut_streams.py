@@ -113,9 +113,7 @@ CUTS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 6000)), max_size=8)
 
 
 @given(cuts=CUTS)
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_stream_of_what_is_over_may_be_cut_anywhere(
     urls: list[str], told: tuple[str, str, list[Json]], cuts: Sequence[tuple[int, int]]
 ) -> None:

@@ -72,7 +72,7 @@ def test_no_input_reaches_another_address_or_changes_what_its_author_set() -> No
             adding(base_url=f"http://{ALLOWED}:{receiver.port}", networks=[f"{ALLOWED}/32"]), {"note": "the agent's"}
         )
 
-        @settings(max_examples=INPUTS_TRIED, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=INPUTS_TRIED, suppress_health_check=list(HealthCheck), database=None)
         @given(INPUTS | baited)
         def say(said: dict[str, Any]) -> None:
             (sent if runner.run(is_sent(tool, said)) else refused).append(said)

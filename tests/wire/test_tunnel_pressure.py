@@ -22,7 +22,7 @@ PATIENCE_S = 30
 PIECE = b"\x82\x7f" + (65536 - 10).to_bytes(8) + os.urandom(65536 - 10)
 PIECES = 64 * MEGABYTE // len(PIECE)
 STUCK_S = 0.12
-MOST_UNDER_WAY_BYTES = 24 * MEGABYTE
+MOST_UNDER_WAY_BYTES = 32 * MEGABYTE
 """what four socket buffers of the kernel hold at most"""
 MOST_HELD_BYTES = 8 * MEGABYTE
 

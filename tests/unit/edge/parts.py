@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from hypothesis import settings
-
 from app.edge.claims import TokenRules
 from app.edge.keys import KeySet, read_pem
 from app.edge.record import Answer, Record
@@ -18,7 +16,6 @@ from app.settings import GatewayFile
 from tests.builders import ROLES, public_pem
 
 NOW_S = 1_800_000_000.0
-unhurried = settings(deadline=None)  # the machine may be busy with something else
 UPSTREAMS = {"there": {"url": "http://127.0.0.1:9"}}
 
 

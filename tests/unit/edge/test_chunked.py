@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.edge.chunked import FRAMING_LIMIT_BYTES, ChunkedBody, ChunksMalformed
-from tests.unit.edge.parts import unhurried
 
 BEHIND = b"GET / HTTP/1.1\r\n"
 EXTENSIONS = st.sampled_from([b"", b";a", b';a="b c"', b";a=1;b=2"])
@@ -38,7 +37,6 @@ def read(pieces: Iterator[bytes]) -> tuple[bytes, bytes, bool]:
     return found, body.surplus + behind, body.is_complete
 
 
-@unhurried
 @given(bodies(), st.lists(st.integers(0, 2000), max_size=8))
 def test_any_split_of_the_bytes_gives_the_same_body(drawn: tuple[bytes, bytes], cuts: list[int]) -> None:
     body, framed = drawn
@@ -46,7 +44,6 @@ def test_any_split_of_the_bytes_gives_the_same_body(drawn: tuple[bytes, bytes], 
     assert read(split(framed + BEHIND, cuts)) == (body, BEHIND, True)
 
 
-@unhurried
 @given(bodies(), st.integers(0, 2000))
 def test_what_is_cut_is_never_whole(drawn: tuple[bytes, bytes], at: int) -> None:
     body, framed = drawn
@@ -82,7 +79,6 @@ MALFORMED = [
 ]
 
 
-@unhurried
 @given(st.sampled_from(MALFORMED), st.lists(st.integers(0, 50), max_size=5))
 def test_any_split_of_malformed_bytes_is_refused(framed: bytes, cuts: list[int]) -> None:
     with pytest.raises(ChunksMalformed):

@@ -6,10 +6,9 @@ from app.edge.chunked import ChunkedBody
 from app.edge.pipeline import EdgeOptions
 from app.edge.protocol_body import EndlessBody, LengthBody, body_reader, slowness
 from app.edge.proxy import BodyFraming
-from tests.unit.edge.parts import a_record, unhurried
+from tests.unit.edge.parts import a_record
 
 
-@unhurried
 @given(st.binary(max_size=60), st.binary(max_size=60), st.lists(st.integers(1, 20), max_size=9))
 def test_any_split_of_the_bytes_gives_the_same_body(content: bytes, behind: bytes, sizes: list[int]) -> None:
     body, left, found = LengthBody(len(content)), content + behind, b""

@@ -13,7 +13,6 @@ from app.edge.protocol_intake import (
     first_words,
 )
 from app.kernel.errors import Fault
-from tests.unit.edge.parts import unhurried
 
 HEADS = st.lists(
     st.sampled_from([b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", b"HEAD /longer HTTP/1.1\r\nx: " + b"y" * 50 + b"\r\n\r\n"]),
@@ -36,7 +35,6 @@ def split(whole: bytes, cuts: list[int]) -> list[bytes]:
     return [whole[start:end] for start, end in zip([0, *places], [*places, len(whole)], strict=True)]
 
 
-@unhurried
 @given(
     HEADS, st.sampled_from([b"", b"G", b"GET / HTTP/1.1\r\nhost: a\r\n\r"]), st.lists(st.integers(0, 600), max_size=9)
 )
@@ -44,7 +42,6 @@ def test_any_split_of_the_bytes_gives_the_same_heads(heads: list[bytes], rest: b
     assert heads_of(split(b"".join(heads) + rest, cuts)) == (heads, rest)
 
 
-@unhurried
 @given(st.integers(0, 3), st.lists(st.integers(0, 60), max_size=6))
 def test_one_empty_line_before_a_head_is_dropped_wherever_it_is_cut(lines: int, cuts: list[int]) -> None:
     head = b"GET / HTTP/1.1\r\n\r\n"

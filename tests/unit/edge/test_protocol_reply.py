@@ -8,7 +8,7 @@ from uvicorn.server import ServerState
 
 from app.edge.protocol_reply import Reply
 from app.edge.record import Answer
-from tests.unit.edge.parts import a_record, unhurried
+from tests.unit.edge.parts import a_record
 
 DATE = b"date: today\r\n"
 
@@ -60,7 +60,6 @@ def unchunked(framed: bytes) -> tuple[bytes, bytes]:
         body += piece
 
 
-@unhurried
 @given(st.lists(st.binary(max_size=50), max_size=6), st.binary(max_size=50))
 def test_any_pieces_make_the_same_body(pieces: list[bytes], first: bytes) -> None:
     reply, wire = a_reply()

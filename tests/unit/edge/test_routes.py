@@ -11,7 +11,7 @@ from app.edge.routing import METHODS, path_flaw
 from app.kernel.errors import Fault
 from app.settings import GatewayFile
 from tests.builders import a_principal
-from tests.unit.edge.parts import a_file, a_route, a_table, unhurried
+from tests.unit.edge.parts import a_file, a_route, a_table
 
 SHIPPED = a_table(
     {"path": "/api/v1/auth/sessions", "methods": ["POST", "PUT"], "access": "PUBLIC"},
@@ -118,7 +118,6 @@ def test_another_spelling_within_the_same_row_is_as_good(path: str, row: str) ->
     assert taken(ADMIN_CORNER, "GET", path) == row
 
 
-@unhurried
 @given(st.data())
 def test_encoding_any_letters_of_a_path_never_opens_another_row(data: st.DataObject) -> None:
     plain = data.draw(st.sampled_from(["/api/admin/x", "/api/users/@me", "/api/users/you", "/api/adm", "/other"]))
@@ -194,7 +193,6 @@ def test_the_path_in_an_upstreams_url_goes_before(url: str, sent: str) -> None:
     assert table.routes[0].upstream_path(b"GET", b"/a") == sent.encode()
 
 
-@unhurried
 @given(st.binary(max_size=40))
 def test_the_path_that_was_authorised_is_the_path_that_is_sent(tail: bytes) -> None:
     path = b"/v/agenda" + tail
@@ -209,7 +207,6 @@ def test_the_path_that_was_authorised_is_the_path_that_is_sent(tail: bytes) -> N
         assert route.upstream_path(b"GET", path) == (b"/v" + cut if route.skipped_bytes else path)
 
 
-@unhurried
 @given(tail=st.text(alphabet="ab/.;%2fF5cC\\", max_size=12), encoded_slashes=st.booleans())
 def test_a_path_without_segments_of_its_row_is_as_safe_as_it_was(tail: str, *, encoded_slashes: bool) -> None:
     table = a_table(

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.edge.routing import RowIndex, as_understood, as_written, path_flaw, query_flaw
-from tests.unit.edge.parts import unhurried
 
 ALLOWED = [
     "/",
@@ -120,7 +119,6 @@ def test_no_dot_or_empty_segment_hides_behind_an_encoded_slash(path: str) -> Non
     assert path_flaw(path.encode(), encoded_slashes=True) is not None
 
 
-@unhurried
 @given(st.binary(max_size=40))
 def test_what_passes_means_the_same_to_whoever_decodes_it(tail: bytes) -> None:
     path = b"/" + tail
@@ -134,7 +132,6 @@ def test_what_passes_means_the_same_to_whoever_decodes_it(tail: bytes) -> None:
         decoded.decode()
 
 
-@unhurried
 @given(st.text(alphabet="/.%2eEfF5cC;a", max_size=24))
 def test_what_passes_stays_below_where_it_points(tail: str) -> None:
     path = ("/" + tail).encode()
@@ -164,7 +161,6 @@ def test_upstreams_decode_and_drop_parameters(path: str, understood: str) -> Non
     assert as_understood(path.encode()) == understood.encode()
 
 
-@unhurried
 @given(st.text(max_size=20))
 def test_writing_a_path_twice_changes_nothing_more(text: str) -> None:
     once = as_written("/" + text.encode("utf-8", "ignore").decode())
@@ -187,7 +183,6 @@ def an_index(exact: Sequence[str], prefixes: Sequence[str]) -> RowIndex[str]:
     )
 
 
-@unhurried
 @given(
     st.lists(ROW_PATHS, max_size=6),
     st.lists(ROW_PATHS.filter(lambda path: path == "/" or not path.endswith("/")), max_size=6),
@@ -234,7 +229,6 @@ def test_five_thousand_rows_are_searched_with_as_many_look_ups_as_five(path: str
     assert sum(looks[1]) <= 6
 
 
-@unhurried
 @given(st.text(alphabet="abc \u00e9@%", min_size=1, max_size=6))
 def test_every_spelling_of_a_segment_is_understood_alike(segment: str) -> None:
     needful = quote(segment, safe="@")

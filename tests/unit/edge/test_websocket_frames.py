@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from app.edge.websocket_frames import FrameTracker, close_frame
-from tests.unit.edge.parts import unhurried
 
 OPCODES = (Opcode.CONT, Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG)
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from([125, 126, 127, 65535, 65536, 70000]))
@@ -28,7 +27,6 @@ def fed(data: bytes, cuts: list[int]) -> FrameTracker:
     return tracker
 
 
-@unhurried
 @given(
     frames=st.lists(st.tuples(SIZES, st.sampled_from(OPCODES), st.booleans()), max_size=6),
     cuts=st.lists(st.integers(0, 1000), max_size=8),
@@ -41,7 +39,6 @@ def test_behind_whole_frames_one_may_speak_however_they_arrived(
     assert fed(data, cuts).is_between_frames
 
 
-@unhurried
 @given(size=SIZES, masked=st.booleans(), cut=st.integers(1, 80_000), cuts=st.lists(st.integers(0, 80_000), max_size=4))
 def test_within_a_frame_nobody_may_speak(size: int, *, masked: bool, cut: int, cuts: list[int]) -> None:
     whole = a_frame(10)

@@ -202,7 +202,7 @@ class NoTokens:
         raise AssertionError("nobody is to be told who asks")
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 @given(INPUTS)
 async def test_no_input_beats_an_override_or_changes_host_or_header(said: dict[str, Any]) -> None:
     """1,000 of them: most of what a model could think of is refused, and what is sent is what the author meant."""

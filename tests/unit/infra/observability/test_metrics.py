@@ -1,7 +1,7 @@
 """Families: written down as Prometheus reads them, and made one of several workers'."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.infra.observability.metrics import (
@@ -43,7 +43,6 @@ def test_every_kind_is_written_as_the_format_says() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(value=st.text(st.characters(exclude_categories=["Cs"])), number=st.floats(allow_nan=False, allow_infinity=False))
 def test_whatever_a_label_holds_is_read_back_as_it_was(value: str, number: float) -> None:
     text = exposition([by_labels("g", "gauge", "Text\nof \\ two lines.", {labels_of(a=value): number})]).decode()

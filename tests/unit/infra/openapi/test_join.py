@@ -303,7 +303,7 @@ COMPONENTS = st.dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(item=OBJECTS, operation=OBJECTS, components=COMPONENTS, openapi=st.sampled_from(["3.0.0", "3.1.0"]))
 def test_whatever_an_upstream_writes_every_reference_leads_somewhere(
     item: Json, operation: Json, components: Json, openapi: str
