@@ -30,7 +30,7 @@ class RetryBudget:
     """Allow a tenth of the requests to be tried again, so that retries cannot multiply an outage.
 
     Every request earns a tenth of a retry, and `most` retries may be saved up: as many as there can be requests on
-    their way to one endpoint when it dies.
+    their way to one endpoint when it dies, and a few that are sent there before it is left alone.
     """
 
     most: int = FIRST_RETRIES
@@ -236,5 +236,5 @@ def _open(name: str, row: UpstreamTableRow) -> Upstream:
         deadlines=Deadlines(response_timeout_s=row.response_timeout_s, idle_timeout_s=row.idle_timeout_s),
         connect_timeout_s=row.connect_timeout_s,
         retries=row.retries,
-        budget=RetryBudget(most=max(FIRST_RETRIES, row.max_connections)),
+        budget=RetryBudget(most=row.max_connections + FIRST_RETRIES),
     )
