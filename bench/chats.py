@@ -163,7 +163,7 @@ class _Database:
 
         async def read() -> None:
             async with database.begin() as tx:
-                await store.read_history(tx, chat_id, before=last, **limits)
+                await store.read_history(tx, chat_id, before=last, branch=0, **limits)
 
         taken = [await _timed(read) for _ in range(WARM_UP + TIMES)][WARM_UP:]
         await database.aclose()

@@ -131,6 +131,8 @@ async def _hand_in(process: asyncio.subprocess.Process, program: Program, *, cou
     frames = _frames(program, plan_of(program.code, program.limits, counts_processes=counts_processes))
     with suppress(ConnectionError):  # it is gone: what it said tells why
         while (frame := await asyncio.to_thread(next, frames, None)) is not None:
+            if process.stdin.is_closing():  # uvloop would call it a bug to write
+                return
             process.stdin.write(frame)
             await process.stdin.drain()
 
