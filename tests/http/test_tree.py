@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import some_settings
 from tests.gateway import running_gateway
-from tests.http.calls import Json, as_, fields_of, history, open_chat, say, somebody, write
+from tests.http.calls import Json, as_, attach, fields_of, history, open_chat, say, somebody, write
 from tests.http.moody import PATIENCE_S, Moody
 
 
@@ -261,3 +261,19 @@ def test_a_fork_has_the_path_to_a_message_and_goes_its_own_way(client: httpx.Cli
     assert texts([answers[0]["input"], answers[0]["answer"]]) == texts(said)[:2]
     anew = act(client, owner, said[1], "regenerate")
     assert anew.json()[1]["content"] == "one, after: nothing"
+
+
+def test_what_is_said_otherwise_and_what_is_copied_keep_their_files(client: httpx.Client) -> None:
+    owner = somebody()
+    chat_id = open_chat(client, owner)["id"]
+    kept, other = (attach(client, owner, words, f"{words.decode()}.txt") for words in (b"plan", b"list"))
+    asked = {"content": "read it", "attachments": [kept["id"]]}
+    question = client.post(f"/api/v1/messages/{chat_id}/exchange", json=asked, headers=as_(owner)).json()[0]
+
+    edited = act(client, owner, question, "edit", content="read it twice").json()[0]
+    replaced = act(client, owner, question, "edit", content="read that", attachments=[other["id"]]).json()[0]
+    copy = act(client, owner, question, "fork").json()
+
+    (copied,) = history(client, owner, copy["id"])
+    files = [[file["name"] for file in one["attachments"]] for one in (question, edited, replaced, copied)]
+    assert files == [["plan.txt"], ["plan.txt"], ["list.txt"], ["plan.txt"]]
