@@ -18,17 +18,20 @@ OPEN_LOOP_TITLE = f"an open loop at 70% of each target's own capacity, but at mo
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a run takes: per target and round `seconds` of load, `calls` timed one by one, one body."""
+    """How long a run takes: per target and round `seconds` of load, `calls` timed one by one, one body.
+
+    What is held to a goal is measured in more rounds: two that others disturbed do not decide it then.
+    """
 
     rounds: int = 3
-    headline_rounds: int = 5
+    goal_rounds: int = 5
     seconds: int = 2
     calls: int = 1000
     tokens: int = 10_000
     body_bytes: int = 1_000_000_000
 
 
-QUICK = Pace(rounds=1, headline_rounds=3, seconds=1, calls=400, tokens=2000, body_bytes=250_000_000)
+QUICK = Pace(rounds=1, goal_rounds=3, seconds=1, calls=400, tokens=2000, body_bytes=250_000_000)
 
 type Act = Callable[[Stand, Target, Pace], Sample]
 
@@ -47,7 +50,7 @@ class Scenario:
     is_headline: bool = False
 
     def rounds(self, pace: Pace) -> int:
-        return pace.headline_rounds if self.is_headline else pace.rounds
+        return pace.goal_rounds if self.goals else pace.rounds
 
 
 def closed(path: str = SMALL, connections: int = 32, *headers: str) -> Act:
@@ -78,9 +81,9 @@ def timed(take: Callable[[Target, int], Sample]) -> Act:
 
 
 def streams(stand: Stand, target: Target, pace: Pace) -> Sample:
-    """Each stream lasts five milliseconds at least, so that fewer are taken."""
+    """Each stream lasts five milliseconds at least, so that half as many are taken."""
     del stand
-    return one_connection.first_events(target, pace.calls // 4)
+    return one_connection.first_events(target, pace.calls // 2)
 
 
 def moved(take: Callable[[Target, int], Sample]) -> Act:
