@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from sqlalchemy import Engine, event, text
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 
 from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
+from app.infra.db.statements import NOTHING, Rows, Statement, Statements
 from app.infra.durable.options import WorkerOptions, code_version
 from app.infra.durable.ports import NewRun, RunContext, RunState
 from app.infra.durable.retention import BATCH_RUNS, Forgotten, count_forgettable, forget
@@ -40,16 +42,23 @@ async def counted_statements() -> AsyncIterator[list[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:  # Any: SQLAlchemy's own
         said.append(statement)
 
+    execute = Statements.execute
+
+    async def noted(self: Statements, statement: Statement, values: Mapping[str, object] = NOTHING) -> Rows:
+        said.append(str(statement))
+        return await execute(self, statement, values)
+
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield said
+        with mock.patch.object(Statements, "execute", noted):
+            yield said
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
 
 async def column(database: Database, statement: str, **values: object) -> Any:  # Any: whatever is asked for
     async with database.statements() as connection:
-        return await connection.scalar(text(statement), values)
+        return (await connection.execute(text(statement), values)).scalar_one_or_none()
 
 
 async def say_and_wait(context: RunContext) -> Json:

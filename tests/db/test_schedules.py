@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import text
 
 from app.features.tasks.domain.task import KIND, NewTask, Task, TaskType, lane_of
 from app.features.tasks.domain.timing import Timing
@@ -29,6 +28,7 @@ from app.kernel.authority import Authority
 from app.kernel.ids import RunId, TaskId, UserId, new_run_id
 from app.kernel.transaction import Tx
 from tests.contract.run_rig import Scripted
+from tests.db.test_run_worker import counted_statements
 from tests.fakes.agents import ScriptedAgents
 
 PATIENCE_S = 10
@@ -61,7 +61,7 @@ class Bench:
 
     async def count(self, of: str) -> int:
         async with self.database.statements() as connection:
-            return int(await connection.scalar(text(f"SELECT count(*) FROM {of}")) or 0)
+            return int((await connection.execute(text(f"SELECT count(*) FROM {of}"))).scalar_one())
 
     async def ran(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE_S):
@@ -97,7 +97,8 @@ async def test_a_scheduler_wakes_when_the_next_slot_has_come(bench: Bench) -> No
         await bench.ran(1)
 
     async with bench.database.statements() as connection:
-        late = await connection.scalar(text("SELECT extract(epoch FROM created_at - scheduled_for) FROM runs"))
+        asked = text("SELECT extract(epoch FROM created_at - scheduled_for) FROM runs")
+        late = (await connection.execute(asked)).scalar_one()
     assert 0 <= late < keep_schedules.POLL_S / 3
 
 
@@ -122,17 +123,8 @@ async def test_a_scheduler_that_is_told_nothing_looks_by_itself(bench: Bench, mo
 
 async def test_a_scheduler_asks_next_to_nothing_while_nothing_is_due(bench: Bench) -> None:
     await bench.a_task(HOUR)
-    said: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:  # Any: SQLAlchemy's own
-        said.append(statement)
-
-    async with bench.keeping():
-        event.listen(Engine, "before_cursor_execute", note)
-        try:
-            await asyncio.sleep(1)
-        finally:
-            event.remove(Engine, "before_cursor_execute", note)
+    async with bench.keeping(), counted_statements() as said:
+        await asyncio.sleep(1)
 
     assert [one for one in said if "tasks" in one] == []
 

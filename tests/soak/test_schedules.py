@@ -74,7 +74,7 @@ async def waited_for(database: Database, column: str, count: int) -> dict[str, f
     async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.statements() as connection:
-                found = (await connection.execute(FOUND)).mappings().one()
+                found = (await connection.execute(FOUND)).one()
             if found[column] >= count:
                 return dict(found)
             await asyncio.sleep(0.05)

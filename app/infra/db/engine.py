@@ -6,8 +6,8 @@ lives inside one such block and nowhere else, so that no connection is held acro
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.infra.db.errors import StorageUnavailable, translated
+from app.infra.db.statements import Statement, Statements
 from app.kernel.transaction import Tx
 
 STATEMENT_TIMEOUT_S = 5
@@ -49,12 +50,49 @@ class PostgresTx:
     session: AsyncSession
 
 
+@dataclass(slots=True)
+class PostgresLook:
+    """The adapter's side of a `Tx` whose statements are transactions of their own; its connection comes with the first.
+
+    What is written for SQLAlchemy goes by the session, what is asked often by the statements: one of them, not both.
+    """
+
+    _sessions: async_sessionmaker[AsyncSession]
+    statements: Statements
+    _session: AsyncSession | None = None
+
+    @property
+    def session(self) -> AsyncSession:
+        self._session = self._session or self._sessions()
+        return self._session
+
+    async def aclose(self) -> None:
+        await self.statements.aclose()
+        if self._session is not None:
+            await self._session.close()
+
+
 def session_of(tx: Tx) -> AsyncSession:
-    """Unwrap the session of a transaction that `Database.begin` opened."""
-    if not isinstance(tx, PostgresTx):
+    """Unwrap the session of a transaction that `Database.begin` opened, or of a look."""
+    if not isinstance(tx, PostgresTx | PostgresLook):
         msg = f"a PostgreSQL store needs a PostgreSQL transaction, not {type(tx).__name__}"
         raise TypeError(msg)
     return tx.session
+
+
+async def rows_of(tx: Tx, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+    """Read rows by position: in a look on the driver itself."""
+    if isinstance(tx, PostgresLook):
+        return (await tx.statements.execute(statement, values)).all()
+    return (await session_of(tx).execute(statement, values)).all()
+
+
+def statements_of(tx: Tx) -> Statements:
+    """Unwrap the statements of a look."""
+    if not isinstance(tx, PostgresLook):
+        msg = f"single statements need a look, not {type(tx).__name__}"
+        raise TypeError(msg)
+    return tx.statements
 
 
 class Database:
@@ -64,8 +102,8 @@ class Database:
         self.options = options
         self.engine = make_engine(options)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
-        self._by_statement = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._looks = async_sessionmaker(self._by_statement, expire_on_commit=False)
+        by_statement = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._looks = async_sessionmaker(by_statement, expire_on_commit=False)
         # in front of the pool's own queue, in which newcomers pass those who wait
         self._places = asyncio.Semaphore(options.pool_size + options.max_overflow)
         self._waiting = 0
@@ -87,13 +125,13 @@ class Database:
         with translated():
             await self._take_place()
             try:
-                async with self._looks() as session:
-                    yield PostgresTx(session)
+                async with aclosing(PostgresLook(self._looks, Statements(self.engine.sync_engine))) as look:
+                    yield look
             finally:
                 self._places.release()
 
     @asynccontextmanager
-    async def statements(self) -> AsyncIterator[AsyncConnection]:
+    async def statements(self) -> AsyncIterator[Statements]:
         """Give a connection on which each statement is a transaction of its own, and one round trip.
 
         Errors: as `begin`.
@@ -101,8 +139,8 @@ class Database:
         with translated():
             await self._take_place()
             try:
-                async with self._by_statement.connect() as connection:
-                    yield connection
+                async with aclosing(Statements(self.engine.sync_engine)) as statements:
+                    yield statements
             finally:
                 self._places.release()
 

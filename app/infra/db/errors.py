@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import asyncpg
 from advanced_alchemy.exceptions import DuplicateKeyError, ForeignKeyError, RepositoryError
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.kernel.errors import Conflict, Unavailable
 
-# asyncpg's classes reach us wrapped by SQLAlchemy; SQLSTATE classes tell "gone or not ready" from "wrong".
+# asyncpg's classes reach us as they are, or wrapped by SQLAlchemy; SQLSTATE classes tell "gone or not ready" from
+# "wrong".
 # 08 connection, 28 credentials, 3D no such database, 53 out of resources, 57P0x shut down or starting, 25P0x idle
 # session ended, 40P01 deadlock and 40001 serialization (begin again), 55P03 lock, 57014 cancelled
 _UNAVAILABLE_STATES = ("08", "28", "3D", "53", "57P", "25P", "40P01", "40001", "55P03", "57014")
@@ -30,11 +32,11 @@ def translated() -> Iterator[None]:
     """Turn what the driver raises inside the block into one of the two facts above; bugs pass as they are."""
     try:
         yield
-    except (DuplicateKeyError, ForeignKeyError, IntegrityError) as error:
+    except (DuplicateKeyError, ForeignKeyError, IntegrityError, asyncpg.IntegrityConstraintViolationError) as error:
         raise StorageConflict(evidence={"cause": repr(error)}) from error
     except (OSError, PoolTimeout, TimeoutError) as error:
         raise _unavailable(error) from error
-    except (DBAPIError, RepositoryError) as error:
+    except (DBAPIError, RepositoryError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if not _is_unavailable(error):
             raise
         raise _unavailable(error) from error
@@ -51,6 +53,8 @@ def _is_unavailable(error: BaseException) -> bool:
     while cause is not None:
         if isinstance(cause, OSError | InterfaceError | OperationalError):
             return True
+        if isinstance(cause, asyncpg.InterfaceError):  # but for a value that is none of the statement's type
+            return not isinstance(cause, ValueError)
         if isinstance(cause, DBAPIError) and cause.connection_invalidated:
             return True
         state = getattr(cause, "sqlstate", None)

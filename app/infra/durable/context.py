@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.infra.db.engine import Database
 from app.infra.db.hints import PostgresHints
+from app.infra.db.statements import Statements
 from app.infra.durable import families, journal, speech
 from app.infra.durable.channels import RUNS
 from app.infra.durable.limits import MAX_NAME_CHARS, MAX_STEPS, SHORT_SLEEP_S
@@ -243,7 +242,7 @@ class PostgresRunContext:
 
     async def _say_once(
         self,
-        connection: AsyncConnection,
+        connection: Statements,
         said_as: Mapping[str, list[str]],
         progress: str | None,
         *,
@@ -272,13 +271,13 @@ class PostgresRunContext:
                 return speech.Said(found, None)  # it was written; only the answer was lost
             last = found
 
-    async def _fenced(self, write: Callable[[AsyncConnection], Awaitable[bool]]) -> None:
+    async def _fenced(self, write: Callable[[Statements], Awaitable[bool]]) -> None:
         """Write as the owner. Errors: Fenced, StorageUnavailable."""
         if not await self.writes.do(lambda: self._patiently(write)):
             self.own.fence()
             raise Fenced
 
-    async def _patiently[T](self, use: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _patiently[T](self, use: Callable[[Statements], Awaitable[T]]) -> T:
         async def attempt() -> T:
             async with self._database.statements() as connection:
                 return await use(connection)

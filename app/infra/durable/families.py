@@ -15,10 +15,11 @@ from typing import cast
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.infra.db.engine import session_of
 from app.infra.db.hints import PostgresHints
+from app.infra.db.statements import Statements
 from app.infra.durable import lanes
 from app.infra.durable.channels import CANCELS, RUNS
 from app.infra.durable.ports import (
@@ -147,14 +148,14 @@ def word_of_step(key: StepKey) -> str:
 
 
 async def read_ends(
-    connection: AsyncConnection | AsyncSession, parent: RunId, children: Sequence[RunId]
+    connection: Statements | AsyncSession, parent: RunId, children: Sequence[RunId]
 ) -> Mapping[RunId, ChildEnd]:
     """Tell how those of the children ended that are over."""
     rows = await connection.execute(_ENDS, {"id": parent, "children": list(children)})
     return {RunId(row.id): ChildEnd(RunState(row.state), _error(row.error)) for row in rows}
 
 
-async def read_result(connection: AsyncConnection, parent: RunId, child: RunId) -> Json:
+async def read_result(connection: Statements, parent: RunId, child: RunId) -> Json:
     return cast("Json", (await connection.execute(_RESULT, {"child": child, "id": parent})).scalar_one_or_none())
 
 

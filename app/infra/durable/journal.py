@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import cast
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.infra.db.statements import Statements
 from app.infra.durable.limits import MAX_STEP_BYTES, MAX_STEPS
 from app.infra.wire.json_text import written
 from app.kernel.ids import RunId
@@ -71,12 +71,12 @@ class Answer:
     payload: Json
 
 
-async def read_names(connection: AsyncConnection, run_id: RunId) -> Sequence[Recorded]:
+async def read_names(connection: Statements, run_id: RunId) -> Sequence[Recorded]:
     rows = await connection.execute(_NAMES, {"id": run_id, "most": MAX_STEPS})
     return [Recorded(row.name, row.is_done) for row in rows]
 
 
-async def read_result(connection: AsyncConnection, run_id: RunId, name: str) -> Json:
+async def read_result(connection: Statements, run_id: RunId, name: str) -> Json:
     found = (await connection.execute(_RESULT, {"id": run_id, "name": name})).scalar_one()
     return cast("Json", found)
 
@@ -86,7 +86,7 @@ def step_text(result: Json) -> str:
     return written(result, limit_bytes=MAX_STEP_BYTES)
 
 
-async def finish(connection: AsyncConnection, run_id: RunId, epoch: int, steps: Sequence[Finished]) -> bool:
+async def finish(connection: Statements, run_id: RunId, epoch: int, steps: Sequence[Finished]) -> bool:
     """Write steps down, all or none; False where the run is another's."""
     values = {
         "id": run_id,
@@ -98,27 +98,27 @@ async def finish(connection: AsyncConnection, run_id: RunId, epoch: int, steps: 
     return (await connection.execute(_FINISH, values)).first() is not None
 
 
-async def intend(connection: AsyncConnection, run_id: RunId, epoch: int, name: str, number: int) -> bool:
+async def intend(connection: Statements, run_id: RunId, epoch: int, name: str, number: int) -> bool:
     """Write down that a step is about to be done; False where the run is another's."""
     values = {"id": run_id, "epoch": epoch, "name": name, "number": number}
     return (await connection.execute(_INTEND, values)).first() is not None
 
 
-async def withdraw(connection: AsyncConnection, run_id: RunId, epoch: int, name: str) -> None:
+async def withdraw(connection: Statements, run_id: RunId, epoch: int, name: str) -> None:
     """Take back an intent: the step reported that it failed."""
     await connection.execute(_WITHDRAW, {"id": run_id, "epoch": epoch, "name": name})
 
 
-async def owns(connection: AsyncConnection, run_id: RunId, epoch: int) -> bool:
+async def owns(connection: Statements, run_id: RunId, epoch: int) -> bool:
     return (await connection.execute(_OWNS, {"id": run_id, "epoch": epoch})).first() is not None
 
 
-async def answer(connection: AsyncConnection, run_id: RunId, key: str) -> Answer | None:
+async def answer(connection: Statements, run_id: RunId, key: str) -> Answer | None:
     row = (await connection.execute(_ANSWER, {"id": run_id, "key": key})).first()
     return None if row is None else Answer(None if row.is_timeout else cast("Json", row.payload))
 
 
-async def give_up(connection: AsyncConnection, run_id: RunId, epoch: int, key: str, until: datetime) -> bool:
+async def give_up(connection: Statements, run_id: RunId, epoch: int, key: str, until: datetime) -> bool:
     """Write down that nobody answered in time, if the time is over."""
     values = {"id": run_id, "epoch": epoch, "key": key, "until": until}
     return (await connection.execute(_GIVE_UP, values)).first() is not None

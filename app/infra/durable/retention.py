@@ -7,7 +7,7 @@ The last event stays too, so that whoever follows such a run is told that it is 
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from app.infra.db.engine import Database
 
@@ -94,9 +94,9 @@ async def forget(database: Database, *, older_than: timedelta) -> Forgotten:
             return found
 
 
-async def _run(database: Database, statement: object, values: dict[str, object]) -> Forgotten:
+async def _run(database: Database, statement: TextClause, values: dict[str, object]) -> Forgotten:
     async with database.statements() as connection:
-        row = (await connection.execute(statement, values)).one()  # type: ignore[call-overload] # one of the two above
+        row = (await connection.execute(statement, values)).one()
     return Forgotten(row.runs, row.events, row.steps, row.signals)
 
 

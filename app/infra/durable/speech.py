@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.infra.db.statements import Statements
 from app.kernel.ids import RunId
 
 _SAY = text("""
@@ -41,7 +41,7 @@ class Said(NamedTuple):
 
 
 async def say(
-    connection: AsyncConnection, run_id: RunId, epoch: int, *, last: int, lease_s: float, **columns: Any
+    connection: Statements, run_id: RunId, epoch: int, *, last: int, lease_s: float, **columns: Any
 ) -> Said | None:
     """Add events behind `last`; None where the run is another's or went on."""
     values: Mapping[str, Any] = {"id": run_id, "epoch": epoch, "last": last, "lease_s": lease_s, **columns}
@@ -49,7 +49,7 @@ async def say(
     return None if row is None else Said(row.event_seq, row.at)
 
 
-async def last_number(connection: AsyncConnection, run_id: RunId, epoch: int) -> int | None:
+async def last_number(connection: Statements, run_id: RunId, epoch: int) -> int | None:
     """Tell the number of the last event; None where the run is another's."""
     found: int | None = (await connection.execute(_LAST, {"id": run_id, "epoch": epoch})).scalar_one_or_none()
     return found

@@ -10,9 +10,8 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.infra.db.engine import Database
+from app.infra.db.statements import Statements
 from app.infra.events.catch_up import CatchUp
 from app.infra.events.groups import SLACK_MS, Group, Whose, before
 from app.infra.events.hub import EventHub
@@ -130,7 +129,7 @@ class PostgresEventLog:
                 runs = await read_runs_of(connection, whose, after=last)
 
     @asynccontextmanager
-    async def _in_turn(self) -> AsyncIterator[AsyncConnection]:
+    async def _in_turn(self) -> AsyncIterator[Statements]:
         async with self._turns, self.database.statements() as connection:
             yield connection
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.infra.db.statements import Statements
 from app.infra.events.encoding import event_of
 from app.infra.events.ports import RunEvent, RunsCursor
 from app.kernel.ids import ChatId, RunId, UserId
@@ -81,12 +81,12 @@ class Page:
     is_over: bool = True
 
 
-async def read_run(connection: AsyncConnection, run_id: RunId, *, after: int, limit: int) -> Sequence[RunEvent]:
+async def read_run(connection: Statements, run_id: RunId, *, after: int, limit: int) -> Sequence[RunEvent]:
     rows = await connection.execute(_RUN, {"run_id": run_id, "after": after, "limit": limit})
     return [event_of(row) for row in rows]
 
 
-async def read_runs(connection: AsyncConnection, asked: Sequence[tuple[RunId, int]]) -> Sequence[Page]:
+async def read_runs(connection: Statements, asked: Sequence[tuple[RunId, int]]) -> Sequence[Page]:
     """Read on in many runs at once; of those that do not fit into one answer, a page says that it has more.
 
     Cost: one statement, at most `MAX_ROWS` rows.
@@ -119,30 +119,26 @@ async def read_runs(connection: AsyncConnection, asked: Sequence[tuple[RunId, in
     ]
 
 
-async def read_moved(connection: AsyncConnection, known: Mapping[RunId, int]) -> Sequence[RunId]:
+async def read_moved(connection: Statements, known: Mapping[RunId, int]) -> Sequence[RunId]:
     """Tell which runs have said more than is known of them."""
     rows = await connection.execute(_MOVED, {"run_ids": list(known), "seqs": list(known.values())})
     return [RunId(row.id) for row in rows]
 
 
-async def read_new_in_chats(
-    connection: AsyncConnection, newest: Mapping[ChatId, RunId]
-) -> Sequence[tuple[ChatId, RunId]]:
+async def read_new_in_chats(connection: Statements, newest: Mapping[ChatId, RunId]) -> Sequence[tuple[ChatId, RunId]]:
     """Tell which runs came to the chats behind the newest that are known."""
     values = {"chat_ids": list(newest), "run_ids": list(newest.values()), "most": MAX_ROWS}
     return [(ChatId(row.chat_id), RunId(row.id)) for row in await connection.execute(_NEW_IN_CHATS, values)]
 
 
-async def read_new_of_people(
-    connection: AsyncConnection, newest: Mapping[UserId, RunId]
-) -> Sequence[tuple[UserId, RunId]]:
+async def read_new_of_people(connection: Statements, newest: Mapping[UserId, RunId]) -> Sequence[tuple[UserId, RunId]]:
     """Tell which runs people have behind those that are given."""
     values = {"owners": list(newest), "run_ids": list(newest.values()), "most": MAX_ROWS}
     return [(UserId(row.owner), RunId(row.id)) for row in await connection.execute(_NEW_OF_PEOPLE, values)]
 
 
 async def read_runs_of(
-    connection: AsyncConnection, whose: ChatId | UserId, *, after: RunId, limit: int = PAGE_ROWS
+    connection: Statements, whose: ChatId | UserId, *, after: RunId, limit: int = PAGE_ROWS
 ) -> Sequence[RunId]:
     """Tell the runs of a chat or of a person behind one, in order."""
     statement = _OF_PERSON if isinstance(whose, str) else _OF_CHAT
@@ -150,24 +146,24 @@ async def read_runs_of(
     return [RunId(row.id) for row in rows]
 
 
-async def read_newest_of_chat(connection: AsyncConnection, chat_id: ChatId) -> RunId:
+async def read_newest_of_chat(connection: Statements, chat_id: ChatId) -> RunId:
     """Tell the chat's last run; FIRST where there is none."""
     found: UUID | None = (await connection.execute(_NEWEST, {"chat_id": chat_id})).scalar_one_or_none()
     return FIRST if found is None else RunId(found)
 
 
-async def read_newest_of_person(connection: AsyncConnection, owner: UserId) -> RunId:
+async def read_newest_of_person(connection: Statements, owner: UserId) -> RunId:
     """Tell a person's last run; FIRST where there is none."""
     found: UUID | None = (await connection.execute(_NEWEST_OF_PERSON, {"owner": owner})).scalar_one_or_none()
     return FIRST if found is None else RunId(found)
 
 
-async def read_live_of_person(connection: AsyncConnection, owner: UserId) -> Mapping[RunId, int]:
+async def read_live_of_person(connection: Statements, owner: UserId) -> Mapping[RunId, int]:
     """Tell the runs of a person that are not over, the newest thousand, each with the number of its last event."""
     rows = await connection.execute(_LIVE_OF_PERSON, {"owner": owner, "most": MAX_ROWS})
     return {RunId(row.id): row.event_seq for row in rows}
 
 
-async def read_end_of_chat(connection: AsyncConnection, chat_id: ChatId) -> RunsCursor | None:
+async def read_end_of_chat(connection: Statements, chat_id: ChatId) -> RunsCursor | None:
     row = (await connection.execute(_END_OF_CHAT, {"chat_id": chat_id})).first()
     return None if row is None else RunsCursor(RunId(row.id), row.seq)

@@ -23,7 +23,7 @@ from app.features.chats.domain.message import (
 from app.features.chats.repository.filters import filters_of, is_storable_id
 from app.features.chats.repository.paths import IN_THE_FIRST_BRANCH, PLACE, is_on, path_of_branch
 from app.features.chats.tables import CHATS, MESSAGES, ChatRow, MessageRow
-from app.infra.db.engine import session_of
+from app.infra.db.engine import rows_of, session_of
 from app.kernel.ids import ChatId, MessageId, RunId, UserId
 from app.kernel.paging import ListQuery, Page
 from app.kernel.transaction import Tx
@@ -252,10 +252,10 @@ class PostgresMessageStore:
     async def find(self, tx: Tx, message_id: MessageId) -> OwnedMessage | None:
         if not is_storable_id(message_id):
             return None
-        found = (await session_of(tx).execute(_FIND, {"message": message_id})).first()
-        if found is None:
+        found = await rows_of(tx, _FIND, {"message": message_id})
+        if not found:
             return None
-        *said, owner, pinned = found
+        *said, owner, pinned = found[0]
         return OwnedMessage(shown(said), UserId(owner), pinned)
 
     async def list(self, tx: Tx, query: ListQuery, *, chat_id: ChatId | None) -> Page[Message]:
@@ -283,11 +283,8 @@ class PostgresMessageStore:
         self, tx: Tx, chat_id: ChatId, *, before: MessageId, branch: int, limit_messages: int, limit_bytes: int
     ) -> Sequence[Said]:
         values = {"chat": chat_id, "before": before, "limit_messages": limit_messages, "limit_bytes": limit_bytes}
-        rows = await (
-            session_of(tx).execute(_HISTORY_ON_PATH, {**values, "branch": branch})
-            if branch
-            else session_of(tx).execute(_HISTORY_FIRST, values)
-        )
+        statement = _HISTORY_ON_PATH if branch else _HISTORY_FIRST
+        rows = await rows_of(tx, statement, values | {"branch": branch})
         return [SaidBefore(_ROLES[role], content, read_attached(files)) for role, content, files in rows]
 
     async def update(self, tx: Tx, message_id: MessageId, change: MessageChange) -> Message | None:

@@ -113,7 +113,7 @@ class PostgresOutbox:
 
     async def next_due_s(self, *, busy: Sequence[str]) -> float | None:
         async with self.database.statements() as connection:
-            found = await connection.scalar(_NEXT, {"busy": list(busy)})
+            found = (await connection.execute(_NEXT, {"busy": list(busy)})).scalar_one_or_none()
         return None if found is None else float(found)
 
     async def settle(self, one: Claimed, step: Step) -> None:

@@ -23,7 +23,7 @@ from app.agents.turns import Usage
 from app.features.usage.domain.budget import Account, Claim, Limit, Purse, Scope, fits
 from app.features.usage.domain.spent import Settlement
 from app.features.usage.ports import Full, Reservation
-from app.infra.db.engine import session_of
+from app.infra.db.engine import session_of, statements_of
 from app.kernel.ids import RunId
 from app.kernel.transaction import Begin, Look, Tx
 
@@ -210,11 +210,11 @@ class PostgresLedger:
     async def _reserve_new(self, values: Mapping[str, object], *, accounts: int) -> bool:
         """Reserve on accounts that nobody opened before; False, and nothing set aside, where somebody did."""
         async with self.look() as tx:
-            session = session_of(tx)
-            moved = (await session.execute(_RESERVE_NEW, values)).all()
+            statements = statements_of(tx)
+            moved = (await statements.execute(_RESERVE_NEW, values)).all()
             if len(moved) == accounts and all(row.is_counted for row in moved):
                 return True
-            await session.execute(_TAKE_BACK, {"session": values["session"], "key": values["key"]})
+            await statements.execute(_TAKE_BACK, {"session": values["session"], "key": values["key"]})
         return False
 
     async def settle(self, session: UUID, key: str, spent: Sequence[tuple[Account, int]], what: Settlement) -> None:
@@ -238,12 +238,12 @@ class PostgresLedger:
             "unpriced_requests": usage.requests if usage.cost is None else 0,
             "milliseconds": what.milliseconds,
         }
-        async with self.begin() as tx:
-            await session_of(tx).execute(_SETTLE_ONE, values)
+        async with self.look() as tx:
+            await statements_of(tx).execute(_SETTLE_ONE, values)
 
     async def release(self, run_id: RunId) -> None:
-        async with self.begin() as tx:
-            await session_of(tx).execute(_RELEASE, {"run_id": run_id})
+        async with self.look() as tx:
+            await statements_of(tx).execute(_RELEASE, {"run_id": run_id})
 
     async def close(self, tx: Tx, run_id: RunId) -> Usage:
         purse = Purse(Scope.RUN, str(run_id))
@@ -252,10 +252,9 @@ class PostgresLedger:
         return Usage(row.input_tokens, row.output_tokens, row.requests, row.tool_calls, row.cost)
 
     async def sweep(self) -> None:
-        async with self.begin() as tx:
-            await session_of(tx).execute(_EXPIRE)
-        async with self.begin() as tx:
-            await session_of(tx).execute(_FORGET, {"age": FORGOTTEN_AFTER})
+        async with self.look() as tx:
+            await statements_of(tx).execute(_EXPIRE)
+            await statements_of(tx).execute(_FORGET, {"age": FORGOTTEN_AFTER})
 
 
 def _has_no_past(claim: Claim) -> bool:
