@@ -51,10 +51,8 @@ def _unavailable(error: Exception) -> StorageUnavailable:
 def _is_unavailable(error: BaseException) -> bool:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError | InterfaceError | OperationalError):
+        if isinstance(cause, OSError | InterfaceError | OperationalError | asyncpg.InterfaceError):
             return True
-        if isinstance(cause, asyncpg.InterfaceError):  # but for a value that is none of the statement's type
-            return not isinstance(cause, ValueError)
         if isinstance(cause, DBAPIError) and cause.connection_invalidated:
             return True
         state = getattr(cause, "sqlstate", None)

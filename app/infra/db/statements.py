@@ -83,6 +83,7 @@ class Statements:
             raise
         except BaseException:  # cancelled, or cut off: whatever comes over this connection now is no answer of ours
             self._connection.invalidate()
+            self._connection = None
             raise
         return Rows(rows)
 
