@@ -40,10 +40,10 @@ def server() -> Iterator[ModelServer]:
 
 
 @contextmanager
-def serving(home: Path, dsn: str, server: ModelServer, *flags: str) -> Iterator[Program]:
+def serving(home: Path, dsn: str, server: ModelServer, *flags: str, rows: str = "", **more: str) -> Iterator[Program]:
     port = free_port()
     config = home / "gateway.toml"
-    config.write_text(ROUTES)
+    config.write_text(ROUTES + rows)
     environment = {
         "POSTGRES_DSN": dsn,
         "POSTGRES_SCHEMA": "survive",  # of its own: the worker of any gateway on a schema takes its runs
@@ -52,6 +52,7 @@ def serving(home: Path, dsn: str, server: ModelServer, *flags: str) -> Iterator[
         "OPENAI_BASE_URL": server.url,
         "OPENAI_API_KEY": "none",
         "LOG_JSON": "true",
+        **more,
     }
     command = (PORTICO, "serve", "--port", str(port), "--config", str(config), "--drain-delay", "0", *flags)
     with running(home, *command, url=f"http://127.0.0.1:{port}", **environment) as program:

@@ -10,7 +10,7 @@ Facts
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -20,8 +20,8 @@ from app.infra.db.engine import Database
 from app.infra.db.errors import StorageUnavailable
 from app.infra.db.hints import PostgresHints
 from app.infra.events.channel import EVENTS, Word, parse
+from app.infra.events.delivery import Delivery
 from app.infra.events.groups import Group, Whose
-from app.infra.events.ports import RunEvent
 from app.infra.events.readers import Reader
 from app.infra.events.reads import Page, read_moved, read_new_in_chats, read_new_of_people, read_runs
 from app.kernel.ids import ChatId, RunId, UserId
@@ -61,6 +61,7 @@ class EventHub:
     _runs: dict[RunId, _Run] = field(default_factory=dict)
     _groups: dict[Whose, Group] = field(default_factory=dict)
     _asked: deque[_Asked] = field(default_factory=deque)
+    _delivery: Delivery = field(default_factory=Delivery)
     _moved: dict[RunId, None] = field(default_factory=dict)  # in the order in which they said something
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _is_all_due: bool = False
@@ -121,6 +122,11 @@ class EventHub:
             del self._groups[whose]
 
     async def work(self) -> None:
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._delivery.work())
+            loops.create_task(self._look())
+
+    async def _look(self) -> None:
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while True:
@@ -204,7 +210,7 @@ class EventHub:
             return
         for event, size_bytes in zip(page.events, page.sizes, strict=True):
             run.seq = event.seq
-            _push(run.readers, event, size_bytes)
+            self._delivery.hand(run.readers, event, size_bytes)
         if page.has_more:
             self._note(run_id)
         elif page.is_over:
@@ -245,7 +251,7 @@ class EventHub:
             return bool(told) and told[-1][0].seq <= run.seq
         for event, size_bytes in told:
             run.seq = event.seq
-            _push(run.readers, event, size_bytes)
+            self._delivery.hand(run.readers, event, size_bytes)
         return True
 
     def _welcome(self, whose: Whose, run_id: RunId) -> None:
@@ -275,8 +281,3 @@ class EventHub:
             asked = self._asked.popleft()
             if not asked.page.done():
                 asked.page.set_exception(lost)
-
-
-def _push(readers: Iterable[Reader], event: RunEvent, size_bytes: int) -> None:
-    for reader in readers:
-        reader.push(event, size_bytes)
