@@ -28,6 +28,7 @@ from app.surfaces.api.description import add_refusals
 from app.surfaces.api.docs import describe, docs_config, introduce_own
 from app.surfaces.api.idempotency import HonourKeys
 from app.surfaces.api.jwks import JwksController
+from app.surfaces.api.large_bodies import BoundLargeBodies
 from app.surfaces.api.operations import OperationsController
 from app.surfaces.api.refusals import refuse
 from app.surfaces.api.revocations import RevocationsController
@@ -90,7 +91,7 @@ def assemble(
         route_handlers=handlers,
         dependencies=DEPENDENCIES,
         guards=[guard_access, guard_ids],
-        middleware=[HonourKeys],
+        middleware=[BoundLargeBodies, HonourKeys],
         exception_handlers={Exception: refuse},
         lifespan=[lifespan],
         on_startup=[introduce_own],

@@ -44,6 +44,7 @@ from app.kernel.identity import Access
 from app.kernel.ids import MAX_ID
 from app.kernel.keyed_requests import IdempotencyMismatch, RequestSuperseded, RequestUnderWay
 from app.surfaces.api.idempotency import HEADER, MAX_KEY_LENGTH
+from app.surfaces.api.large_bodies import UploadsBusy
 
 type Facts = Iterable[type[Fault]]
 
@@ -80,6 +81,8 @@ def faults_of(handler: HTTPRouteHandler) -> Iterator[type[Fault]]:
         yield from BEHIND_A_TOKEN
     if _takes_keys(handler):
         yield from KEYED
+    if "body_limit" in handler.opt:
+        yield UploadsBusy
     yield from handler.opt.get("faults", ())
 
 

@@ -7,6 +7,7 @@ from app.infra.observability.background import Background, every
 from app.kernel.keyed_requests import Receipts
 from app.kernel.transaction import Begin
 from app.surfaces.api.keyed_requests import RENEW_S, SWEEP_S, KeyedRequests, KeyedRequestStore
+from app.surfaces.api.large_bodies import LargeBodies
 from app.surfaces.api.operations import Catalogues
 
 
@@ -16,6 +17,10 @@ class ApiProvider(Provider):
     @provide
     def catalogues(self) -> Catalogues:
         return Catalogues()
+
+    @provide
+    def large_bodies(self) -> LargeBodies:
+        return LargeBodies()
 
     @provide
     def store(self, begin: Begin) -> AnyOf[KeyedRequestStore, Receipts]:
