@@ -262,11 +262,14 @@ class AgentRunner:
         seat = _seat(spec, skill)
         async with self._making:
             if seat not in self._voices:
-                voice = await asyncio.to_thread(self._make, spec, skill)
-                self._voices[seat] = await self._open.enter_async_context(voice)
+                make = await asyncio.to_thread(self._load, spec, skill)
+                # not in the thread: while the library makes an agent it tries to import what is not installed, and a
+                # turn that looks for the same at that moment would find it half there
+                self._voices[seat] = await self._open.enter_async_context(make())
         return self._voices[seat]
 
-    def _make(self, spec: Agent, skill: Skill | None) -> Voice:
+    def _load(self, spec: Agent, skill: Skill | None) -> Callable[[], Voice]:
+        """Import what there is to import, make the model and the tools, and give what makes the rest."""
         from app.agents.llm.model_agent import ModelAgent  # noqa: PLC0415 - imports the model library
         from app.agents.tools.binding import bind  # noqa: PLC0415 - as above
         from app.agents.tools.toolset import TurnToolset  # noqa: PLC0415 - as above
@@ -283,7 +286,8 @@ class AgentRunner:
                 own.append(offer if isinstance(offer, Tool) else bind(offer))
         only = frozenset({*skill.tools, LOAD}) if skill is not None and skill.tools else frozenset[str]()
         self._toolboxes[_seat(spec, skill)] = Toolbox(spec, own, (*sources, *self._sources), self._house, only)
-        return ModelAgent(introduced(spec, self._house), self._loaded[name], TurnToolset(self._interceptors))
+        model, toolset = self._loaded[name], TurnToolset(self._interceptors)
+        return lambda: ModelAgent(introduced(spec, self._house), model, toolset)
 
     # --- health
 

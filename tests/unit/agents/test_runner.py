@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -35,6 +37,7 @@ from app.agents.turns import BudgetReached, Unwritten
 from app.agents.work import ANSWER_LIMIT_CHARS
 from app.kernel.errors import Conflict, Fault, NotFound
 from tests.fakes.front_door import FakeFrontDoor
+from tests.fakes.journal import FakeJournal
 from tests.unit.agents.desk import a_caller, a_desk, a_turn, an_agent, an_exchange, models_of, no_local_model
 
 PROVIDER_WORDS = "acct-4711 ACME sk-secret"
@@ -556,3 +559,30 @@ async def test_the_front_door_is_called_as_the_person_who_asked() -> None:
         await desk.answer("helper", a_turn(caller=caller), journal=Unwritten(), timeout_s=10)
 
     assert [(asked.caller, asked.path, asked.query) for asked in door.asked] == [(caller, "/api/v1/things", {"q": "1"})]
+
+
+class _Importers:
+    """Which threads have looked for a module of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.found: list[threading.Thread] = []
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        del path, target
+        if name == self.name:
+            self.found.append(threading.current_thread())
+
+
+async def test_what_the_library_lacks_is_not_looked_for_while_a_turn_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes an agent, and asks, with an eye on a module of an extra: half imported in another thread, it breaks."""
+    importers = _Importers("pydantic_ai.mcp")
+    monkeypatch.setattr(sys, "meta_path", [importers, *sys.meta_path])
+
+    async with a_desk(an_agent("one"), an_agent("two")) as desk:
+        await desk.prepare()
+        said = await desk.answer("two", a_turn(), journal=FakeJournal(), timeout_s=10)
+
+    assert said.text
+    assert importers.found
+    assert set(importers.found) == {threading.current_thread()}
