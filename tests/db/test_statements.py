@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from sqlalchemy import JSON, BigInteger, bindparam, column, func, literal, select, text
 
+from app.infra.db import engine as engine_module
 from app.infra.db.engine import Database, DatabaseOptions, rows_of, session_of, statements_of
 from app.infra.db.errors import StorageConflict, StorageUnavailable
 from tests.conftest import SCHEMA
@@ -89,6 +90,17 @@ async def test_each_is_a_transaction_of_its_own(database: Database) -> None:
 
 async def test_a_connection_goes_back_and_is_used_again(alone: Database) -> None:
     assert len({await pid_of(alone) for _ in range(3)}) == 1
+
+
+async def test_a_connection_that_rested_is_asked_before_it_is_used(
+    alone: Database, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "TRUSTED_IDLE_S", -1)
+    killed = await pid_of(alone)
+    async with database.statements() as statements:
+        await statements.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": killed})
+
+    assert await pid_of(alone) != killed
 
 
 async def test_who_is_cancelled_leaves_no_answer_to_the_next(alone: Database) -> None:

@@ -67,9 +67,11 @@ class PostgresLook:
         return self._session
 
     async def aclose(self) -> None:
-        await self.statements.aclose()
-        if self._session is not None:
-            await self._session.close()
+        try:
+            await self.statements.aclose()
+        finally:
+            if self._session is not None:
+                await self._session.close()
 
 
 def session_of(tx: Tx) -> AsyncSession:
