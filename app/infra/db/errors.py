@@ -16,6 +16,9 @@ from app.kernel.errors import Conflict, Unavailable
 # session ended, 40P01 deadlock and 40001 serialization (begin again), 55P03 lock, 57014 cancelled
 _UNAVAILABLE_STATES = ("08", "28", "3D", "53", "57P", "25P", "40P01", "40001", "55P03", "57014")
 
+# the second is what asyncpg says of a connection that the server has ended, until it has noticed
+_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 
 class StorageUnavailable(Unavailable):
     type = "storage-unavailable"
@@ -36,7 +39,7 @@ def translated() -> Iterator[None]:
         raise StorageConflict(evidence={"cause": repr(error)}) from error
     except (OSError, PoolTimeout, TimeoutError) as error:
         raise _unavailable(error) from error
-    except (DBAPIError, RepositoryError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (DBAPIError, RepositoryError, asyncpg.PostgresError, *_LOST) as error:
         if not _is_unavailable(error):
             raise
         raise _unavailable(error) from error
@@ -51,7 +54,7 @@ def _unavailable(error: Exception) -> StorageUnavailable:
 def _is_unavailable(error: BaseException) -> bool:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError | InterfaceError | OperationalError | asyncpg.InterfaceError):
+        if isinstance(cause, (OSError, InterfaceError, OperationalError, *_LOST)):
             return True
         if isinstance(cause, DBAPIError) and cause.connection_invalidated:
             return True
