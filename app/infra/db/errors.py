@@ -10,8 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.kernel.errors import Conflict, Unavailable
 
-# asyncpg's classes reach us as they are, or wrapped by SQLAlchemy; SQLSTATE classes tell "gone or not ready" from
-# "wrong".
+# asyncpg's classes reach us, wrapped by SQLAlchemy or not. SQLSTATE classes tell what is gone from what is wrong:
 # 08 connection, 28 credentials, 3D no such database, 53 out of resources, 57P0x shut down or starting, 25P0x idle
 # session ended, 40P01 deadlock and 40001 serialization (begin again), 55P03 lock, 57014 cancelled
 _UNAVAILABLE_STATES = ("08", "28", "3D", "53", "57P", "25P", "40P01", "40001", "55P03", "57014")
