@@ -73,12 +73,13 @@ class Statements:
 
     async def execute(self, statement: Statement, values: Mapping[str, object] = NOTHING) -> Rows:
         """Errors: what `translated` knows."""
+        written = _written(statement, self._engine)
+        arguments = written.arguments(values)
         if self._connection is None:
             self._connection = await greenlet_spawn(self._engine.raw_connection)
-        written = _written(statement, self._engine)
         driver: Any = self._connection.driver_connection  # Any: as above
         try:
-            rows = await driver.fetch(written.sql, *written.arguments(values), record_class=Row)
+            rows = await driver.fetch(written.sql, *arguments, record_class=Row)
         except asyncpg.PostgresError:  # it was answered
             raise
         except BaseException:  # cancelled, or cut off: whatever comes over this connection now is no answer of ours

@@ -9,6 +9,8 @@ from app.infra.events.ports import RunEvent
 from app.infra.events.readers import Reader
 
 AT_ONCE = 32
+MAX_WAITING = 1000
+"""events; then no more are read until some have gone out"""
 
 
 @dataclass(slots=True)
@@ -21,6 +23,17 @@ class Delivery:
     _waiting: deque[tuple[tuple[Reader, ...], RunEvent, int]] = field(default_factory=deque)
     _room: int = AT_ONCE
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._waiting) >= MAX_WAITING
+
+    async def has_room(self) -> None:
+        """Wait until it is not full."""
+        while self.is_full:
+            self._gone.clear()
+            await self._gone.wait()
 
     def hand(self, readers: Collection[Reader], event: RunEvent, size_bytes: int) -> None:
         """Give an event to those who read now; one who comes later does not get it."""
@@ -45,6 +58,7 @@ class Delivery:
                     self._room -= 1
                     reader.push(event, size_bytes)
                 self._waiting.popleft()  # only now: what is handed in meanwhile comes behind it
+                self._gone.set()
 
     async def _let_others(self) -> None:
         await asyncio.sleep(0)

@@ -180,6 +180,7 @@ class EventHub:
 
     async def _read(self) -> None:
         """Read for some of those who asked, and some of those who said something."""
+        await self._delivery.has_room()
         asked = [self._asked.popleft() for _ in range(min(BATCH // 2, len(self._asked)))]
         moved = list(self._moved)[: BATCH - len(asked)]
         for run_id in moved:
@@ -239,7 +240,7 @@ class EventHub:
         What is known already needs nothing.
         """
         run = self._runs.get(heard.run_id)
-        if run is None or not heard.first:
+        if run is None or not heard.first or self._delivery.is_full:
             return False
         if not heard.told:
             return heard.first <= run.seq

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.infra.events.delivery import AT_ONCE, Delivery
+from app.infra.events.delivery import AT_ONCE, MAX_WAITING, Delivery
 from app.infra.events.ports import EventType, RunEvent
 from app.infra.events.readers import Reader
 from app.kernel.ids import new_run_id
@@ -90,3 +90,23 @@ async def test_who_joins_behind_an_event_does_not_get_it() -> None:
         await until_given(readers, [1, 2])
 
     assert waiting(late) == [2]
+
+
+async def test_it_is_full_until_something_has_gone_out() -> None:
+    readers = [a_reader() for _ in range(AT_ONCE + 1)]
+    delivery = Delivery()
+    for seq in range(1, MAX_WAITING + 1):
+        delivery.hand(readers, event(seq), 10)
+    is_full = delivery.is_full
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        waiting_for_room = group.create_task(delivery.has_room())
+        await asyncio.sleep(0)
+        waited = not waiting_for_room.done()
+        work = group.create_task(delivery.work())
+        await waiting_for_room
+        work.cancel()
+
+    assert is_full
+    assert waited
+    assert not delivery.is_full
